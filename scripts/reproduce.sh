@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# The main job: run what is missing and draw the figures. Arguments go to `bnexp reproduce`; the preset is quick unless said.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash scripts/setup.sh
+preset=preset=quick
+for argument in "$@"; do
+  case "$argument" in preset=*) preset= ;; esac
+done
+exec .venv/bin/bnexp reproduce ${preset:+"$preset"} "$@"
