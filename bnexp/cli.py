@@ -1,0 +1,124 @@
+"""The ``bnexp`` command: parses, calls, and turns what went wrong into an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bnexp import __version__
+from bnexp.errors import UserError
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+OVERRIDES = "Hydra overrides such as norm=bn optim.lr=0.1 seed=0,1,2"
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line on stderr for bad usage."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = _Parser(
+        prog="bnexp",
+        description="What batch normalisation does to optimisation, settled by measurement.",
+    )
+    top.add_argument("--version", action="version", version=f"bnexp {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    train = commands.add_parser(
+        "train",
+        add_help=False,
+        help="one run, or with -m a sweep; prints the run's directory last",
+    )
+    train.add_argument("overrides", nargs=argparse.REMAINDER, help=OVERRIDES)
+
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="the runs that figures need and that are missing, then the figures",
+        description="Makes the runs that figures need and that are missing, then draws them.",
+    )
+    reproduce.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="preset=quick|cpu|paper, figures=all|1,4,.., out=DIR, and " + OVERRIDES,
+    )
+    reproduce.add_argument(
+        "--dry-run", action="store_true", help="only say which runs there are and would be made"
+    )
+    _figure_options(reproduce)
+
+    figures = commands.add_parser("figures", help="only draws, from the runs that are there")
+    figures.add_argument("ids", nargs="*", metavar="ID", help="figures to draw (default: all)")
+    _runs_option(figures)
+    figures.add_argument("--out", type=Path, help="where to put them (default: beside the runs)")
+    _figure_options(figures)
+
+    runs = commands.add_parser("runs", help="what is there: id, config, state, progress")
+    _runs_option(runs)
+    return top
+
+
+def _runs_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--runs", type=Path, default=Path("outputs"), metavar="DIR", help="default: outputs"
+    )
+
+
+def _figure_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", default="png,pdf", help="default: png,pdf")
+    command.add_argument(
+        "--no-paper", action="store_true", help="leave the paper's own curves out"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    try:
+        # argparse would take train's own options (-m, --cfg) for its own.
+        if given[:1] == ["train"]:
+            from bnexp.commands import train
+
+            return train.run(given[1:])
+        arguments = parser().parse_args(given)
+        if arguments.command == "reproduce":
+            from bnexp.commands import reproduce
+
+            return reproduce.run(
+                arguments.overrides,
+                formats=arguments.format,
+                paper=not arguments.no_paper,
+                dry_run=arguments.dry_run,
+            )
+        if arguments.command == "figures":
+            from bnexp.commands import figures
+
+            return figures.run(
+                arguments.ids,
+                runs=arguments.runs,
+                out=arguments.out,
+                formats=arguments.format,
+                paper=not arguments.no_paper,
+            )
+        from bnexp.commands import runs
+
+        return runs.run(arguments.runs)
+    except UserError as error:
+        print(f"bnexp: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""From what Hydra composed to a checked :class:`Config`, or one line that says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bnexp.config.schema import (
+    DATA,
+    MODELS,
+    Config,
+    MeasureConfig,
+    NormConfig,
+    OptimConfig,
+    RunConfig,
+)
+from bnexp.errors import UserError
+
+T = TypeVar("T")
+
+SECTIONS = ("model", "norm", "data", "optim", "probes", "measure")
+
+
+def bind(schema: type[T], section: Any, key: str) -> T:
+    """``section`` as a ``schema``: unknown and missing keys and wrong types are refused by name.
+
+    Raises:
+        UserError: one line that names the key and what was expected.
+    """
+    if not isinstance(section, Mapping):
+        raise UserError(f"{key}: expected a group of settings; got {section!r}")
+    dot = f"{key}." if key else ""
+    known = [field.name for field in fields(schema)]  # type: ignore[arg-type]
+    for name in section:
+        if name not in known:
+            where = key or "the config"
+            raise UserError(f"{dot}{name}: no such key; {where} has {', '.join(known)}")
+    for name in known:
+        if name not in section or section[name] == "???":
+            raise UserError(f"{dot}{name}: a value is expected; none was given")
+    try:
+        bound = OmegaConf.merge(OmegaConf.structured(schema), dict(section))
+        result = OmegaConf.to_object(bound)
+    except OmegaConfBaseException as error:
+        name = getattr(error, "full_key", None) or ""
+        message = str(error).splitlines()[0]
+        raise UserError(f"{dot}{name}: {message}") from None
+    assert isinstance(result, schema)
+    return result
+
+
+def check(plain: Mapping[str, Any]) -> Config:
+    """The checked config of one run, from what ``compose`` gives.
+
+    Raises:
+        UserError: one line that names the key and what was expected.
+    """
+    for name in SECTIONS:
+        if not isinstance(plain.get(name), Mapping):
+            raise UserError(f"{name}: expected a group of settings; got {plain.get(name)!r}")
+    families, datasets = MODELS, DATA
+    family, data = plain["model"].get("family"), plain["data"].get("name")
+    if family not in families:
+        raise UserError(f"model.family: expected one of {', '.join(families)}; got {family!r}")
+    if data not in datasets:
+        raise UserError(f"data.name: expected one of {', '.join(datasets)}; got {data!r}")
+    rest = {k: v for k, v in plain.items() if k not in SECTIONS and k != "experiment"}
+    bind(MeasureConfig, plain["measure"], "measure")
+    probes = plain["probes"]
+    for name, options in probes.items():
+        if not isinstance(options, Mapping):
+            raise UserError(f"probes.{name}: expected a group of settings; got {options!r}")
+    return Config(
+        model=bind(families[family], plain["model"], "model"),
+        norm=bind(NormConfig, plain["norm"], "norm"),
+        data=bind(datasets[data], plain["data"], "data"),
+        optim=bind(OptimConfig, plain["optim"], "optim"),
+        probes={str(name): dict(options) for name, options in probes.items()},
+        run=bind(RunConfig, rest, ""),
+        plain={k: v for k, v in plain.items() if k != "experiment"},
+    )

@@ -1,0 +1,255 @@
+"""Every normalisation the paper compares, one module each, and the registry that names them.
+
+All act on the output of an affine map, before the non-linearity: on ``(batch, units)`` or
+``(batch, channels, height, width)``, with statistics over every dimension but the second. All but
+``none`` and ``noise_only`` have a learnable scale gamma (``weight``) and shift beta (``bias``) per
+unit, use the batch's statistics while training and running averages of them at test time.
+
+=============  =====================================================================  ==============
+name           what it computes                                                       paper
+=============  =====================================================================  ==============
+``none``       x                                                                      -
+``bn``         gamma (x - mean) / sqrt(var + eps) + beta, biased variance             section 1
+``l1``         gamma (x - mean) / (mean|x| + eps) + beta                              section 3.3
+``l2``         gamma (x - mean) / (sqrt(mean x^2) + eps) + beta                       section 3.3
+``linf``       gamma (x - mean) / (max|x| + eps) + beta                               section 3.3
+``noisy_bn``   noise after ``bn``                                                     Algorithm 1
+``noise_only`` the same noise and no normalisation                                    section 2.1
+=============  =====================================================================  ==============
+
+The l_p average is taken over x *before* the mean is subtracted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bnexp.errors import UserError
+from bnexp.seeds import derive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class NormOptions:
+    """What a normalisation can be told; the defaults of a run are in ``configs/norm``.
+
+    ``n_mu``, ``n_sigma``, ``r_mu`` and ``r_sigma`` are the noise parameters of Algorithm 1.
+    """
+
+    eps: float = 1e-5
+    momentum: float = 0.1
+    n_mu: float = 0.5
+    n_sigma: float = 1.25
+    r_mu: float = 0.1
+    r_sigma: float = 0.1
+
+
+def _over_batch(x: Tensor) -> tuple[int, ...]:
+    """The dimensions a statistic is taken over: all but the units'."""
+    return (0, *range(2, x.dim()))
+
+
+def _per_unit(values: Tensor, x: Tensor) -> Tensor:
+    """One value per unit, shaped to broadcast against ``x``."""
+    return values.reshape(1, -1, *[1] * (x.dim() - 2))
+
+
+class _Statistics(nn.Module):
+    """What all normalisations by batch statistics share: gamma, beta and the running averages."""
+
+    running_mean: Tensor
+    running_scale: Tensor
+
+    def __init__(self, units: int, options: NormOptions) -> None:
+        super().__init__()
+        self.eps, self.momentum = options.eps, options.momentum
+        self.weight = nn.Parameter(torch.ones(units))
+        self.bias = nn.Parameter(torch.zeros(units))
+        self.register_buffer("running_mean", torch.zeros(units))
+        self.register_buffer("running_scale", torch.ones(units))
+        self.track = True
+        """Whether a training-mode forward pass moves the running averages."""
+
+
+class BatchNorm(_Statistics):
+    """Batch normalisation (Ioffe and Szegedy 2015; paper section 1).
+
+    ``running_scale`` averages the batch variance, unbiased, as torch's own modules do; the batch
+    itself is normalised with the biased one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        moving = self.training and not self.track
+        return F.batch_norm(
+            x,
+            None if moving else self.running_mean,
+            None if moving else self.running_scale,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.eps,
+        )
+
+
+class LpNorm(_Statistics):
+    """l_p normalisation (section 3.3): the mean is subtracted, the average l_p norm divides."""
+
+    def __init__(self, units: int, options: NormOptions, average: Callable[[Tensor], Tensor]):
+        super().__init__(units, options)
+        self.average = average
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            mean, scale = x.mean(_over_batch(x)), self.average(x)
+            if self.track:
+                with torch.no_grad():
+                    self.running_mean.lerp_(mean, self.momentum)
+                    self.running_scale.lerp_(scale, self.momentum)
+        else:
+            mean, scale = self.running_mean, self.running_scale
+        gain = self.weight / (scale + self.eps)
+        return (x - _per_unit(mean, x)) * _per_unit(gain, x) + _per_unit(self.bias, x)
+
+
+def average_l1(x: Tensor) -> Tensor:
+    """mean|x| per unit."""
+    return x.abs().mean(_over_batch(x))
+
+
+def average_l2(x: Tensor) -> Tensor:
+    """sqrt(mean x^2) per unit."""
+    return x.square().mean(_over_batch(x)).sqrt()
+
+
+def average_linf(x: Tensor) -> Tensor:
+    """max|x| per unit."""
+    return x.abs().amax(_over_batch(x))
+
+
+class Noise(nn.Module):
+    """The non-stationary noise of Algorithm 1: a_ij <- s_ij a_ij + m_ij, off at test time.
+
+    At every step and for every unit j: mu_j ~ U(-n_mu, n_mu), sigma_j ~ U(1, n_sigma); then for
+    every sample i and position: m_ij ~ U(mu_j - r_mu, mu_j + r_mu), s_ij ~ N(sigma_j, r_sigma).
+    Hence E[m] = 0, Var[m] = n_mu^2/3 + r_mu^2/3 and E[s] = (1 + n_sigma)/2.
+
+    The noise is a function of ``seed`` and of the step last given to :meth:`at_step`, so every
+    pass made within one step meets the same noise, and a new step brings new noise.
+    """
+
+    def __init__(self, options: NormOptions, seed: int) -> None:
+        super().__init__()
+        self.options, self.seed = options, seed
+        self.step = 0
+        self._drawn: tuple[Tensor, Tensor] | None = None
+
+    def at_step(self, step: int) -> None:
+        """Move to the noise of training step ``step``."""
+        if step != self.step:
+            self.step, self._drawn = step, None
+
+    def draw(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The noise (m, s) of the present step, each of the shape, dtype and device of ``x``."""
+        if self._drawn is None or self._drawn[0].shape != x.shape:
+            o = self.options
+            generator = torch.Generator(x.device).manual_seed(derive(self.seed, self.step))
+
+            def uniform(shape: tuple[int, ...] | torch.Size, low: float, high: float) -> Tensor:
+                u = torch.empty(shape, dtype=x.dtype, device=x.device)
+                return u.uniform_(low, high, generator=generator)
+
+            units = (1, x.shape[1], *[1] * (x.dim() - 2))
+            mu, sigma = uniform(units, -o.n_mu, o.n_mu), uniform(units, 1.0, o.n_sigma)
+            m = uniform(x.shape, -o.r_mu, o.r_mu).add_(mu)
+            s = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+            s = s.normal_(0.0, o.r_sigma, generator=generator).add_(sigma)
+            if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+                m = m.contiguous(memory_format=torch.channels_last)
+                s = s.contiguous(memory_format=torch.channels_last)
+            self._drawn = (m, s)
+        return self._drawn
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        m, s = self.draw(x)
+        return torch.addcmul(m, s, x)
+
+
+def _identity(units: int, options: NormOptions, seed: int) -> nn.Module:  # noqa: ARG001
+    return nn.Identity()
+
+
+def _batch_norm(units: int, options: NormOptions, seed: int) -> nn.Module:  # noqa: ARG001
+    return BatchNorm(units, options)
+
+
+def _lp(average: Callable[[Tensor], Tensor]) -> Callable[[int, NormOptions, int], nn.Module]:
+    return lambda units, options, seed: LpNorm(units, options, average)  # noqa: ARG005
+
+
+def _noisy_bn(units: int, options: NormOptions, seed: int) -> nn.Module:
+    return nn.Sequential(BatchNorm(units, options), Noise(options, seed))
+
+
+def _noise_only(units: int, options: NormOptions, seed: int) -> nn.Module:  # noqa: ARG001
+    return Noise(options, seed)
+
+
+NORMS: dict[str, Callable[[int, NormOptions, int], nn.Module]] = {
+    "none": _identity,
+    "bn": _batch_norm,
+    "noisy_bn": _noisy_bn,
+    "noise_only": _noise_only,
+    "l1": _lp(average_l1),
+    "l2": _lp(average_l2),
+    "linf": _lp(average_linf),
+}
+
+
+def build_norm(name: str, units: int, options: NormOptions, seed: int) -> nn.Module:
+    """The normalisation called ``name`` for ``units`` units.
+
+    ``seed`` is that of this layer's noise; normalisations without noise ignore it.
+
+    Raises:
+        UserError: no normalisation has that name.
+    """
+    if name not in NORMS:
+        raise UserError(f"norm: expected one of {', '.join(NORMS)}; got '{name}'")
+    return NORMS[name](units, options, seed)
+
+
+def at_step(model: nn.Module, step: int) -> None:
+    """Move every noise of ``model`` to training step ``step``."""
+    for module in model.modules():
+        if isinstance(module, Noise):
+            module.at_step(step)
+
+
+@contextmanager
+def _untracked(module: _Statistics) -> Iterator[None]:
+    before, module.track = module.track, False
+    try:
+        yield
+    finally:
+        module.track = before
+
+
+def frozen_statistics(model: nn.Module) -> AbstractContextManager[object]:
+    """Within it, training-mode passes use the batch's statistics and leave the running ones be."""
+    stack = ExitStack()
+    for module in model.modules():
+        if isinstance(module, _Statistics):
+            stack.enter_context(_untracked(module))
+    return stack

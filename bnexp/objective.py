@@ -1,0 +1,127 @@
+"""What is minimised, and the only place that calls autograd for a pass.
+
+The objective is the data loss plus lambda/2 ||w||^2. Weight decay is part of it, so it is part of
+every loss and gradient that is measured, and the optimiser itself decays nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from bnexp.models.layers import Network, Params
+
+DATA_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": F.cross_entropy,
+    "half_sum_squares": lambda out, target: (out - target).square().sum() / 2,
+    "sum_squares": lambda out, target: (out - target).square().sum(),
+    "mean_squares": lambda out, target: (out - target).square().mean(),
+}
+"""From outputs and targets to a scalar: the mean over a batch for cross_entropy and mean_squares,
+the sum over the data for the others (paper, Appendix A.1)."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward and backward pass.
+
+    ``loss`` is the objective, ``data_loss`` the objective without its L2 term, both scalars;
+    ``outputs`` is ``(batch, classes or d)``; ``grads`` holds the objective's gradient by parameter.
+    All are detached.
+    """
+
+    loss: Tensor
+    data_loss: Tensor
+    outputs: Tensor
+    grads: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The data loss called ``data_loss`` plus ``weight_decay``/2 times ||w||^2.
+
+    ``decay`` says what w is: ``weights``, the affine maps' weights W_1, .., W_k; or ``all``, every
+    parameter, biases, gamma and beta included.
+    """
+
+    data_loss: str
+    weight_decay: float = 0.0
+    decay: str = "weights"
+
+    def data(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The data loss, a scalar."""
+        return DATA_LOSSES[self.data_loss](outputs, targets)
+
+    def penalty(self, model: Network, params: Params) -> Tensor | float:
+        """The L2 term, a scalar."""
+        if self.weight_decay == 0.0:
+            return 0.0
+        names = model.weight_names() if self.decay == "weights" else list(params)
+        squares = torch.stack([params[name].square().sum() for name in names])
+        return squares.sum() * (self.weight_decay / 2)
+
+    def loss_and_grads(
+        self,
+        model: Network,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        params: Params | None = None,
+        wrt: Iterable[str] | None = None,
+        first: int = 1,
+    ) -> Pass:
+        """The objective and its gradient at ``params`` (default: the network's own parameters).
+
+        Args:
+            inputs: the input of layer ``first``, which is the batch itself for layer 1.
+            wrt: the parameters whose gradient is wanted (default: all).
+            first: the layer to start at; what lies before it is taken as constant.
+
+        Neither the network's parameters nor their ``.grad`` are touched. In training mode the
+        pass moves the running statistics, unless they are frozen (``bnexp/norms.py``).
+        """
+        own = dict(model.named_parameters())
+        wanted = list(own if wrt is None else wrt)
+        leaves: Params = own
+        if params is not None:
+            chosen = set(wanted)
+            leaves = {
+                name: value.detach().requires_grad_(name in chosen)
+                for name, value in params.items()
+            }
+        with torch.enable_grad():
+            outputs = model.run_from(first, inputs, None if params is None else leaves)
+            data_loss = self.data(outputs, targets)
+            loss = data_loss + self.penalty(model, leaves)
+            grads = torch.autograd.grad(loss, [leaves[name] for name in wanted])
+        return Pass(
+            loss=loss.detach(),
+            data_loss=data_loss.detach(),
+            outputs=outputs.detach(),
+            grads=dict(zip(wanted, grads, strict=True)),
+        )
+
+
+def norm(tensors: Iterable[Tensor]) -> Tensor:
+    """The 2-norm of all ``tensors`` taken as one vector, a scalar tensor."""
+    return get_total_norm(list(tensors))
+
+
+def sum_of_layer_norms(model: Network, tensors: Params) -> Tensor:
+    """The sum over layers of the 2-norm of that layer's part of ``tensors``, a scalar tensor."""
+    layers: dict[int, list[Tensor]] = {}
+    for name, value in tensors.items():
+        layers.setdefault(model.layer_of(name), []).append(value)
+    return torch.stack([norm(values) for values in layers.values()]).sum()
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The fraction of rows whose largest output is the target class; NaN for regression."""
+    if targets.is_floating_point():
+        return outputs.new_tensor(float("nan"))
+    return (outputs.argmax(1) == targets).to(outputs.dtype).mean()

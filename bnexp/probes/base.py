@@ -1,0 +1,209 @@
+"""What a probe is, when it is due, and the guard that lets measuring leave no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from bnexp.config.schema import at_least, expect
+from bnexp.errors import UserError
+from bnexp.models import Network, Params
+from bnexp.norms import frozen_statistics
+from bnexp.objective import Objective
+
+Rows = dict[str, dict[str, Sequence[Any]]]
+"""Rows to append, by table: each a column of equal length by name."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every probe can be told: its schedule.
+
+    It is due at steps 0, ``every``, 2 ``every``, .. and at every step below ``dense``.
+    """
+
+    every: int
+    dense: int
+
+    def check(self, name: str, layers: int) -> None:  # noqa: ARG002
+        """Raise the UserError that names the option of probe ``name`` that is out of range."""
+        at_least(f"probes.{name}.every", self.every, 1)
+        at_least(f"probes.{name}.dense", self.dense, 0)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What stays the same over a run: given to every probe when it is made.
+
+    ``evaluation`` gives the batches of a split that the network is not trained on, as
+    ``(inputs, targets)``; none where the data has no such split.
+    """
+
+    model: Network
+    objective: Objective
+    lr: float
+    seed: int
+    evaluation: Callable[[str], Iterator[tuple[Tensor, Tensor]]]
+
+
+@dataclass
+class Step:
+    """Training step ``number`` as a probe sees it.
+
+    Of ``before_update`` (at theta_t): the batch, the pass on it (``loss``, ``data_loss``,
+    ``outputs``, ``grads`` by parameter, ``grad_norm``), the pre-activations of the layers that
+    probes asked for. ``params`` is theta_t in both calls; ``new_params`` is theta_{t+1}, in
+    ``after_update`` only. Every tensor is to be read, not written.
+    """
+
+    number: int
+    inputs: Tensor
+    targets: Tensor
+    loss: Tensor
+    data_loss: Tensor
+    outputs: Tensor
+    grads: dict[str, Tensor]
+    grad_norm: Tensor
+    params: Params
+    activations: dict[int, Tensor] = field(default_factory=dict)
+    new_params: Params | None = None
+
+
+class Probe:
+    """One measurement. A subclass overrides ``before_update``, ``after_update`` or both.
+
+    ``passive`` probes only read what the step computed anyway; the others may run passes of their
+    own and are put under the guard. ``wants_update`` probes are called after the update, too.
+    """
+
+    name: ClassVar[str]
+    passive: ClassVar[bool] = False
+    wants_update: ClassVar[bool] = False
+
+    def __init__(self, options: Options, setting: Setting) -> None:
+        self.options, self.setting = options, setting
+
+    def due(self, step: int) -> bool:
+        """Whether the probe measures at ``step``."""
+        return step % self.options.every == 0 or step < self.options.dense
+
+    def captures(self) -> Sequence[int]:
+        """The layers whose pre-activations it reads."""
+        return ()
+
+    def before_update(self, step: Step) -> Rows:  # noqa: ARG002
+        """Measure at theta_t."""
+        return {}
+
+    def after_update(self, step: Step) -> Rows:  # noqa: ARG002
+        """Measure with theta_t and theta_{t+1} at hand."""
+        return {}
+
+
+@dataclass(frozen=True)
+class LayerOptions(Options):
+    """Options of a probe that can be told which layers to measure."""
+
+    layers: Any
+
+    def check(self, name: str, layers: int) -> None:
+        super().check(name, layers)
+        listed = isinstance(self.layers, list) and len(self.layers) > 0
+        ok = self.layers == "all" or (
+            listed and all(type(i) is int and 1 <= i <= layers for i in self.layers)
+        )
+        expected = f"all, or a list of layers out of 1 to {layers}"
+        expect(ok, f"probes.{name}.layers", expected, self.layers)
+
+    def numbers(self, model: Network) -> list[int]:
+        """The layers to measure, in order, each once."""
+        if self.layers == "all":
+            return list(model.layers.numbers())
+        return sorted(set(self.layers))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of probe: its class and its options."""
+
+    probe: type[Probe]
+    options: type[Options]
+
+
+PROBES: dict[str, Kind] = {}
+"""Every probe there is, by name, as its file registered it."""
+
+P = TypeVar("P", bound=type[Probe])
+
+
+def register(name: str, options: type[Options]) -> Callable[[P], P]:
+    """Class decorator: a probe called ``name``, configured by ``probes.<name>``."""
+
+    def enter(probe: P) -> P:
+        if name in PROBES:
+            raise ValueError(f"two probes are called {name}")
+        probe.name = name
+        PROBES[name] = Kind(probe, options)
+        return probe
+
+    return enter
+
+
+def _random_state() -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states += torch.cuda.get_rng_state_all()
+    return states
+
+
+def _set_random_state(states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state_all(states[1:])
+
+
+@contextmanager
+def leaving_no_trace(model: nn.Module) -> Iterator[None]:
+    """Within it anything may be done to ``model``; after it, all is bit for bit as it was.
+
+    Parameters, buffers, ``.grad``, train flags, ``requires_grad`` and torch's random state are put
+    back. While in it, running statistics are frozen and the noise is that of the present step, so
+    the function that is probed is the one being trained.
+    """
+    state = [*model.parameters(), *model.buffers()]
+    copies = [value.detach().clone() for value in state]
+    grads = [(p, p.grad, p.requires_grad) for p in model.parameters()]
+    flags = [(module, module.training) for module in model.modules()]
+    random_state = _random_state()
+    try:
+        with frozen_statistics(model):
+            yield
+    finally:
+        _set_random_state(random_state)
+        for module, training in flags:
+            module.training = training
+        for parameter, grad, requires_grad in grads:
+            parameter.grad = grad
+            parameter.requires_grad_(requires_grad)
+        with torch.no_grad():
+            for value, copy in zip(state, copies, strict=True):
+                value.copy_(copy)
+
+
+def unknown_probe(name: str) -> UserError:
+    """The refusal of a probe that does not exist."""
+    return UserError(f"probes.{name}: no such probe; expected one of {', '.join(sorted(PROBES))}")
+
+
+def as_lists(columns: Mapping[str, Sequence[Tensor] | Sequence[float]]) -> dict[str, list[float]]:
+    """Columns of scalar tensors as lists of floats, fetched from the device in one go."""
+    stacked = {
+        name: torch.stack([torch.as_tensor(v, dtype=torch.float64).cpu() for v in values])
+        for name, values in columns.items()
+    }
+    return {name: values.tolist() for name, values in stacked.items()}

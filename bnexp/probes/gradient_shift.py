@@ -1,0 +1,61 @@
+"""Internal covariate shift as the paper defines it: Definition 2.1 (Fig 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bnexp.probes.base import LayerOptions, Probe, Rows, Step, as_lists, register
+
+
+@register("gradient_shift", LayerOptions)
+class GradientShift(Probe):
+    """Table ``gradient_shift``: step, layer, l2, cos, grad_norm.
+
+    For layer i and the batch of step t: G = grad_{W_i} L(W_1, .., W_k) at theta_t, and
+    G' = grad_{W_i} L(W_1', .., W_{i-1}', W_i, .., W_k), where ' is after the update, on the same
+    batch with the same noise. l2 = ||G - G'||_2, cos = <G, G'> / (||G|| ||G'||), grad_norm =
+    ||G||_2. W_i is the affine map's weight; all parameters of the preceding layers move, gamma,
+    beta and bias included. Layer 1 has none before it: exactly 0 and 1.
+
+    The new prefix is run once, layer by layer; from each measured layer on the old suffix is run
+    on what reaches it, and only W_i's gradient is taken.
+    """
+
+    options: LayerOptions
+    wants_update = True
+
+    def after_update(self, step: Step) -> Rows:
+        model, objective = self.setting.model, self.setting.objective
+        assert step.new_params is not None
+        numbers = self.options.numbers(model)
+        columns: dict[str, list[Tensor]] = {"l2": [], "cos": [], "grad_norm": []}
+        hidden = step.inputs
+        for number in range(1, numbers[-1] + 1):
+            if number in numbers:
+                name = model.weight_name(number)
+                before = step.grads[name].double()
+                after = before
+                if number > 1:
+                    shifted = objective.loss_and_grads(
+                        model, hidden, step.targets, params=step.params, wrt=[name], first=number
+                    )
+                    after = shifted.grads[name].double()
+                columns["l2"].append((before - after).norm())
+                columns["cos"].append(_cosine(before, after) if number > 1 else before.new_ones(()))
+                columns["grad_norm"].append(before.norm())
+            if number < numbers[-1]:
+                with torch.no_grad():
+                    hidden = model.run_layer(number, hidden, step.new_params)
+        return {
+            "gradient_shift": {
+                "step": [step.number] * len(numbers),
+                "layer": numbers,
+                **as_lists(columns),
+            }
+        }
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """<a, b> / (||a|| ||b||); no number where one of them is zero."""
+    return ((a / a.norm()) * (b / b.norm())).sum().clamp(-1.0, 1.0)

@@ -1,0 +1,77 @@
+"""Mean and variance of every unit's pre-activation: the distributional shift (Fig 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bnexp.config.schema import expect
+from bnexp.probes.base import LayerOptions, Options, Probe, Rows, Setting, Step, register
+from bnexp.probes.units import units_of
+
+
+@dataclass(frozen=True)
+class MomentsOptions(LayerOptions):
+    """``units``: all, or how many of each layer; ``successive``: also at the step after each."""
+
+    units: Any
+    successive: bool
+
+    def check(self, name: str, layers: int) -> None:
+        super().check(name, layers)
+        ok = self.units == "all" or (type(self.units) is int and self.units >= 1)
+        expect(ok, f"probes.{name}.units", "all or a positive number", self.units)
+
+
+@register("moments", MomentsOptions)
+class Moments(Probe):
+    """Table ``moments``: step, layer, unit, mean, var.
+
+    ``mean`` and ``var`` (biased) of the pre-activation of ``unit`` (0-based) of ``layer``, after
+    norm and noise, before the non-linearity, over the training batch and the positions. The unit
+    of table ``activations`` is always among them when it is drawn from the seed.
+    """
+
+    options: MomentsOptions
+    passive = True
+
+    def __init__(self, options: Options, setting: Setting) -> None:
+        super().__init__(options, setting)
+        count = None if self.options.units == "all" else int(self.options.units)
+        self.units = {
+            number: sorted(units_of(setting.model, number, setting.seed, count))
+            for number in self.captures()
+        }
+
+    def captures(self) -> list[int]:
+        return self.options.numbers(self.setting.model)
+
+    def due(self, step: int) -> bool:
+        return super().due(step) or (self.options.successive and step > 0 and super().due(step - 1))
+
+    def before_update(self, step: Step) -> Rows:
+        layers: list[int] = []
+        units: list[int] = []
+        means: list[torch.Tensor] = []
+        variances: list[torch.Tensor] = []
+        for number, chosen in self.units.items():
+            values = step.activations[number]
+            over = (0, *range(2, values.dim()))
+            var, mean = torch.var_mean(values, over, correction=0)
+            if len(chosen) < len(mean):
+                mean, var = mean[chosen], var[chosen]
+            layers += [number] * len(chosen)
+            units += chosen
+            means.append(mean)
+            variances.append(var)
+        return {
+            "moments": {
+                "step": [step.number] * len(units),
+                "layer": layers,
+                "unit": units,
+                "mean": torch.cat(means).double().tolist(),
+                "var": torch.cat(variances).double().tolist(),
+            }
+        }

@@ -1,0 +1,239 @@
+"""One run from its config to its finished run directory: start, resume, skip."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bnexp.config.schema import Config
+from bnexp.data import Dataset, fingerprint, load_dataset
+from bnexp.data.batches import Batches
+from bnexp.errors import UserError
+from bnexp.models import build_model, layer_count
+from bnexp.objective import Objective
+from bnexp.probes import Rows, Setting, build_probes, check_probes
+from bnexp.runs import RunDirectory, TableWriter, run_id
+from bnexp.seeds import derive
+from bnexp.training import checkpoint
+from bnexp.training.environment import environment
+from bnexp.training.interrupts import Interrupted, Stop, watched
+from bnexp.training.loop import Trainer, diverged
+
+STATUS_SECONDS = 2.0
+"""How often a run says how far it is. Rows are written with each checkpoint."""
+
+EVALUATION_BATCH = 1000
+"""Images per pass in evaluation, where the batch size changes nothing but the speed."""
+
+FINISHED = ("done", "diverged")
+"""The states of a run that has its result."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that was asked for: its checked config, its device and where it lies."""
+
+    config: Config
+    device: torch.device
+    fingerprint: str
+    directory: RunDirectory
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.directory.path.name
+
+    def state(self) -> str | None:
+        """What the run directory says of it; None before it was started."""
+        state = self.directory.read_status().get("state")
+        return None if state is None else str(state)
+
+
+def identify(config: Config) -> Job:
+    """The run that ``config`` asks for. Nothing is written.
+
+    Raises:
+        UserError: a probe, the device or the data is not as the config says.
+    """
+    check_probes(config.probes, layer_count(config.model))
+    device = _device(config.run.device)
+    plain = {**config.plain, "device": str(device)}
+    content = fingerprint(plain["data"])
+    path = Path(config.run.out) / "runs" / run_id(plain, content)
+    return Job(replace(config, plain=plain), device, content, RunDirectory(path))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        have = torch.cuda.device_count()
+        raise UserError(f"device: expected one that is here; got {name} ({have} CUDA devices)")
+    return device
+
+
+def train(job: Job) -> str:
+    """Bring ``job`` to its end, from wherever it is; a finished run returns at once.
+
+    Returns the state: ``done`` or ``diverged``.
+
+    Raises:
+        UserError: the data or a setting turns out not to fit; nothing was written.
+        Interrupted: the process was asked to stop; the run has saved and can be resumed.
+    """
+    if (state := job.state()) in FINISHED:
+        return str(state)
+    config = job.config
+    if config.run.threads is not None:
+        torch.set_num_threads(config.run.threads)
+    torch.manual_seed(derive(config.run.seed, "global"))
+    trainer, label = _trainer(job)
+    with job.directory.lock():
+        if (state := job.state()) in FINISHED:
+            return str(state)
+        plain = {**config.plain, "data": {**config.plain["data"], "label": label}}
+        job.directory.create(plain, environment(job.device, job.fingerprint))
+        with watched() as stop:
+            return _Session(job, trainer, stop).run()
+
+
+def _trainer(job: Job) -> tuple[Trainer, str]:
+    """The trainer of ``job`` at step 0, and what the data are called."""
+    config, run = job.config, job.config.run
+    data = {**job.config.plain["data"], "progress": run.progress}
+    dataset = load_dataset(data, run.seed)
+    dtype = getattr(torch, run.precision)
+    batches = Batches(dataset, run.batch_size, run.seed, job.device, dtype, config.data.augment)
+    model = build_model(config.model, config.norm, classes=dataset.classes, seed=run.seed)
+    model = model.to(job.device, dtype)
+    if dataset.classes is not None:  # images: the layout that convolutions are fastest in
+        model = model.to(memory_format=torch.channels_last)
+    optim = config.optim
+    setting = Setting(
+        model=model,
+        objective=Objective(config.model.loss, optim.weight_decay, optim.decay),
+        lr=optim.lr,
+        seed=run.seed,
+        evaluation=lambda split: _evaluation(dataset, batches, split),
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=optim.lr, momentum=optim.momentum)
+    probes = build_probes(config.probes, setting)
+    return Trainer(setting, batches, optimizer, probes, run.steps), dataset.label
+
+
+def _evaluation(
+    dataset: Dataset, batches: Batches, split: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of a split that is not trained on; none where the data has no such split."""
+    if getattr(dataset, split) is not None:
+        for batch in batches.split(split, EVALUATION_BATCH):
+            yield batch.inputs, batch.targets
+
+
+class _Session:
+    """One process's stretch of a run: from the checkpoint, if there is one, to the end."""
+
+    def __init__(self, job: Job, trainer: Trainer, stop: Stop) -> None:
+        self.job, self.trainer, self.stop = job, trainer, stop
+        self.directory = job.directory
+        self.checkpoint = job.directory.path / "checkpoint.pt"
+        self.tables = TableWriter(job.directory.tables_dir)
+        self.log = job.directory.log_file
+
+    def run(self) -> str:
+        """Train to the end; returns ``done`` or ``diverged``."""
+        first = self._resume()
+        try:
+            return self._steps(first)
+        except (Interrupted, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._say(traceback.format_exc())
+            self._status("failed", first, reason=reason)
+            raise
+
+    def _resume(self) -> int:
+        """Go back to the last checkpoint; returns the step to make next."""
+        first = 0
+        if self.checkpoint.exists():
+            model, optimizer = self.trainer.setting.model, self.trainer.optimizer
+            first = checkpoint.load(self.checkpoint, model, optimizer)
+            seconds = self.directory.read_status().get("seconds", {})
+            self.trainer.seconds.update(seconds)
+        self.tables.truncate(first)
+        self._say(f"{'resumed' if first else 'started'} at step {first}")
+        return first
+
+    def _steps(self, first: int) -> str:
+        config, steps = self.job.config, self.trainer.steps
+        saved = told = time.monotonic()
+        self._status("running", first)
+        bar = tqdm(
+            total=steps + 1,
+            initial=first,
+            desc=self.job.id,
+            unit="step",
+            disable=not config.run.progress,
+            file=sys.stderr,
+            mininterval=0.5,
+            dynamic_ncols=True,
+        )
+        with bar:
+            for number in range(first, steps + 1):
+                seen = self.trainer.step(number, self._record)
+                if diverged(seen):
+                    return self._finish("diverged", number)
+                now = time.monotonic()
+                if now - told > STATUS_SECONDS:
+                    bar.set_postfix(loss=f"{float(seen.loss):.4g}", refresh=False)
+                    self._status("running", number)
+                    told = now
+                if now - saved > 60 * config.run.checkpoint_minutes and number < steps:
+                    self._save(number + 1)
+                    saved = now
+                if self.stop.signum is not None and number < steps:
+                    self._save(number + 1)
+                    self._say(f"stopped after step {number}")
+                    raise Interrupted(self.stop.signum)
+                bar.update()
+        return self._finish("done", steps)
+
+    def _record(self, rows: Rows) -> None:
+        for table, columns in rows.items():
+            self.tables.add(table, columns)
+
+    def _save(self, following: int) -> None:
+        """All rows first, then the checkpoint that says they are there."""
+        self.tables.flush()
+        model, optimizer = self.trainer.setting.model, self.trainer.optimizer
+        checkpoint.save(self.checkpoint, following, model, optimizer)
+        self._status("running", following - 1)
+
+    def _finish(self, state: str, number: int) -> str:
+        self._save(number + 1)
+        self._status(state, number)
+        self._say(f"{state} at step {number}")
+        return state
+
+    def _status(self, state: str, number: int, **more: Any) -> None:
+        seconds = {name: round(value, 3) for name, value in self.trainer.seconds.items()}
+        self.directory.write_status(
+            state=state, step=number, steps=self.trainer.steps, seconds=seconds, **more
+        )
+
+    def _say(self, text: str) -> None:
+        """One more entry in the run's log."""
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(f"{stamp} {text.rstrip()}\n")
