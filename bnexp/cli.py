@@ -74,9 +74,16 @@ def _runs_option(command: argparse.ArgumentParser) -> None:
 
 def _figure_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", default="png,pdf", help="default: png,pdf")
-    command.add_argument(
-        "--no-paper", action="store_true", help="leave the paper's own curves out"
-    )
+    command.add_argument("--no-paper", action="store_true", help="leave the paper's own curves out")
+
+
+def _overrides_anywhere(arguments: argparse.Namespace, more: Sequence[str]) -> None:
+    """Let ``KEY=VALUE`` stand on either side of an option, which argparse does not."""
+    takes = isinstance(getattr(arguments, "overrides", None), list)
+    for argument in more:
+        if not takes or argument.startswith("-"):
+            raise UserError(f"{argument}: bnexp {arguments.command} has no such option")
+        arguments.overrides.append(argument)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,7 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from bnexp.commands import train
 
             return train.run(given[1:])
-        arguments = parser().parse_args(given)
+        arguments, more = parser().parse_known_args(given)
+        _overrides_anywhere(arguments, more)
         if arguments.command == "reproduce":
             from bnexp.commands import reproduce
 

@@ -17,10 +17,11 @@ HELP = """usage: bnexp train [KEY=VALUE ...] [-m] [--cfg] [-h]
 One run, or with -m one run for each combination of comma-separated values. The run's directory is
 printed last, on stdout; progress goes to stderr. A run that is there already is not made again.
 
-  model=vgg16|vgg11|vgg13|vgg19|dln   model.width=0.25   model.head=[4096,4096]   (dln: model.k, model.d)
+  model=vgg16|vgg11|vgg13|vgg19|dln   model.width=0.25   model.head=[4096,4096]   model.k=25
   norm=none|bn|noisy_bn|noise_only|l1|l2|linf
   data=digits|gaussian|images|cifar10   data.path=FILE_OR_FOLDER   data.augment=true
-  optim.lr=0.1   optim.momentum=0.9   optim.weight_decay=5e-4   batch_size=128   steps=15000   seed=0
+  optim.lr=0.1   optim.momentum=0.9   optim.weight_decay=5e-4
+  batch_size=128   steps=15000   seed=0
   device=auto|cpu|cuda|cuda:1   precision=float32|float64   threads=1   out=outputs
   preset=quick|cpu|paper   experiment=fig4 (with -m: the runs of Figure 4)
   probes=none|paper|every   probes.landscape.every=10   probes.gradient_shift.layers=[5,10]

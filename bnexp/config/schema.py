@@ -101,9 +101,7 @@ class NormConfig:
     r_sigma: float
 
     def __post_init__(self) -> None:
-        one_of(
-            "norm.name", self.name, ("none", "bn", "noisy_bn", "noise_only", "l1", "l2", "linf")
-        )
+        one_of("norm.name", self.name, ("none", "bn", "noisy_bn", "noise_only", "l1", "l2", "linf"))
         at_least("norm.eps", self.eps, 0)
         expect(0 < self.momentum <= 1, "norm.momentum", "a number in (0, 1]", self.momentum)
         for key in ("n_mu", "r_mu", "r_sigma"):

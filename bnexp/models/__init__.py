@@ -15,12 +15,20 @@ from bnexp.seeds import derive
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Layer", "Layers", "Network", "Params", "build_model", "captured", "dln", "layer_count", "vgg"]
+__all__ = [
+    "Layer",
+    "Layers",
+    "Network",
+    "Params",
+    "build_model",
+    "captured",
+    "dln",
+    "layer_count",
+    "vgg",
+]
 
 
-def build_model(
-    model: ModelConfig, norm: NormConfig, *, classes: int | None, seed: int
-) -> Network:
+def build_model(model: ModelConfig, norm: NormConfig, *, classes: int | None, seed: int) -> Network:
     """The network that the configs ``model`` and ``norm`` describe, initialised from ``seed``.
 
     Args:

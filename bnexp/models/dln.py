@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.nn.utils import skip_init
 
-from bnexp.models.init import initialise
+from bnexp.models.init import empty, initialise
 from bnexp.models.layers import Layer, Network
 
 
@@ -27,7 +26,7 @@ def dln(
     """
     layers = []
     for number in range(1, k + 1):
-        affine = skip_init(nn.Linear, d, d, bias=False, dtype=torch.float64)
+        affine = empty(nn.Linear, d, d, bias=False, dtype=torch.float64)
         initialise(affine, init, seed, number)
         layers.append(Layer(affine, norm(number, d) if number < k else None))
     return Network(layers).double()

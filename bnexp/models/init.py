@@ -6,7 +6,10 @@ normalisation start from the same weights.
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 from torch import nn
+from torch.nn.utils import skip_init
 
 from bnexp.errors import UserError
 from bnexp.seeds import generator
@@ -25,3 +28,13 @@ def initialise(affine: nn.Conv2d | nn.Linear, init: str, seed: int, number: int)
     INITS[init](affine.weight, generator=generator(seed, "init", number))
     if affine.bias is not None:
         nn.init.zeros_(affine.bias)
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def empty(kind: type[M], *args: Any, **kwargs: Any) -> M:
+    """``kind(*args, **kwargs)`` with its parameters not filled in, so no random number is drawn."""
+    module = skip_init(kind, *args, **kwargs)  # type: ignore[no-untyped-call]
+    assert isinstance(module, kind)
+    return module

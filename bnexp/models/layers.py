@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
 
 Params = Mapping[str, Tensor]
 """Parameters by name, as in ``dict(model.named_parameters())``."""
@@ -102,8 +103,8 @@ class Network(nn.Module):
             return out
         prefix = f"layers.{number}."
         own = {name: params[prefix + name] for name, _ in layer.named_parameters()}
-        out = functional_call(layer, own, (x,))
-        return out
+        replaced: Tensor = functional_call(layer, own, (x,))
+        return replaced
 
     def weight_name(self, number: int) -> str:
         """The name of W_i, the affine map's weight of layer ``number``."""
@@ -127,7 +128,7 @@ def captured(model: Network, numbers: Iterable[int]) -> Iterator[dict[int, Tenso
     """
     found: dict[int, Tensor] = {}
 
-    def keep(number: int) -> nn.modules.module.RemovableHandle:
+    def keep(number: int) -> RemovableHandle:
         def hook(module: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
             found[number] = output.detach()
 

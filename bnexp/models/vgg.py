@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from torch import nn
-from torch.nn.utils import skip_init
 
-from bnexp.models.init import initialise
+from bnexp.models.init import empty, initialise
 from bnexp.models.layers import Layer, Network
 
 STAGES: dict[str, tuple[int, int, int, int, int]] = {
@@ -58,10 +57,10 @@ def vgg(
         for i in range(convolutions):
             out = max(1, round(full * width))
             pool = nn.MaxPool2d(2) if i == convolutions - 1 else None
-            add(skip_init(nn.Conv2d, channels, out, 3, padding=1), pool=pool)
+            add(empty(nn.Conv2d, channels, out, 3, padding=1), pool=pool)
             channels = out
     for hidden in head:
-        add(skip_init(nn.Linear, channels, hidden))
+        add(empty(nn.Linear, channels, hidden))
         channels = hidden
-    add(skip_init(nn.Linear, channels, classes), last=True)
+    add(empty(nn.Linear, channels, classes), last=True)
     return Network(layers)

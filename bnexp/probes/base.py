@@ -156,7 +156,7 @@ def register(name: str, options: type[Options]) -> Callable[[P], P]:
 
 def _random_state() -> list[Tensor]:
     states = [torch.get_rng_state()]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         states += torch.cuda.get_rng_state_all()
     return states
 

@@ -58,4 +58,5 @@ class GradientShift(Probe):
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     """<a, b> / (||a|| ||b||); no number where one of them is zero."""
-    return ((a / a.norm()) * (b / b.norm())).sum().clamp(-1.0, 1.0)
+    cosine: Tensor = ((a / a.norm()) * (b / b.norm())).sum()
+    return cosine.clamp(-1.0, 1.0)

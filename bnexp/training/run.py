@@ -131,9 +131,7 @@ def _trainer(job: Job) -> tuple[Trainer, str]:
     return Trainer(setting, batches, optimizer, probes, run.steps), dataset.label
 
 
-def _evaluation(
-    dataset: Dataset, batches: Batches, split: str
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _evaluation(dataset: Dataset, batches: Batches, split: str) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of a split that is not trained on; none where the data has no such split."""
     if getattr(dataset, split) is not None:
         for batch in batches.split(split, EVALUATION_BATCH):

@@ -1,0 +1,66 @@
+"""``bnexp figures``: only draws, from the runs that are there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bnexp.errors import UserError
+from bnexp.figures import FIGURES, FORMATS, draw_figures, missing_message
+from bnexp.runs import Run, find_runs
+
+
+def run(ids: Sequence[str], *, runs: Path, out: Path | None, formats: str, paper: bool) -> int:
+    """Draw the figures ``ids`` (all by default) from the runs below ``runs``.
+
+    Returns 0, or 1 when a figure was asked for by number and none of its runs are there.
+    """
+    wanted = chosen(ids)
+    formats_of(formats)
+    there = find_runs(runs)
+    target = out or (runs.parent if runs.name == "runs" else runs) / "figures"
+    drawn = draw(wanted, there, target, formats, paper=paper)
+    print(target)
+    return 1 if ids and drawn < len(wanted) else 0
+
+
+def chosen(ids: Sequence[str]) -> list[str]:
+    """The figures named by ``ids`` (``4``, ``04``, ``fig4``), all by default, each once.
+
+    Raises:
+        UserError: there is no such figure.
+    """
+    found = []
+    for given in ids:
+        name = given.strip().lower().removeprefix("fig").lstrip("0")
+        if name not in FIGURES:
+            raise UserError(f"figures: expected all or some of {','.join(FIGURES)}; got '{given}'")
+        if name in found:
+            raise UserError(f"figures: expected each figure once; got {name} twice")
+        found.append(name)
+    return found or list(FIGURES)
+
+
+def formats_of(formats: str) -> list[str]:
+    """The file formats named by ``formats``, separated by commas.
+
+    Raises:
+        UserError: one of them is not known.
+    """
+    names = [name.strip() for name in formats.split(",")]
+    for name in names:
+        if name not in FORMATS:
+            raise UserError(f"--format: expected some of {','.join(FORMATS)}; got '{name}'")
+    return list(dict.fromkeys(names))
+
+
+def draw(ids: Sequence[str], runs: Sequence[Run], out: Path, formats: str, *, paper: bool) -> int:
+    """Draw, say on stderr what was drawn and what is missing; returns how many were drawn."""
+    results = draw_figures(ids, runs, out, formats_of(formats), paper)
+    for one in results:
+        for path in one.paths:
+            print(path, file=sys.stderr)
+    if (message := missing_message(results)) is not None:
+        print(message, file=sys.stderr)
+    return sum(bool(one.paths) for one in results)

@@ -1,0 +1,150 @@
+"""Batches by index: each one a pure function of the run's seed and the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bnexp.data.splits import Dataset, Split
+from bnexp.errors import UserError
+from bnexp.seeds import generator
+
+PAD = 4  # pixels added on each side before the random crop
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """``inputs``: normalised floats on the device, (b, 3, 32, 32) channels_last or (b, d).
+
+    ``targets``: int64 (b,) or float (b, d). ``index``: int64 (b,), rows of the split.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    index: Tensor
+
+
+class Batches:
+    """The batches of a run, held on its device.
+
+    ``batch_size`` None is full-batch training: every step sees the whole training split in order.
+    ``augment`` flips and crops training images (`augmented`); `split` never does.
+
+    Raises UserError where ``batch_size`` is not in 1..n, or ``augment`` is asked for of data that
+    are not images or of a full batch (which is made once).
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int | None,
+        seed: int,
+        device: torch.device | str,
+        dtype: torch.dtype,
+        augment: bool = False,
+    ) -> None:
+        n = len(dataset.train)
+        if batch_size is not None and not 1 <= batch_size <= n:
+            raise UserError(
+                f"batch_size: got {batch_size}; expected 1..{n}, as {dataset.label} has {n} "
+                f"training samples, or null for all of them at every step"
+            )
+        if augment and (batch_size is None or dataset.train.inputs.ndim != 4):
+            raise UserError(
+                "data.augment: got true; expected false with batch_size null or without images"
+            )
+        self.batch_size = batch_size
+        self.steps_per_epoch = n // (batch_size or n)
+        self._dataset, self._seed, self._augment = dataset, seed, augment
+        self._device, self._dtype = torch.device(device), dtype
+        self._splits: dict[str, Split] = {}
+        self._order: tuple[int, Tensor] | None = None
+        self._full: Batch | None = None
+        self._mean = self._std = torch.empty(0)
+        if dataset.mean is not None and dataset.std is not None:
+            # In units of a pixel, so that uint8 becomes a normalised float in two operations.
+            self._mean = (255 * dataset.mean).to(self._device, dtype)
+            self._std = (255 * dataset.std).to(self._device, dtype)
+
+    def at(self, step: int) -> Batch:
+        """The training batch of ``step`` (>= 0); the same at every call and in any order of calls.
+
+        An epoch is n // batch_size steps over a permutation of its own; the samples left over at
+        its end are not used in it.
+        """
+        if step < 0:
+            raise ValueError(f"step {step} is negative")
+        train = self._on_device("train")
+        if self.batch_size is None:
+            if self._full is None:
+                rows = torch.arange(len(train), device=self._device)
+                self._full = self._batch(train, rows)
+            return self._full
+        epoch, position = divmod(step, self.steps_per_epoch)
+        first = position * self.batch_size
+        rows = self._permutation(epoch)[first : first + self.batch_size]
+        return self._batch(train, rows, step if self._augment else None)
+
+    def split(self, name: str, batch_size: int | None) -> Iterator[Batch]:
+        """All of split ``name`` ("train" or "test") in order, the last batch perhaps smaller.
+
+        Never augmented. ``batch_size`` None gives one batch. Raises UserError where the data have
+        no such split.
+        """
+        split = self._on_device(name)
+        rows = torch.arange(len(split), device=self._device)
+        for part in torch.split(rows, batch_size or len(split)):
+            yield self._batch(split, part)
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if self._order is None or self._order[0] != epoch:
+            # Drawn on the CPU: the order is the same whatever the device.
+            source = generator(self._seed, "order", epoch)
+            order = torch.randperm(len(self._dataset.train), generator=source)
+            self._order = epoch, order.to(self._device)
+        return self._order[1]
+
+    def _on_device(self, name: str) -> Split:
+        if name not in self._splits:
+            split = {"train": self._dataset.train, "test": self._dataset.test}.get(name)
+            if split is None:
+                raise UserError(f"data: {self._dataset.label} has no split {name!r}")
+            inputs = split.inputs.to(self._device)
+            if inputs.ndim == 4:  # kept (n, h, w, 3): a row is one run of memory
+                inputs = inputs.permute(0, 2, 3, 1).contiguous()
+            self._splits[name] = Split(inputs, split.targets.to(self._device))
+        return self._splits[name]
+
+    def _batch(self, split: Split, rows: Tensor, augment_step: int | None = None) -> Batch:
+        inputs, targets = split.inputs[rows], split.targets[rows]
+        if targets.is_floating_point():
+            targets = targets.to(self._dtype)
+        if inputs.ndim != 4:
+            return Batch(inputs.to(self._dtype), targets, rows)
+        if augment_step is not None:
+            inputs = augmented(inputs, generator(self._seed, "augment", augment_step))
+        normalised = (inputs - self._mean).div_(self._std)
+        return Batch(normalised.permute(0, 3, 1, 2), targets, rows)
+
+
+def augmented(images: Tensor, source: torch.Generator) -> Tensor:
+    """Each image of (b, h, w, c) shifted by up to `PAD` pixels either way, half of them mirrored.
+
+    The shift is a crop of size (h, w) from the image with `PAD` black (0) pixels around it, at one
+    of the (2 PAD + 1)^2 places; mirroring is left to right. Draws come from ``source`` (on the CPU)
+    and nothing else.
+    """
+    b, h, w, _ = images.shape
+    offsets = torch.randint(0, 2 * PAD + 1, (2, b), generator=source)
+    mirror = torch.randint(0, 2, (1, b), generator=source)
+    down, right, mirror = torch.cat([offsets, mirror]).to(images.device).unsqueeze(-1)
+    across = torch.arange(w, device=images.device)
+    rows = down + torch.arange(h, device=images.device)
+    columns = right + torch.where(mirror == 1, across.flip(0), across)
+    padded = F.pad(images, (0, 0, PAD, PAD, PAD, PAD))
+    sample = torch.arange(b, device=images.device)[:, None, None]
+    return padded[sample, rows[:, :, None], columns[:, None, :]]

@@ -1,0 +1,187 @@
+"""What a figure needs, and which of the runs there are meet it, by what they computed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bnexp.figures.read import has_table
+from bnexp.runs import Run, describe, scale
+
+_FINISHED = ("done", "diverged")
+
+
+@dataclass(frozen=True)
+class Need:
+    """One table of one kind of run: who draws it (recipe, panels) and what it must be."""
+
+    recipe: str
+    panels: str
+    family: str
+    norm: str
+    lr: float
+    table: str
+
+    @property
+    def kind(self) -> tuple[str, str, float]:
+        """Which runs can meet it, whatever they recorded."""
+        return self.family, self.norm, self.lr
+
+    def __str__(self) -> str:
+        return f"{self.family.upper()} {self.norm} lr {self.lr:g}"
+
+
+def needs(
+    recipe: str,
+    family: str,
+    norms: Iterable[str],
+    lrs: Iterable[float],
+    tables: Mapping[str, str],
+) -> tuple[Need, ...]:
+    """The product of norms, learning rates and tables (name -> the panels drawn from it)."""
+    rates = tuple(lrs)
+    return tuple(
+        Need(recipe, panels, family, norm, lr, table)
+        for norm in norms
+        for lr in rates
+        for table, panels in tables.items()
+    )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The runs of one figure: for every need those that meet it, one per seed, in order of seed."""
+
+    found: Mapping[Need, tuple[Run, ...]]
+
+    def runs(self, family: str, norm: str, lr: float, table: str) -> tuple[Run, ...]:
+        """The runs to draw one series from."""
+        for need, runs in self.found.items():
+            if need.kind == (family, norm, lr) and need.table == table:
+                return runs
+        return ()
+
+    def of(self, family: str) -> tuple[Run, ...]:
+        """Every selected run of a family, once."""
+        mine = [runs for need, runs in self.found.items() if need.family == family]
+        return tuple({run.id: run for runs in mine for run in runs}.values())
+
+    def steps(self, family: str) -> int | None:
+        """How many steps the family's runs were to make: the right end of its panels."""
+        return max((run.steps for run in self.of(family)), default=None)
+
+    @property
+    def missing(self) -> tuple[Need, ...]:
+        """The needs that no run meets."""
+        return tuple(need for need, runs in self.found.items() if not runs)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether any of the runs to be drawn ended by divergence."""
+        return any(run.state == "diverged" for runs in self.found.values() for run in runs)
+
+    @property
+    def seeds(self) -> bool:
+        """Whether any series has more than one seed."""
+        return any(len(runs) > 1 for runs in self.found.values())
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families of models that the figure shows, found or not."""
+        return tuple(dict.fromkeys(need.family for need in self.found))
+
+    def told_missing(self) -> str:
+        """`missing` in words: each kind of run once."""
+        return tell_missing(self.missing, self.found)
+
+    def told_runs(self, family: str) -> str:
+        """The family's runs in words: what they are, how many seeds, how many are unfinished."""
+        runs = self.of(family)
+        if not runs:
+            return ""
+        counts = sorted({len(met) for n, met in self.found.items() if met and n.family == family})
+        amount = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+        seeds = _ranges(sorted({run.seed for run in runs}))
+        told = f"{describe(runs[0])}; {amount} seed{'s' * (counts != [1])} ({seeds})"
+        unfinished = sum(run.state not in _FINISHED for run in runs)
+        if unfinished:
+            told += f"; {unfinished} of {len(runs)} runs not finished"
+        return told
+
+
+def tell_missing(missing: Iterable[Need], needed: Iterable[Need]) -> str:
+    """Needs in words: each kind of run once, with the table's name where only that lacks."""
+    wanted: dict[tuple[str, str, float], set[str]] = {}
+    for need in needed:
+        wanted.setdefault(need.kind, set()).add(need.table)
+    lacking: dict[tuple[str, str, float], list[Need]] = {}
+    for need in missing:
+        lacking.setdefault(need.kind, []).append(need)
+    told = []
+    for kind, lacks in lacking.items():
+        tables = sorted({need.table for need in lacks})
+        only = "" if set(tables) == wanted[kind] else f" (table {', '.join(tables)})"
+        told.append(f"{lacks[0]}{only}")
+    return "; ".join(told)
+
+
+def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
+    """Meets the needs of each family with runs of one scale.
+
+    Of several scales the one that meets most needs counts, then the one with most steps, then the
+    one with most runs. Runs that are not finished are taken only where no finished one is.
+    """
+    found: dict[Need, tuple[Run, ...]] = dict.fromkeys(needed, ())
+    for family in dict.fromkeys(need.family for need in needed):
+        mine = [need for need in needed if need.family == family]
+        groups: dict[str, list[Run]] = {}
+        for run in runs:
+            if run.family == family:
+                groups.setdefault(json.dumps(scale(run), sort_keys=True), []).append(run)
+        best: tuple[tuple[int, int, int], dict[Need, tuple[Run, ...]]] | None = None
+        for key in sorted(groups):
+            met = {need: _meeting(need, groups[key]) for need in mine}
+            rank = sum(map(bool, met.values())), groups[key][0].steps, len(groups[key])
+            if best is None or rank > best[0]:
+                best = rank, met
+        if best is not None:
+            found.update(best[1])
+    return Selection(found)
+
+
+def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
+    fitting = [
+        run
+        for run in runs
+        if run.norm == need.norm
+        and math.isclose(run.lr, need.lr, rel_tol=1e-6)
+        and has_table(run, need.table)
+        and (need.table not in ("landscape", "smoothness") or _along_gradient(run))
+    ]
+    finished = [run for run in fitting if run.state in _FINISHED]
+    by_seed: dict[int, Run] = {}
+    for run in sorted(finished or fitting, key=lambda run: (-_reached(run), run.id)):
+        by_seed.setdefault(run.seed, run)
+    return tuple(by_seed[seed] for seed in sorted(by_seed))
+
+
+def _along_gradient(run: Run) -> bool:
+    """Whether the landscape was measured as in the paper's figures, not along random directions."""
+    return bool(run.option("probes.landscape").get("direction", "gradient") == "gradient")
+
+
+def _reached(run: Run) -> int:
+    return int(run.status.get("step") or 0)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """0, 1, 2, 5 as "0–2, 5"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(f"{p[0]}–{p[-1]}" if len(p) > 1 else f"{p[0]}" for p in parts)

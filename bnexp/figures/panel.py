@@ -1,0 +1,212 @@
+"""One pair of axes: our runs, the paper's curves, reference lines, limits that suit both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from bnexp.figures.axis import set_x_ticks, set_y_ticks
+from bnexp.figures.paper import Curve
+from bnexp.figures.series import (
+    Array,
+    Summary,
+    Trace,
+    clipped,
+    limits,
+    over_seeds,
+    thin_band,
+    thin_line,
+)
+from bnexp.figures.style import GREY, HALO, PAPER_DASH, SMALL, WARNING, Look, mixed
+
+_MARKS = 25  # at most so many triangles for values beyond the limits
+_REFERENCE_DASHES = ((0.0, (1.0, 1.0)), (1.0, (4.0, 4.0)))
+
+
+@dataclass(frozen=True)
+class Ours:
+    """One series of a panel: all seeds of one kind of run, and where those that diverged ended."""
+
+    key: str
+    look: Look
+    summary: Summary
+    filled: bool
+    ends: tuple[tuple[float, float], ...]
+
+
+@dataclass
+class Panel:
+    """Collects what is to be drawn, then draws it when the limits are known (`finish`).
+
+    Every artist's gid tells what it is: `line:`, `band:`, `seeds:`, `paper:`, `reference:`,
+    `diverged:` or `beyond:`, followed by the series.
+
+    Attributes:
+        log: whether y is logarithmic.
+        x_max: the last step to show; None for as many as the paper's curves have.
+        fixed: y limits; data below them still widen them.
+        always: values that the y limits must contain.
+    """
+
+    axes: Axes
+    log: bool
+    x_max: float | None
+    fixed: tuple[float, float] | None = None
+    small: bool = False
+    always: list[float] = field(default_factory=list)
+    ours: list[Ours] = field(default_factory=list)
+    paper: list[tuple[str, Look, Curve]] = field(default_factory=list)
+    references: list[tuple[str, float, str]] = field(default_factory=list)
+
+    def add(self, key: str, look: Look, traces: Sequence[Trace], filled: bool) -> None:
+        """Our runs of one series, one trace per seed; empty traces are left out."""
+        kept = [trace.until_diverged() for trace in traces]
+        kept = [trace for trace in kept if len(trace.x)]
+        if kept:
+            ends = tuple((float(t.x[-1]), float(t.hi[-1])) for t in kept if t.diverged)
+            self.ours.append(Ours(key, look, over_seeds(kept), filled, ends))
+
+    def add_paper(self, key: str, look: Look, curve: Curve) -> None:
+        """A curve of the paper, over the steps that our runs cover."""
+        if self.x_max is not None:
+            curve = curve.until(self.x_max, self.log)
+        if len(curve.x):
+            self.paper.append((key, look, curve))
+
+    def reference(self, key: str, y: float, label: str) -> None:
+        """A horizontal line at y, inside the limits whatever the data."""
+        self.references.append((key, y, label))
+        self.always.append(y)
+
+    def say(self, text: str) -> None:
+        """Words in the middle of the panel: why it is empty."""
+        say(self.axes, text)
+
+    def finish(self) -> None:
+        """Sets scales and limits, then draws."""
+        axes = self.axes
+        if self.log:
+            axes.set_yscale("log")
+        lo, hi = self._limits()
+        axes.set_ylim(lo, hi)
+        right = self.x_max or max((c.x[-1] for _, _, c in self.paper), default=1.0)
+        axes.set_xlim(-0.015 * right, 1.015 * right)
+        set_x_ticks(axes, 4)
+        set_y_ticks(axes, self.log, 3 if self.small else 6)
+        for series in self.ours:
+            self._draw(series, lo, hi)
+        for key, look, curve in self.paper:
+            self._draw_paper(key, look, curve)
+        self._draw_references()
+
+    def _limits(self) -> tuple[float, float]:
+        values: list[Array] = [c for _, _, curve in self.paper for c in (curve.lo, curve.hi)]
+        for series in self.ours:
+            s = series.summary
+            values += [s.lo, s.hi, s.least, s.most]
+        if self.fixed is None:
+            return limits(values, self.log, self.always)
+        flat = np.concatenate([np.empty(0), *(v[np.isfinite(v)] for v in values)])
+        lo, hi = self.fixed
+        if len(flat) and flat.min() < lo:
+            lo = float(flat.min()) - 0.05
+        return lo, hi
+
+    def _draw(self, series: Ours, lo: float, hi: float) -> None:
+        s, look, axes = series.summary, series.look, self.axes
+
+        def inside(y: Array) -> Array:
+            return clipped(y, lo, hi, self.log)
+
+        if s.seeds > 1:
+            x, least, most = thin_band(s.x, s.least, s.most)
+            axes.fill_between(
+                x, inside(least), inside(most), color=look.colour, alpha=0.13, linewidth=0,
+                zorder=1.5, gid=f"seeds:{series.key}",
+            )  # fmt: skip
+        if series.filled:
+            x, low, high = thin_band(s.x, s.lo, s.hi)
+            axes.fill_between(
+                x, inside(low), inside(high), facecolor=(look.colour, 0.3 if len(self.ours) < 3 else 0.18), linewidth=0.5,
+                edgecolor=(look.colour, 0.9), zorder=2, gid=f"band:{series.key}",
+            )  # fmt: skip
+        else:
+            x, y = thin_line(s.x, s.lo)
+            axes.plot(
+                x, inside(y), color=look.colour, linestyle=look.dash, zorder=2.2,
+                marker="." if len(x) == 1 else "", gid=f"line:{series.key}",
+            )  # fmt: skip
+        self._mark_beyond(series, lo, hi)
+        mark_diverged(axes, series, lo, hi, self.x_max or 0.0)
+
+    def _mark_beyond(self, series: Ours, lo: float, hi: float) -> None:
+        """Triangles at the edge where a median lies outside the limits, inf included."""
+        s = series.summary
+        for name, beyond, y, marker in (
+            ("above", s.hi > hi, 1.0, "^"),
+            ("below", s.lo < lo, 0.0, "v"),
+        ):
+            x = s.x[beyond]
+            if not len(x):
+                continue
+            x = x[np.unique(np.linspace(0, len(x) - 1, min(len(x), _MARKS)).round().astype(int))]
+            self.axes.plot(
+                x, np.full(len(x), y), marker, color=series.look.colour, markersize=3,
+                transform=self.axes.get_xaxis_transform(), clip_on=False, zorder=4,
+                gid=f"beyond:{name}:{series.key}",
+            )  # fmt: skip
+
+    def _draw_paper(self, key: str, look: Look, curve: Curve) -> None:
+        colour = mixed(look.colour, "black", 0.45)
+        edges = [curve.lo] if np.array_equal(curve.lo, curve.hi) else [curve.lo, curve.hi]
+        for y in edges:
+            self.axes.plot(
+                curve.x, y, color=colour, linestyle=PAPER_DASH, linewidth=0.65, zorder=3,
+                gid=f"paper:{key}",
+            )  # fmt: skip
+
+    def _draw_references(self) -> None:
+        """The lines, each named once at the right; lines at the same height share their name."""
+        names: list[tuple[float, str]] = []
+        for (key, y, label), dash in zip(self.references, _REFERENCE_DASHES, strict=False):
+            self.axes.axhline(
+                y, color=GREY, linestyle=dash, linewidth=0.9, zorder=2.6, gid=f"reference:{key}"
+            )  # fmt: skip
+            if names and np.isclose(names[-1][0], y, rtol=1e-3):
+                names[-1] = (y, f"{names[-1][1]} = {label}")
+            else:
+                names.append((y, label))
+        for y, label in names:
+            self.axes.annotate(
+                label, (1.0, y), xycoords=("axes fraction", "data"), xytext=(-1, 2.5),
+                textcoords="offset points", ha="right", va="bottom", fontsize=SMALL, color=GREY,
+                bbox=HALO, zorder=6,
+            )  # fmt: skip
+
+
+def say(axes: Axes, text: str) -> None:
+    """Words in the middle of axes: why they are empty."""
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=SMALL,
+        color=WARNING, bbox=HALO, zorder=7,
+    )  # fmt: skip
+
+
+def mark_diverged(axes: Axes, series: Ours, lo: float, hi: float, x_max: float) -> None:
+    """A cross where each diverged run ended, the word beside the first."""
+    if not series.ends:
+        return
+    colour = mixed(series.look.colour, "black", 0.3)
+    x, y = [end[0] for end in series.ends], np.clip([end[1] for end in series.ends], lo, hi)
+    axes.plot(
+        x, y, "x", color=colour, markersize=5, markeredgewidth=1.4, zorder=5, clip_on=False,
+        gid=f"diverged:{series.key}",
+    )  # fmt: skip
+    left = x[0] < 0.6 * x_max
+    axes.annotate(
+        "diverged", (x[0], y[0]), xytext=(5 if left else -5, 4), textcoords="offset points",
+        ha="left" if left else "right", fontsize=SMALL, color=colour, bbox=HALO, zorder=6,
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+"""Reads just the columns and rows that a figure needs from the tables of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from functools import reduce
+from operator import and_
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bnexp.errors import UserError
+from bnexp.figures.series import Array, Trace
+from bnexp.runs import Run, RunDirectory
+from bnexp.runs.parts import Part, list_parts
+
+_BATCH = 1 << 17
+
+
+def has_table(run: Run, table: str) -> bool:
+    """Whether the run recorded anything in the table."""
+    return bool(_parts(run, table))
+
+
+def rows(
+    run: Run, table: str, columns: list[str], **where: int | str | Collection[int]
+) -> pd.DataFrame:
+    """The columns of the rows that satisfy `where` (a value, or a collection to be in), by step.
+
+    Tables of all units at every step do not fit into memory: they are read a batch at a time, and
+    parts that hold none of the steps asked for are not opened.
+
+    Raises:
+        UserError: a part is damaged or lacks a column; the message names it.
+    """
+    names = list(dict.fromkeys([*columns, *where]))
+    kept: list[pa.RecordBatch] = []
+    for part in _parts(run, table):
+        if _may_hold(part, where.get("step")):
+            kept.extend(batch.select(columns) for batch in _matching(part, names, where))
+    if not kept:
+        return pd.DataFrame({name: pd.Series(dtype=np.float64) for name in columns})
+    # Permissive: whole numbers in one part and fractions in the next are numbers.
+    joined = pa.concat_tables(
+        [pa.Table.from_batches([batch]) for batch in kept], promote_options="permissive"
+    )
+    frame: pd.DataFrame = joined.to_pandas()
+    if frame["step"].is_monotonic_increasing:
+        return frame
+    return frame.sort_values("step", kind="stable", ignore_index=True)
+
+
+def steps(run: Run, table: str) -> Array:
+    """The steps recorded in the table, each once, in order."""
+    return np.unique(rows(run, table, ["step"])["step"].to_numpy(dtype=np.float64))
+
+
+def line(run: Run, table: str, column: str, **where: int | str) -> Trace:
+    """One column against the step, as a line."""
+    return band(run, table, column, column, **where)
+
+
+def band(run: Run, table: str, lo: str, hi: str, **where: int | str) -> Trace:
+    """Two columns against the step, as a band."""
+    frame = rows(run, table, list(dict.fromkeys(["step", lo, hi])), **where)
+    x, low, high = (frame[name].to_numpy(dtype=np.float64) for name in ("step", lo, hi))
+    return Trace(x, low, high, run.state == "diverged")
+
+
+def _parts(run: Run, table: str) -> list[Part]:
+    return list_parts(RunDirectory(run.path).tables_dir / table)
+
+
+def _may_hold(part: Part, wanted: int | str | Collection[int] | None) -> bool:
+    if wanted is None or isinstance(wanted, str):
+        return True
+    asked = [wanted] if isinstance(wanted, int) else wanted
+    return any(part.first <= step <= part.last for step in asked)
+
+
+def _matching(part: Part, names: list[str], where: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+    try:
+        with pq.ParquetFile(part.path, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(_BATCH, columns=names, use_threads=False):
+                if where:
+                    batch = batch.filter(reduce(and_, _conditions(where)))
+                if len(batch):
+                    yield batch
+    except (pa.ArrowException, OSError, KeyError) as error:
+        reason = str(error).split("\n", 1)[0][:120]
+        raise UserError(
+            f"{part.path}: expected readable Parquet with columns {', '.join(names)} ({reason})"
+        ) from error
+
+
+def _conditions(where: dict[str, Any]) -> list[Any]:
+    return [
+        pc.field(name) == value
+        if isinstance(value, int | str)
+        else pc.field(name).isin(list(value))
+        for name, value in where.items()
+    ]

@@ -1,0 +1,114 @@
+"""The numbers behind lines and bands: over seeds, thinned, limits that outliers do not move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+POINTS = 2000  # as many as a line needs at print resolution
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One run's line (hi is lo) or band over x; `diverged` when its training ended that way."""
+
+    x: Array
+    lo: Array
+    hi: Array
+    diverged: bool = False
+
+    def until_diverged(self) -> Trace:
+        """A diverged run's trace up to its last finite values; any other as it is."""
+        if not self.diverged:
+            return self
+        finite = np.flatnonzero(np.isfinite(self.lo) & np.isfinite(self.hi))
+        end = finite[-1] + 1 if len(finite) else 0
+        return Trace(self.x[:end], self.lo[:end], self.hi[:end], True)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Several seeds at every x that any of them has: medians of both edges, and the extremes."""
+
+    x: Array
+    lo: Array
+    hi: Array
+    least: Array
+    most: Array
+    seeds: int
+
+
+def over_seeds(traces: Sequence[Trace]) -> Summary:
+    """Median, min and max over the traces, each over those that have a number at that x."""
+    x = np.unique(np.concatenate([trace.x for trace in traces]))
+    lo, hi = np.full((2, len(traces), len(x)), np.nan)
+    for row, trace in enumerate(traces):
+        at = np.searchsorted(x, trace.x)
+        lo[row, at], hi[row, at] = trace.lo, trace.hi
+    if len(traces) == 1:
+        return Summary(x, lo[0], hi[0], lo[0], hi[0], 1)
+    keep = ~np.isnan(lo).all(axis=0) & ~np.isnan(hi).all(axis=0)
+    x, lo, hi = x[keep], lo[:, keep], hi[:, keep]
+    # The median of inf and inf is inf, but numpy's mean of the two middle values warns about it.
+    with np.errstate(invalid="ignore"):
+        middle = np.nanmedian(lo, axis=0), np.nanmedian(hi, axis=0)
+    return Summary(x, *middle, np.fmin.reduce(lo), np.fmax.reduce(hi), len(traces))
+
+
+def thin_line(x: Array, y: Array, points: int = POINTS) -> tuple[Array, Array]:
+    """At most `points` of the points: the least and the greatest of equal stretches of the line."""
+    if len(x) <= points:
+        return x, y
+    size = -(-len(x) // (points // 2))
+    pad = -len(x) % size
+    blocks = np.pad(y, (0, pad), constant_values=np.nan).reshape(-1, size)
+    start = np.arange(len(blocks)) * size
+    least = start + np.where(np.isnan(blocks), np.inf, blocks).argmin(axis=1)
+    most = start + np.where(np.isnan(blocks), -np.inf, blocks).argmax(axis=1)
+    keep = np.unique(np.concatenate([least, most]))
+    return x[keep], y[keep]
+
+
+def thin_band(x: Array, lo: Array, hi: Array, points: int = POINTS) -> tuple[Array, Array, Array]:
+    """At most `points` points of a band: the hull of equal stretches of it."""
+    if len(x) <= points:
+        return x, lo, hi
+    start = np.arange(0, len(x), -(-len(x) // points))
+    return x[start], np.fmin.reduceat(lo, start), np.fmax.reduceat(hi, start)
+
+
+def limits(values: Sequence[Array], log: bool, always: Sequence[float] = ()) -> tuple[float, float]:
+    """Axis limits around the values, with a margin; rare values that dwarf all others are left out.
+
+    On a log axis only positive values count and a range of some twenty decades is allowed (the
+    DLN's loss without BN spans twelve); `always` must be inside.
+    """
+    flat = np.concatenate([np.empty(0), *(np.asarray(v, dtype=np.float64).ravel() for v in values)])
+    flat = flat[np.isfinite(flat) & ((flat > 0) | (not log))]
+    if log:
+        flat = np.log10(flat)
+    inside = np.array([np.log10(v) if log else v for v in always if v > 0 or not log])
+    if not len(flat):
+        flat = inside if len(inside) else np.array([0.0, 1.0])
+    bottom, top = np.quantile(flat, [0.05, 0.95])
+    reach = 14.0 if log else 8.0 * max(top - bottom, 0.5 * max(abs(top), abs(bottom)))
+    lo = min([max(flat.min(), bottom - reach), *inside])
+    hi = max([min(flat.max(), top + reach), *inside])
+    margin = 0.05 * (hi - lo) if hi > lo else (0.5 if log else 0.5 * abs(hi) or 0.5)
+    lo, hi = lo - margin, hi + margin
+    return (float(10.0**lo), float(10.0**hi)) if log else (float(lo), float(hi))
+
+
+def clipped(y: Array, lo: float, hi: float, log: bool) -> Array:
+    """y with what lies far outside the limits, inf included, brought just outside of them.
+
+    Values inside the limits are untouched, NaN stays a gap. Drawing libraries overflow at 1e300.
+    """
+    if log:
+        below, above = lo / 10.0, hi * (hi / lo)
+        return np.where(np.isnan(y), np.nan, np.clip(y, below, above))
+    return np.clip(y, lo - (hi - lo), hi + (hi - lo))

@@ -1,0 +1,28 @@
+"""Run directories: how training writes them and how figures, claims and reports read them.
+
+Nothing in here imports torch.
+"""
+
+from bnexp.runs.directory import RunDirectory
+from bnexp.runs.files import atomic_file, write_atomic
+from bnexp.runs.identity import EXCLUDED, run_id
+from bnexp.runs.load import Run, describe, find_runs, load_runs, scale
+from bnexp.runs.lock import RunBusy
+from bnexp.runs.tables import TableWriter, read_table, table_names
+
+__all__ = [
+    "EXCLUDED",
+    "Run",
+    "RunBusy",
+    "RunDirectory",
+    "TableWriter",
+    "atomic_file",
+    "describe",
+    "find_runs",
+    "load_runs",
+    "read_table",
+    "run_id",
+    "scale",
+    "table_names",
+    "write_atomic",
+]

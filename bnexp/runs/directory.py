@@ -1,0 +1,103 @@
+"""The layout of a run directory, the only thing that training hands to figures and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bnexp.errors import UserError
+from bnexp.runs import lock
+from bnexp.runs.files import (
+    plain,
+    read_json,
+    read_text,
+    remove_temporaries,
+    write_atomic,
+    write_json,
+)
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """``<out>/runs/<id>/``: where each part of one run lies. Making the object touches no disk."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved config. A folder is a run directory once it is there."""
+        return self.path / "config.yaml"
+
+    @property
+    def env_file(self) -> Path:
+        """Versions, device, threads and revision that the run started with."""
+        return self.path / "env.json"
+
+    @property
+    def status_file(self) -> Path:
+        """How far the run is."""
+        return self.path / "status.json"
+
+    @property
+    def tables_dir(self) -> Path:
+        """The measurements, one folder per table."""
+        return self.path / "tables"
+
+    @property
+    def log_file(self) -> Path:
+        """What the run had to say, for people."""
+        return self.path / "log.txt"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by the process that writes the run."""
+        return self.path / "lock"
+
+    def create(self, config: Mapping[str, Any], env: Mapping[str, Any]) -> None:
+        """Make the directory with its ``config`` and ``env``; a resumed run keeps what it has."""
+        if not self.env_file.exists():
+            write_json(self.env_file, env)
+        if not self.config_file.exists():
+            text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+            write_atomic(self.config_file, text)
+
+    def read_config(self) -> dict[str, Any]:
+        """The resolved config; a missing or damaged file is a `UserError` naming it."""
+        try:
+            config = yaml.load(
+                read_text(self.config_file), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            )
+        except (yaml.YAMLError, ValueError) as error:
+            raise UserError(f"{self.config_file}: expected YAML; the file is damaged") from error
+        if not isinstance(config, dict):
+            raise UserError(f"{self.config_file}: expected a mapping of option groups")
+        return config
+
+    def read_status(self) -> dict[str, Any]:
+        """What `write_status` wrote last; empty before the first."""
+        return read_json(self.status_file) if self.status_file.exists() else {}
+
+    def write_status(self, **fields: Any) -> None:
+        """Replace the whole status (state, step, steps, ...) in one step."""
+        write_json(self.status_file, fields)
+
+    @contextmanager
+    def lock(self, wait: bool = True) -> Iterator[None]:
+        """Be the run's one writer for the length of the block, and clear a killed one's leavings.
+
+        Raises:
+            RunBusy: another process is, and ``wait`` is false.
+        """
+        with lock.hold(self.lock_file, wait):
+            for folder in (self.path, *self.tables_dir.glob("*/")):
+                remove_temporaries(folder)
+            yield
+
+    def is_locked(self) -> bool:
+        """Whether a process is writing this run now."""
+        return lock.is_held(self.lock_file)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pytest
+
+from bnexp.errors import UserError
+from bnexp.runs import atomic_file, write_atomic
+from bnexp.runs.files import read_json, remove_temporaries, write_json
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"\x00\xff", "é\n", b""])
+def test_what_is_written_is_read(tmp_path: Path, content: bytes | str) -> None:
+    path = tmp_path / "new" / "folder" / "file"
+    write_atomic(path, content)
+    write_atomic(path, content)
+    assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert names(path.parent) == ["file"]
+
+
+def test_the_mode_follows_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        write_atomic(tmp_path / "file", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_reader_sees_the_old_content_until_the_new_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+    with atomic_file(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_text() == "old"
+        assert [name for name in names(tmp_path) if not name.startswith(".")] == ["file"]
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.replace"])
+def test_a_full_disk_leaves_the_old_content_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+    monkeypatch.setattr(call, full)
+    with pytest.raises(OSError) as caught:
+        write_atomic(path, "new")
+    assert caught.value.errno == errno.ENOSPC
+    assert names(tmp_path) == ["file"]
+    assert path.read_text() == "old"
+
+
+def test_a_write_that_the_system_stops_half_way_leaves_the_old_content(tmp_path: Path) -> None:
+    # A real limit on the size of files, not a stand-in: part of the bytes are written.
+    code = """
+import resource, sys
+from pathlib import Path
+from bnexp.runs.files import write_atomic
+path = Path(sys.argv[1])
+write_atomic(path, b"old")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomic(path, bytes(100_000))
+except OSError as error:
+    print(error.errno)
+"""
+    path = tmp_path / "file"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == errno.EFBIG
+    assert names(tmp_path) == ["file"]
+    assert path.read_bytes() == b"old"
+
+
+def test_an_interrupt_leaves_the_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+
+    def interrupted(file: BinaryIO) -> None:
+        file.write(b"new")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), atomic_file(path) as file:
+        interrupted(file)
+    assert names(tmp_path) == ["file"]
+    assert path.read_text() == "old"
+
+
+def test_only_temporaries_are_removed(tmp_path: Path) -> None:
+    for name in (".config.yaml.0a1b.tmp", "config.yaml", ".hidden", "notes.tmp"):
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path)
+    assert names(tmp_path) == [".hidden", "config.yaml", "notes.tmp"]
+
+
+def test_json_is_strict_and_round_trips(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    write_json(path, {"step": np.int64(3), "loss": float("nan"), "at": Path("x"), "é": (1, 2.5)})
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    strict = json.loads(path.read_text(), parse_constant=refuse)
+    assert strict == read_json(path) == {"step": 3, "loss": None, "at": "x", "é": [1, 2.5]}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000])
+def test_damaged_json_is_named_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "status.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_json(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnexp.runs import EXCLUDED, run_id
+
+from .conftest import VGG, changed
+
+
+def turned(value: Any) -> Any:
+    """``value`` with the keys of every mapping in the opposite order."""
+    if isinstance(value, dict):
+        return {key: turned(value[key]) for key in reversed(value)}
+    return value
+
+
+def leaves(config: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key, value in config.items():
+        nested = isinstance(value, dict)
+        found += leaves(value, f"{prefix}{key}__") if nested else [f"{prefix}{key}"]
+    return found
+
+
+def test_an_id_reads_as_model_norm_and_twelve_hex_digits() -> None:
+    model, norm, digest = run_id(VGG, "f").split("-")
+    assert (model, norm) == ("vgg16", "bn")
+    assert len(digest) == 12
+    int(digest, 16)
+
+
+def test_an_id_is_the_same_on_every_machine_and_in_every_version() -> None:
+    # Changing it orphans everybody's runs. Made with sha256sum from
+    # {"config":{"model":{"name":"dln"},"norm":{"name":"l1"},"seed":1},"data":"f"}
+    assert run_id({"model": {"name": "dln"}, "norm": {"name": "l1"}, "seed": 1}, "f") == (
+        "dln-l1-bd0b0f0a2a8c"
+    )
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", "", "été", "A B"])
+def test_an_id_is_one_plain_folder_name(name: str) -> None:
+    made = run_id(changed(VGG, model__name=name), "f")
+    assert Path(made).name == made
+    assert made.isascii()
+    assert not made.startswith((".", "-"))
+
+
+def test_the_order_of_keys_does_not_matter() -> None:
+    assert run_id(turned(VGG), "f") == run_id(VGG, "f")
+
+
+@pytest.mark.parametrize(
+    ("key", "one", "other"),
+    [
+        ("optim__lr", 1, 1.0),
+        ("optim__lr", 0.1, 1e-1),
+        ("optim__lr", 1e-6, 0.000001),
+        ("optim__lr", 0.5, np.float64(0.5)),
+        ("optim__momentum", 0.0, -0.0),
+        ("seed", 3, np.int64(3)),
+        ("probes__landscape__etas", [1, 2], (1.0, 2.0)),
+        ("data__extra", Path("a/b"), "a/b"),
+    ],
+)
+def test_the_spelling_of_a_value_does_not_matter(key: str, one: Any, other: Any) -> None:
+    assert run_id(changed(VGG, **{key: one}), "f") == run_id(changed(VGG, **{key: other}), "f")
+
+
+@pytest.mark.parametrize("key", sorted(EXCLUDED))
+@pytest.mark.parametrize("value", ["x", {"nested": 1}, None])
+def test_what_cannot_change_the_numbers_does_not_matter(key: str, value: Any) -> None:
+    assert run_id(changed(VGG, **{key.replace(".", "__"): value}), "f") == run_id(VGG, "f")
+
+
+def test_an_excluded_name_elsewhere_matters() -> None:
+    for key in ("path", "data__out", "model__path", "probes__threads"):
+        assert run_id(changed(VGG, **{key: "x"}), "f") != run_id(VGG, "f"), key
+
+
+def test_of_the_device_only_the_type_matters() -> None:
+    ids = {d: run_id(changed(VGG, device=d), "f") for d in ("cpu", "cuda", "cuda:0", "cuda:1")}
+    assert ids["cuda"] == ids["cuda:0"] == ids["cuda:1"]
+    assert ids["cpu"] != ids["cuda"]
+
+
+def test_every_other_option_matters() -> None:
+    keys = [key for key in leaves(VGG) if key.replace("__", ".") not in EXCLUDED]
+    ids = [run_id(changed(VGG, **{key: "another"}), "f") for key in keys]
+    assert len({*ids, run_id(VGG, "f")}) == len(keys) + 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(1, True), (0, False), (0, None), (1, "1"), (0.1, 0.1 + 2**-56), ([1, 2], [2, 1])],
+)
+def test_values_that_differ_are_told_apart(one: Any, other: Any) -> None:
+    assert run_id(changed(VGG, x=one), "f") != run_id(changed(VGG, x=other), "f")
+
+
+def test_the_content_of_the_data_matters() -> None:
+    assert run_id(VGG, "f") != run_id(VGG, "g")
+
+
+def test_asking_for_an_id_changes_nothing() -> None:
+    before = copy.deepcopy(VGG)
+    run_id(VGG, "f")
+    assert before == VGG
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("ab\"'é\n:#"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("xyz", min_size=1), inner),
+    max_leaves=8,
+)
+
+
+@given(VALUES)
+def test_an_id_survives_the_config_file(value: Any) -> None:
+    config = {"x": value}
+    text = yaml.safe_dump(config, allow_unicode=True)
+    assert run_id(yaml.safe_load(text), "f") == run_id(config, "f")

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bnexp.errors import UserError
+from bnexp.runs import (
+    Run,
+    RunDirectory,
+    TableWriter,
+    describe,
+    find_runs,
+    load_runs,
+    scale,
+)
+
+from .conftest import DLN, VGG
+
+MakeRun = Callable[..., RunDirectory]
+
+
+def only(directory: RunDirectory) -> Run:
+    (run,) = find_runs(directory.path)
+    return run
+
+
+def test_reading_runs_does_not_import_torch_nor_other_rooms() -> None:
+    code = "import sys, bnexp.runs; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = done.stdout.split()
+    assert not [name for name in modules if name.startswith("torch")]
+    rooms = {".".join(name.split(".")[:2]) for name in modules if name.startswith("bnexp.")}
+    assert rooms == {"bnexp.errors", "bnexp.runs"}
+
+
+def test_a_run_speaks_the_words_of_its_config(make_run: MakeRun) -> None:
+    run = only(make_run("vgg16-bn-0"))
+    assert (run.id, run.model, run.family, run.norm) == ("vgg16-bn-0", "vgg16", "vgg", "bn")
+    assert (run.lr, run.seed, run.steps, run.width, run.data) == (0.1, 0, 400, 0.125, "digits")
+
+
+@pytest.mark.parametrize("key", ["model", "norm", "optim", "seed", "steps"])
+def test_a_missing_option_is_named_with_its_file(make_run: MakeRun, key: str) -> None:
+    run = only(make_run("a"))
+    del run.config[key]
+    ask = {"optim": "lr"}.get(key, key)
+    with pytest.raises(UserError, match=rf"config\.yaml: {key}"):
+        getattr(run, ask)
+
+
+def test_runs_are_found_from_three_places_sorted_by_id(make_run: MakeRun, tmp_path: Path) -> None:
+    b, a = make_run("b"), make_run("a", seed=1)
+    (tmp_path / "runs" / "notes").mkdir()
+    (tmp_path / "runs" / "readme.txt").touch()
+    assert [run.id for run in find_runs(tmp_path)] == ["a", "b"]
+    assert [run.id for run in find_runs(tmp_path / "runs")] == ["a", "b"]
+    assert find_runs(b.path) == [Run(b.path, "b", {}, {})]
+    assert only(a).seed == 1
+
+
+def test_an_empty_folder_has_no_runs_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    assert find_runs(tmp_path) == []
+    assert load_runs(tmp_path) == {}
+    (tmp_path / "file").touch()
+    for name in ("none", "file"):
+        with pytest.raises(UserError, match=name):
+            find_runs(tmp_path / name)
+
+
+@pytest.mark.parametrize("file", ["config_file", "status_file"])
+def test_a_damaged_file_of_a_run_is_named(make_run: MakeRun, tmp_path: Path, file: str) -> None:
+    path: Path = getattr(make_run("a"), file)
+    path.write_bytes(b"{")
+    with pytest.raises(UserError, match=str(path)):
+        find_runs(tmp_path)
+
+
+@pytest.mark.parametrize("state", ["done", "diverged", "failed"])
+def test_an_ended_run_is_as_its_status_says(make_run: MakeRun, state: str) -> None:
+    directory = make_run("a")
+    directory.write_status(state=state, step=3)
+    assert only(directory).state == state
+    with directory.lock():
+        assert only(directory).state == state
+
+
+def test_a_run_is_running_while_somebody_holds_it_and_interrupted_after(make_run: MakeRun) -> None:
+    directory = make_run("a")
+    assert only(directory).state == "interrupted"  # killed before its first status
+    with directory.lock():
+        assert only(directory).state == "running"
+        directory.write_status(state="running", step=3)
+        run = only(directory)
+        assert run.state == "running"
+    assert run.state == "interrupted"
+
+
+def test_a_run_that_ends_after_it_was_found_is_not_interrupted(make_run: MakeRun) -> None:
+    directory = make_run("a")
+    with directory.lock():
+        directory.write_status(state="running", step=3)
+        run = only(directory)
+        directory.write_status(state="done", step=4)
+    assert run.state == "done"
+
+
+def test_a_table_is_the_callers_to_change(make_run: MakeRun) -> None:
+    directory = make_run("a")
+    writer = TableWriter(directory.tables_dir)
+    writer.add("train", {"step": [0, 1], "loss": [2.0, 1.0]})
+    writer.flush()
+    run = only(directory)
+    first = run.table("train")
+    first.loc[0, "loss"] = -1
+    first["more"] = 0
+    assert run.table("train").to_dict("list") == {"step": [0, 1], "loss": [2.0, 1.0]}
+    assert run.table("eval").empty
+
+
+def test_all_runs_are_joined_with_what_they_are(make_run: MakeRun, tmp_path: Path) -> None:
+    for directory, steps in ((make_run("b", norm__name="l1"), 2), (make_run("a", DLN), 3)):
+        writer = TableWriter(directory.tables_dir)
+        for step in range(steps):
+            writer.add("train", {"step": step, "loss": float(step), "accuracy": float("nan")})
+        if steps == 2:
+            writer.add("eval", {"step": 0, "split": "test", "loss": 0.5, "accuracy": 0.25})
+        writer.flush()
+    frames = load_runs(tmp_path)
+    assert [*frames] == ["eval", "train"]
+    front = ["run", "model", "norm", "lr", "seed", "width", "data"]
+    expected = pd.DataFrame(
+        [
+            ["a", "dln", "bn", 1e-6, 0, np.nan, "Gaussian", 0, 0.0, np.nan],
+            ["a", "dln", "bn", 1e-6, 0, np.nan, "Gaussian", 1, 1.0, np.nan],
+            ["a", "dln", "bn", 1e-6, 0, np.nan, "Gaussian", 2, 2.0, np.nan],
+            ["b", "vgg16", "l1", 0.1, 0, 0.125, "digits", 0, 0.0, np.nan],
+            ["b", "vgg16", "l1", 0.1, 0, 0.125, "digits", 1, 1.0, np.nan],
+        ],
+        columns=[*front, "step", "loss", "accuracy"],
+    )
+    pd.testing.assert_frame_equal(frames["train"], expected)
+    assert frames["eval"]["run"].tolist() == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "together"),
+    [
+        ({"norm__name": "none"}, True),
+        ({"norm__eps": 1e-3}, True),
+        ({"optim__lr": 0.5}, True),
+        ({"seed": 3}, True),
+        ({"threads": 8, "out": "elsewhere", "data__path": "/x"}, True),
+        ({"steps": 400.0}, True),
+        ({"steps": 500}, False),
+        ({"model__width": 1.0}, False),
+        ({"batch_size": 64}, False),
+        ({"data__label": "other"}, False),
+        ({"optim__momentum": 0.9}, False),
+        ({"probes__landscape__every": 50}, False),
+    ],
+)
+def test_runs_of_one_scale_differ_in_norm_lr_and_seed_only(
+    make_run: MakeRun, options: dict[str, Any], together: bool
+) -> None:
+    one, other = only(make_run("a")), only(make_run("b", **options))
+    assert (scale(one) == scale(other)) is together
+    assert one.config == VGG
+
+
+@pytest.mark.parametrize(
+    ("base", "options", "words"),
+    [
+        (VGG, {}, "VGG-16 ×1/8, digits, batch 128, 400 steps"),
+        (
+            VGG,
+            {"model__width": 1.0, "data__label": "CIFAR-10 (JPEG q75)", "steps": 15_000},
+            "VGG-16, CIFAR-10 (JPEG q75), batch 128, 15,000 steps",
+        ),
+        (VGG, {"model__width": 1}, "VGG-16, digits, batch 128, 400 steps"),
+        (VGG, {"model__width": 0.3}, "VGG-16 ×3/10, digits, batch 128, 400 steps"),
+        (VGG, {"model__width": 2.0}, "VGG-16 ×2, digits, batch 128, 400 steps"),
+        (VGG, {"model__name": "vgg11"}, "VGG-11 ×1/8, digits, batch 128, 400 steps"),
+        (
+            VGG,
+            {"data__label": None, "batch_size": 1024},
+            "VGG-16 ×1/8, digits, batch 1,024, 400 steps",
+        ),
+        (VGG, {"model": {"name": "mlp", "family": "mine"}}, "mlp, digits, batch 128, 400 steps"),
+        (DLN, {}, "DLN 25×10, Gaussian, full batch, 10,000 steps"),
+    ],
+)
+def test_a_run_is_described_for_people(
+    make_run: MakeRun, base: dict[str, Any], options: dict[str, Any], words: str
+) -> None:
+    assert describe(only(make_run("a", base, **options))) == words
