@@ -129,8 +129,9 @@ class Panel:
             )  # fmt: skip
         if series.filled:
             x, low, high = thin_band(s.x, s.lo, s.hi)
+            fill = 0.3 if len(self.ours) < 3 else 0.18
             axes.fill_between(
-                x, inside(low), inside(high), facecolor=(look.colour, 0.3 if len(self.ours) < 3 else 0.18), linewidth=0.5,
+                x, inside(low), inside(high), facecolor=(look.colour, fill), linewidth=0.5,
                 edgecolor=(look.colour, 0.9), zorder=2, gid=f"band:{series.key}",
             )  # fmt: skip
         else:

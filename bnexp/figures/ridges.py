@@ -50,9 +50,10 @@ def density(values: Array, edges: Array) -> Array:
     width = edges[1] - edges[0]
     spread = np.subtract(*np.nanquantile(values, [0.75, 0.25])) / 1.349
     bandwidth = np.clip(0.9 * spread * len(values) ** -0.2 / width, 1.0, _BINS / 20)
-    at = np.arange(-_BINS // 2, _BINS // 2 + 1)
+    reach = _BINS // 4
+    at = np.arange(-reach, reach + 1)
     kernel = np.exp(-0.5 * (at / bandwidth) ** 2)
-    smooth = np.convolve(counts, kernel / kernel.sum(), mode="same")[: len(counts)]
+    smooth = np.convolve(counts, kernel / kernel.sum(), mode="full")[reach:-reach]
     return np.asarray(smooth / max(counts.sum(), 1) / width, dtype=np.float64)
 
 

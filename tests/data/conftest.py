@@ -1,0 +1,88 @@
+"""Tiny image trees, and every kind of archive of them."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+MODES = {".tar": "w", ".tar.xz": "w:xz", ".txz": "w:xz", ".tar.gz": "w:gz", ".tgz": "w:gz"}
+Files = dict[str, bytes]
+
+
+def _encoded(pixels: torch.Tensor, kind: str = "PNG") -> bytes:
+    """uint8 (3, h, w) as the bytes of an image file."""
+    out = io.BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(out, kind, lossless=True)
+    return out.getvalue()
+
+
+def _noise(seed: int, side: int = 32) -> torch.Tensor:
+    source = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (3, side, side), generator=source, dtype=torch.uint8)
+
+
+class Maker:
+    """Writes {name: bytes} below one folder, as a folder or an archive, in the order given."""
+
+    encoded = staticmethod(_encoded)
+    noise = staticmethod(_noise)
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def all_kinds(self, files: Files) -> list[Path]:
+        return [self.folder(files), *(self.tar(files, suffix) for suffix in MODES), self.zip(files)]
+
+    def folder(self, files: Files, name: str = "folder") -> Path:
+        for file, data in files.items():
+            path = self.root / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        return self.root / name
+
+    def tar(
+        self, files: Files, suffix: str = ".tar", extra: tuple[tarfile.TarInfo, ...] = ()
+    ) -> Path:
+        path = self.root / f"archive{suffix}"
+        with tarfile.open(path, MODES[suffix]) as archive:
+            for name, data in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+            for member in extra:
+                archive.addfile(member)
+        return path
+
+    def zip(self, files: Files, method: int = zipfile.ZIP_DEFLATED) -> Path:
+        path = self.root / "archive.zip"
+        with zipfile.ZipFile(path, "w", method) as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        return path
+
+    def config(self, path: Path) -> dict[str, object]:
+        cache = str(self.root / "cache")
+        return {"name": "images", "path": str(path), "cache": cache, "progress": False}
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Maker:
+    return Maker(tmp_path)
+
+
+@pytest.fixture
+def pixels() -> dict[str, torch.Tensor]:
+    """What is in `tree`, by name: 2 classes, 3 + 1 training images, 1 + 1 test images."""
+    names = ["train/cat/0", "train/cat/1", "train/cat/2", "train/dog/0", "test/cat/0", "test/dog/0"]
+    return {name: _noise(seed) for seed, name in enumerate(names)}
+
+
+@pytest.fixture
+def tree(pixels: dict[str, torch.Tensor]) -> Files:
+    return {f"{name}.png": _encoded(image) for name, image in pixels.items()}

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from bnexp.data import Batches, Dataset, Split
+from bnexp.data.batches import PAD, augmented
+from bnexp.data.splits import image_dataset
+from bnexp.errors import UserError
+
+N, B = 103, 10  # ten batches an epoch, three samples left over
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    """Images with a bright border, so that what a crop brings in shows."""
+    source = torch.Generator().manual_seed(0)
+    images = torch.randint(1, 256, (N, 3, 32, 32), generator=source, dtype=torch.uint8)
+    test = torch.randint(0, 256, (23, 3, 32, 32), generator=source, dtype=torch.uint8)
+    return image_dataset("x", Split(images, torch.arange(N)), Split(test, torch.arange(23)), N)
+
+
+def batches(data: Dataset, seed: int = 0, augment: bool = False, size: int | None = B) -> Batches:
+    return Batches(data, size, seed, "cpu", torch.float64, augment=augment)
+
+
+def pixels(data: Dataset, inputs: torch.Tensor) -> torch.Tensor:
+    """Normalisation undone."""
+    assert data.mean is not None
+    assert data.std is not None
+    return (inputs * data.std[:, None, None] + data.mean[:, None, None]) * 255
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_batch_is_a_pure_function_of_seed_and_step(data: Dataset, augment: bool) -> None:
+    forward = batches(data, augment=augment)
+    expected = [forward.at(step) for step in range(25)]
+    backward = batches(data, augment=augment)
+    for step in [24, 3, 3, 11, 0, 19, *range(23, -1, -1)]:
+        for again in (backward.at(step), batches(data, augment=augment).at(step)):
+            assert torch.equal(again.inputs, expected[step].inputs)
+            assert torch.equal(again.targets, expected[step].targets)
+            assert torch.equal(again.index, expected[step].index)
+
+
+def test_batches_neither_read_nor_move_the_global_generator(data: Dataset) -> None:
+    torch.manual_seed(1)
+    first = batches(data, augment=True).at(5)
+    state = torch.get_rng_state()
+    torch.manual_seed(2)
+    second = batches(data, augment=True).at(5)
+    assert torch.equal(first.inputs, second.inputs)
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_epoch_visits_each_sample_at_most_once(data: Dataset) -> None:
+    ours = batches(data)
+    assert ours.steps_per_epoch == N // B
+    for epoch in range(4):
+        steps = range(epoch * 10, epoch * 10 + 10)
+        seen = torch.cat([ours.at(step).index for step in steps])
+        assert len(seen) == len(seen.unique()) == 100
+
+
+def test_epochs_and_seeds_have_orders_of_their_own(data: Dataset) -> None:
+    orders = [
+        tuple(batches(data, seed).at(epoch * 10).index.tolist())
+        for seed, epoch in itertools.product((0, 1, 2), (0, 1, 2))
+    ]
+    assert len(set(orders)) == 9
+
+
+def test_samples_left_over_differ_between_epochs(data: Dataset) -> None:
+    ours = batches(data)
+    seen = set()
+    for step in range(30):
+        seen |= set(ours.at(step).index.tolist())
+    assert seen == set(range(N))
+
+
+def test_rows_are_those_of_the_index(data: Dataset) -> None:
+    batch = batches(data).at(13)
+    assert torch.equal(batch.targets, batch.index)  # targets are row numbers here
+    expected = data.train.inputs[batch.index].double()
+    torch.testing.assert_close(pixels(data, batch.inputs), expected, rtol=0, atol=1e-9)
+
+
+def test_the_order_is_the_same_with_and_without_augmentation(data: Dataset) -> None:
+    assert torch.equal(batches(data).at(7).index, batches(data, augment=True).at(7).index)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_training_split_is_normalised_to_mean_0_and_std_1(
+    data: Dataset, dtype: torch.dtype
+) -> None:
+    whole = Batches(data, None, 0, "cpu", dtype).at(0).inputs
+    assert whole.dtype == dtype
+    assert whole.is_contiguous(memory_format=torch.channels_last)
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    assert whole.mean((0, 2, 3)).abs().max() < tolerance
+    assert (whole.std((0, 2, 3), correction=0) - 1).abs().max() < tolerance
+
+
+def test_memory_layout_of_the_dataset_does_not_matter(data: Dataset) -> None:
+    inputs = data.train.inputs
+    last = Split(inputs.contiguous(memory_format=torch.channels_last), data.train.targets)
+    other = Dataset("x", last, data.test, data.classes, data.mean, data.std)
+    assert torch.equal(batches(data).at(4).inputs, batches(other).at(4).inputs)
+
+
+def test_full_batch_is_made_once_and_in_order(data: Dataset) -> None:
+    ours = batches(data, size=None)
+    assert ours.at(5) is ours.at(0)
+    assert torch.equal(ours.at(0).index, torch.arange(N))
+    assert ours.steps_per_epoch == 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 23, 1000, None])
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_a_split_is_walked_whole_in_order_without_augmentation(
+    data: Dataset, name: str, size: int | None
+) -> None:
+    parts = list(batches(data, augment=True).split(name, size))
+    split = data.train if name == "train" else data.test
+    assert split is not None
+    assert torch.equal(torch.cat([part.index for part in parts]), torch.arange(len(split)))
+    assert torch.equal(torch.cat([part.targets for part in parts]), split.targets)
+    inputs = pixels(data, torch.cat([part.inputs for part in parts]))
+    torch.testing.assert_close(inputs, split.inputs.double(), rtol=0, atol=1e-9)
+    assert all(len(part.index) == size for part in parts[:-1])
+
+
+def shifts(image: torch.Tensor) -> list[torch.Tensor]:
+    """All crops of (h, w, c) from its zero-padded self, and their mirror images."""
+    h, w, c = image.shape
+    padded = torch.zeros(h + 2 * PAD, w + 2 * PAD, c, dtype=image.dtype)
+    padded[PAD : PAD + h, PAD : PAD + w] = image
+    places = itertools.product(range(2 * PAD + 1), repeat=2)
+    crops = [padded[down : down + h, right : right + w] for down, right in places]
+    return crops + [crop.flip(1) for crop in crops]
+
+
+def test_augmentation_is_one_crop_and_perhaps_a_mirror_image() -> None:
+    images = torch.randint(1, 256, (40, 32, 32, 3), dtype=torch.uint8)
+    for image, result in zip(images, augmented(images, torch.Generator()), strict=True):
+        assert sum(torch.equal(result, shift) for shift in shifts(image)) == 1
+
+
+def test_every_shift_and_both_mirrors_are_equally_likely() -> None:
+    image = torch.randint(1, 256, (8, 8, 1), dtype=torch.uint8)
+    kinds = {shift.numpy().tobytes(): n for n, shift in enumerate(shifts(image))}
+    draws = 16200
+    results = augmented(image.expand(draws, -1, -1, -1), torch.Generator().manual_seed(1))
+    counts = torch.bincount(torch.tensor([kinds[x.numpy().tobytes()] for x in results]))
+    assert len(counts) == 162
+    chi_squared = float(((counts - draws / 162) ** 2 / (draws / 162)).sum())
+    assert abs(chi_squared - 161) < 5 * (2 * 161) ** 0.5
+
+
+def test_augmented_batches_are_augmented_rows_and_differ_by_step(data: Dataset) -> None:
+    ours = batches(data, augment=True)
+    for step in (0, 11):
+        batch = ours.at(step)
+        for row, image in zip(batch.index, pixels(data, batch.inputs), strict=True):
+            result = image.permute(1, 2, 0).round().to(torch.uint8)
+            original = data.train.inputs[row].permute(1, 2, 0)
+            assert sum(torch.equal(result, shift) for shift in shifts(original)) == 1
+    full = Batches(data, N, 0, "cpu", torch.float64, augment=True)
+    first, second = full.at(0), full.at(1)
+    same = first.inputs[first.index.argsort()] == second.inputs[second.index.argsort()]
+    assert same.flatten(1).all(1).sum() < 10  # 1 in 162 by chance
+
+
+@pytest.mark.parametrize("size", [0, -1, N + 1])
+def test_batch_size_out_of_range_is_named(data: Dataset, size: int) -> None:
+    with pytest.raises(UserError, match=rf"batch_size: got {size}; expected 1\.\.{N}"):
+        batches(data, size=size)
+
+
+def test_impossible_requests_are_named(data: Dataset) -> None:
+    with pytest.raises(UserError, match=r"data\.augment"):
+        batches(data, augment=True, size=None)
+    flat = Split(torch.zeros(9, 4, dtype=torch.float64), torch.zeros(9, 4, dtype=torch.float64))
+    vectors = Dataset("v", flat, None, None, None, None)
+    with pytest.raises(UserError, match=r"data\.augment"):
+        batches(vectors, augment=True, size=3)
+    with pytest.raises(UserError, match="no split 'test'"):
+        next(batches(vectors, size=3).split("test", 3))
+    with pytest.raises(ValueError, match="negative"):
+        batches(data).at(-1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_batches_on_a_gpu_are_those_of_the_cpu(data: Dataset) -> None:
+    there = Batches(data, B, 0, "cuda", torch.float64, augment=True)
+    for step in (0, 9, 10):
+        here = batches(data, augment=True).at(step)
+        batch = there.at(step)
+        assert batch.inputs.is_cuda
+        assert batch.inputs.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(batch.index.cpu(), here.index)
+        torch.testing.assert_close(batch.inputs.cpu(), here.inputs, rtol=1e-12, atol=1e-12)

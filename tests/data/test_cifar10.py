@@ -1,0 +1,93 @@
+"""CIFAR-10's own format, in miniature, and no network."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import tarfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torchvision.datasets import CIFAR10
+
+from bnexp.data import cifar10, fingerprint, load_dataset
+from bnexp.errors import UserError
+
+
+@pytest.fixture
+def offline(monkeypatch: Any) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", fail)
+
+
+@pytest.fixture
+def archive(monkeypatch: Any, make: Any) -> bytes:
+    """Two training files and a test file of 4 images each, with torchvision told their sums."""
+
+    def listed(name: str, content: object) -> tuple[list[str], tuple[str, bytes]]:
+        data = pickle.dumps(content)
+        return [name, hashlib.md5(data).hexdigest()], (f"cifar-10-batches-py/{name}", data)
+
+    sums, files = [], []
+    for number, name in enumerate(["data_batch_1", "data_batch_2", "test_batch"]):
+        rows = torch.stack([make.noise(4 * number + row) for row in range(4)]).flatten(1).numpy()
+        line, file = listed(name, {"data": rows, "labels": [number, 1, 2, 3]})
+        sums.append(line)
+        files.append(file)
+    line, file = listed("batches.meta", {"label_names": list("abcdefghij")})
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, data in [*files, file]:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    monkeypatch.setattr(CIFAR10, "train_list", sums[:2])
+    monkeypatch.setattr(CIFAR10, "test_list", sums[2:])
+    meta = {"filename": line[0], "key": "label_names", "md5": line[1]}
+    monkeypatch.setattr(CIFAR10, "meta", meta)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(out.getvalue()).hexdigest())
+    return out.getvalue()
+
+
+@pytest.mark.usefixtures("offline")
+def test_archive_in_the_folder_is_read_row_for_row(make: Any, archive: bytes) -> None:
+    (make.root / "cifar-10-python.tar.gz").write_bytes(archive)
+    for _ in range(2):  # unpacked, then found unpacked
+        data = load_dataset({"name": "cifar10", "path": str(make.root)}, 0)
+        assert data.test is not None
+        assert torch.equal(data.train.inputs, torch.stack([make.noise(n) for n in range(8)]))
+        assert torch.equal(data.test.inputs, torch.stack([make.noise(n) for n in range(8, 12)]))
+        assert data.train.targets.tolist() == [0, 1, 2, 3, 1, 1, 2, 3]
+        assert data.test.targets.tolist() == [2, 1, 2, 3]
+        assert data.train.inputs.is_contiguous(memory_format=torch.channels_last)
+        assert data.label == "CIFAR-10"
+        assert data.classes == 10
+
+
+@pytest.mark.usefixtures("offline")
+def test_neither_files_nor_network_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    cfg = {"name": "cifar10", "path": None, "cache": str(tmp_path / "cache")}
+    with pytest.raises(UserError, match=r"cifar10.*no network.*expected"):
+        load_dataset(cfg, 0)
+    assert not (tmp_path / "cache" / "cifar10").exists()
+
+
+@pytest.mark.usefixtures("offline")
+def test_changed_archive_is_refused(make: Any, archive: bytes) -> None:
+    changed = bytearray(archive)
+    changed[len(changed) // 2] ^= 1
+    (make.root / "cifar-10-python.tar.gz").write_bytes(changed)
+    with pytest.raises(UserError, match="cifar10"):
+        load_dataset({"name": "cifar10", "path": str(make.root)}, 0)
+
+
+def test_fingerprint_is_the_published_checksum() -> None:
+    assert CIFAR10.tgz_md5 == cifar10.MD5
+    assert fingerprint({"name": "cifar10"}) == f"md5:{CIFAR10.tgz_md5}"
