@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bnexp.figures.data import Selection, needs
-from bnexp.figures.ridges import draw_layer
+from bnexp.figures.ridges import draw_layer, pasts_of
 from bnexp.figures.sheet import sheet
 from bnexp.figures.style import look, short
 
@@ -20,7 +20,7 @@ def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001 - an imag
     remarks = ["One fixed unit of the layer, pre-activation, over the batch; the lowest seed."]
     page = sheet(6, TITLE, 2.9, selection, False, [], remarks, one_seed=True)
     row = list(page.body.subplots(1, len(_NORMS)))
-    draw_layer(page, row, "", "vgg", _NORMS, 0.1, 11)
+    draw_layer(row, pasts_of(page, "vgg", _NORMS, 0.1, [11]), "", 11)
     for axes, norm in zip(row, _NORMS, strict=True):
         axes.set_title(short(norm), color=look(norm).colour)
         axes.tick_params(labelleft=axes is row[0])

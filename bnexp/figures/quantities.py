@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from bnexp.figures import read
 from bnexp.figures.series import Trace
 from bnexp.runs import Run
@@ -129,36 +127,3 @@ BETA_ETA = Quantity(
     log=True,
     small=True,
 )
-
-
-def moments(name: str, label: str, column: str, successive: bool) -> Quantity:
-    """The shift of a moment of the layer's fixed unit (Fig 8).
-
-    `successive`: the absolute change from one recorded point to the next, at the later one;
-    otherwise the difference from the first point.
-    """
-
-    def trace(run: Run, layer: int | None) -> Trace:
-        assert layer is not None
-        x, y = _scheduled(run, layer, column)
-        shift = np.abs(np.diff(y)) if successive else (y - y[:1])[1:]
-        return Trace(x[1:], shift, shift, run.state == "diverged")
-
-    return Quantity(name, "moments", label, trace, small=True)
-
-
-def fixed_unit(run: Run, layer: int) -> int | None:
-    """The unit of a layer whose distribution the run records, or None for a layer it has not."""
-    units = read.rows(run, "activations", ["step", "unit"], layer=layer, step=0)["unit"]
-    return int(units.iloc[0]) if len(units) else None
-
-
-def _scheduled(run: Run, layer: int, column: str) -> tuple[np.ndarray, np.ndarray]:
-    unit = fixed_unit(run, layer)
-    if unit is None:
-        return np.empty(0), np.empty(0)
-    frame = read.rows(run, "moments", ["step", column], layer=layer, unit=unit)
-    # Rows of the step after a scheduled one may be there too; the paper's points are the schedule.
-    every = int(run.option("probes.moments.every"))
-    frame = frame[frame["step"] % every == 0].drop_duplicates("step")
-    return frame["step"].to_numpy(dtype=np.float64), frame[column].to_numpy(dtype=np.float64)

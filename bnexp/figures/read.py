@@ -19,6 +19,7 @@ from bnexp.runs import Run, RunDirectory
 from bnexp.runs.parts import Part, list_parts
 
 _BATCH = 1 << 17
+_BATCH_OF_LISTS = 1 << 11  # rows that hold a whole distribution each
 
 
 def has_table(run: Run, table: str) -> bool:
@@ -85,7 +86,9 @@ def _may_hold(part: Part, wanted: int | str | Collection[int] | None) -> bool:
 def _matching(part: Part, names: list[str], where: dict[str, Any]) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(part.path, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(_BATCH, columns=names, use_threads=False):
+            nested = any(pa.types.is_list(file.schema_arrow.field(name).type) for name in names)
+            size = _BATCH_OF_LISTS if nested else _BATCH
+            for batch in file.iter_batches(size, columns=names, use_threads=False):
                 if where:
                     batch = batch.filter(reduce(and_, _conditions(where)))
                 if len(batch):

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import MaxNLocator
 
-from bnexp.figures import read
 from bnexp.figures.panel import say
 from bnexp.figures.series import Array
 from bnexp.figures.sheet import Sheet
 from bnexp.figures.style import HALO, SMALL, look, mixed, short
+from bnexp.figures.units import History, histories
 from bnexp.runs import Run
 
 RIDGES = 20
@@ -23,33 +23,18 @@ _HEIGHT = 2.6  # of a usual ridge, in distances between two
 _TALLEST = 4.5
 
 
-@dataclass(frozen=True)
-class History:
-    """A unit's values at some recorded steps of one run."""
-
-    steps: Array
-    values: tuple[Array, ...]
-
-
-def history(run: Run, layer: int) -> History:
-    """The distribution of the layer's fixed unit at about `RIDGES` steps spread over the run."""
-    recorded = read.steps(run, "activations")
-    wanted = np.linspace(0, run.steps, RIDGES + 1)
-    wanted = wanted[wanted <= recorded[-1]]
-    nearest = np.abs(recorded[:, None] - wanted[None, :]).argmin(axis=0)
-    chosen = [int(step) for step in recorded[np.unique(nearest)]]
-    frame = read.rows(run, "activations", ["step", "values"], layer=layer, step=chosen)
-    values = tuple(np.asarray(v, dtype=np.float64) for v in frame["values"])
-    return History(frame["step"].to_numpy(dtype=np.float64), values)
-
-
 def density(values: Array, edges: Array) -> Array:
-    """A smoothed histogram on equal bins, area one: Gaussian kernel, Silverman's width, at most a
-    twentieth of the range and at least one bin."""
-    counts, _ = np.histogram(values[np.isfinite(values)], edges)
+    """A smoothed histogram on equal bins, its area one.
+
+    The kernel is a Gaussian of Silverman's width, but at least one bin and at most eight.
+    """
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return np.zeros(len(edges) - 1)
+    counts, _ = np.histogram(values, edges)
     width = edges[1] - edges[0]
-    spread = np.subtract(*np.nanquantile(values, [0.75, 0.25])) / 1.349
-    bandwidth = np.clip(0.9 * spread * len(values) ** -0.2 / width, 1.0, _BINS / 20)
+    spread = np.subtract(*np.quantile(values, [0.75, 0.25])) / 1.349
+    bandwidth = np.clip(0.9 * spread * len(values) ** -0.2 / width, 1.0, 8.0)
     reach = _BINS // 4
     at = np.arange(-reach, reach + 1)
     kernel = np.exp(-0.5 * (at / bandwidth) ** 2)
@@ -83,9 +68,10 @@ def draw_grid(
     layers: Sequence[int],
 ) -> None:
     """Ridges in a row per norm and, from `column` of the grid on, a column per layer."""
+    pasts = pasts_of(sheet, family, norms, lr, layers)
     for at, layer in enumerate(layers, start=column):
         rows = [sheet.body.add_subplot(grid[row, at]) for row in range(len(norms))]
-        draw_layer(sheet, rows, letter, family, norms, lr, layer)
+        draw_layer(rows, pasts, letter, layer)
         rows[0].set_title(f"Layer #{layer}")
         if letter and at == column:
             rows[0].set_title(f"({letter})", loc="left")
@@ -97,30 +83,39 @@ def draw_grid(
                 ax.tick_params(labelleft=False)
 
 
-def draw_layer(
-    sheet: Sheet,
-    axes: Sequence[Axes],
-    letter: str,
-    family: str,
-    norms: Sequence[str],
-    lr: float,
-    layer: int,
-) -> None:
-    """One layer's ridges, a pair of axes per norm, all with the same x range.
+@dataclass(frozen=True)
+class Past:
+    """The run that is drawn for a norm, if there is one, and its history per layer."""
 
-    The run with the lowest seed is drawn.
-    """
-    runs = [sheet.selection.runs(family, norm, lr, "activations")[:1] for norm in norms]
-    pasts = [history(run[0], layer) if run else History(np.empty(0), ()) for run in runs]
-    extent = shared_range(pasts)
-    for ax, norm, run, past in zip(axes, norms, runs, pasts, strict=True):
-        ax.set_label(f"{letter}:activations:layer{layer}:{norm}")
-        if extent is None or not len(past.steps):
+    norm: str
+    run: Run | None
+    layers: dict[int, History]
+
+
+def pasts_of(
+    sheet: Sheet, family: str, norms: Sequence[str], lr: float, layers: Sequence[int]
+) -> list[Past]:
+    """Per norm the history of the run with the lowest seed."""
+    pasts = []
+    for norm in norms:
+        runs = sheet.selection.runs(family, norm, lr, "activations")
+        found = histories(runs[0], layers, RIDGES) if runs else {}
+        pasts.append(Past(norm, runs[0] if runs else None, found))
+    return pasts
+
+
+def draw_layer(axes: Sequence[Axes], pasts: Sequence[Past], letter: str, layer: int) -> None:
+    """One layer's ridges, a pair of axes per norm, all with the same x range."""
+    extent = shared_range([past.layers[layer] for past in pasts if layer in past.layers])
+    for ax, past in zip(axes, pasts, strict=True):
+        ax.set_label(f"{letter}:activations:layer{layer}:{past.norm}")
+        ax.tick_params(length=2)
+        if extent is not None and past.run is not None and layer in past.layers:
+            _draw(ax, past.layers[layer], extent, past.run, look(past.norm).colour)
+        else:
             ax.set_xticks([])
             ax.set_yticks([])
-            say(ax, f"no layer {layer} here" if run else "no runs")
-        else:
-            _draw(ax, past, extent, run[0], look(norm).colour)
+            say(ax, f"no layer {layer} here" if past.run else "no runs")
 
 
 def _draw(ax: Axes, past: History, extent: tuple[float, float], run: Run, colour: str) -> None:

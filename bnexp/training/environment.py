@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("bnexp", "torch", "torchvision", "numpy", "hydra-core", "pandas", "pyarrow")
+PACKAGES = ("bnexp", "torchvision", "numpy", "hydra-core", "pandas", "pyarrow")
 
 
 def environment(device: torch.device, fingerprint: str) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def environment(device: torch.device, fingerprint: str) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {**{name: _version(name) for name in PACKAGES}, "torch": torch.__version__},
         "device": str(device),
         "device_name": _device_name(device),
         "threads": torch.get_num_threads(),

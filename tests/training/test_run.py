@@ -58,7 +58,7 @@ def assert_same_network(one: Job, other: Job) -> None:
 
 @pytest.mark.parametrize("steps", [5, 6])
 def test_every_probe_records_on_its_schedule(tmp_path: Path, steps: int) -> None:
-    done = job(tmp_path, *VGG, f"steps={steps}", "+probes.landscape.dense=2".replace("+", ""))
+    done = job(tmp_path, *VGG, f"steps={steps}", "probes.landscape.dense=2")
     train(done)
     found = {name: sorted(set(t["step"])) for name, t in tables(done).items()}
     scheduled = list(range(0, steps + 1, 2))

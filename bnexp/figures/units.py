@@ -1,0 +1,69 @@
+"""The distribution of one fixed unit per layer over training, and the shift of its moments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnexp.figures import read
+from bnexp.figures.series import Array
+from bnexp.runs import Run
+
+
+@dataclass(frozen=True)
+class History:
+    """A unit's values at some recorded steps of one run."""
+
+    steps: Array
+    values: tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """A unit's mean and variance at the scheduled steps of one run."""
+
+    steps: Array
+    mean: Array
+    var: Array
+
+
+def histories(run: Run, layers: Sequence[int], amount: int) -> dict[int, History]:
+    """Per layer that the run has, its unit's distribution at about `amount` steps spread over it.
+
+    The table is read once for all layers: it is the largest there is.
+    """
+    recorded = read.steps(run, "activations")
+    wanted = np.linspace(0, run.steps, amount + 1)
+    wanted = wanted[wanted <= recorded[-1]]
+    nearest = np.abs(recorded[:, None] - wanted[None, :]).argmin(axis=0)
+    chosen = [int(step) for step in recorded[np.unique(nearest)]]
+    frame = read.rows(run, "activations", ["step", "layer", "values"], layer=layers, step=chosen)
+    return {
+        int(str(layer)): History(
+            rows["step"].to_numpy(dtype=np.float64),
+            tuple(np.asarray(values, dtype=np.float64) for values in rows["values"]),
+        )
+        for layer, rows in frame.groupby("layer")
+    }
+
+
+def moments(run: Run, layers: Sequence[int]) -> dict[int, Moments]:
+    """Per layer that the run has, the moments of the unit that table activations follows.
+
+    Rows of the step after a scheduled one may be there too; the paper's points are the schedule.
+    """
+    columns = ["step", "layer", "unit"]
+    fixed = read.rows(run, "activations", columns, layer=layers, step=0)
+    units = {int(r.layer): int(r.unit) for r in fixed.itertuples()}
+    wanted = sorted(set(units.values()))
+    frame = read.rows(run, "moments", [*columns, "mean", "var"], layer=list(units), unit=wanted)
+    frame = frame[frame["step"] % int(run.option("probes.moments.every")) == 0]
+    found = {}
+    for layer, unit in units.items():
+        rows = frame[(frame["layer"] == layer) & (frame["unit"] == unit)].drop_duplicates("step")
+        step, mean, var = (rows[c].to_numpy(dtype=np.float64) for c in ("step", "mean", "var"))
+        if len(step):
+            found[layer] = Moments(step, mean, var)
+    return found

@@ -1,0 +1,290 @@
+"""The command line: what it prints where, its exit codes, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bnexp.cli import main
+
+TINY = [
+    "model=dln",
+    "model.k=3",
+    "model.d=2",
+    "data.samples=8",
+    "steps=4",
+    "measure.every=2",
+    "device=cpu",
+]
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_train_prints_the_run_directory_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *TINY, f"out={tmp_path}"]) == 0
+    out, err = capsys.readouterr()
+    directory = Path(out.splitlines()[-1])
+    assert directory.parent == tmp_path / "runs"
+    assert (directory / "config.yaml").is_file()
+    assert "4/5" in err or "5/5" in err, "progress goes to stderr"
+    assert main(["train", *TINY, f"out={tmp_path}"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(directory)
+
+
+def test_a_sweep_makes_every_run_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = ["train", "-m", *TINY, "norm=none,bn", "seed=0,1", f"out={tmp_path}", "progress=false"]
+    assert main(sweep) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(set(printed)) == 4
+    configs = [yaml.safe_load((Path(line) / "config.yaml").read_text()) for line in printed]
+    assert {(c["norm"]["name"], c["seed"]) for c in configs} == {
+        (norm, seed) for norm in ("none", "bn") for seed in (0, 1)
+    }
+    assert files(tmp_path) >= {"runs"}
+    assert {path.name for path in tmp_path.iterdir()} == {"runs"}, "a sweep leaves nothing else"
+
+
+def test_runs_of_a_sweep_can_be_made_side_by_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "progress=false"]
+    assert main(["train", "-m", *TINY, "seed=0,1", f"out={tmp_path / 'a'}", *side]) == 0
+    assert main(["train", "-m", *TINY, "seed=0,1", f"out={tmp_path / 'b'}", "progress=false"]) == 0
+    made = {
+        str(path.relative_to(tmp_path / x)) for x in "a" for path in (tmp_path / x).glob("runs/*")
+    }
+    assert made == {str(p.relative_to(tmp_path / "b")) for p in (tmp_path / "b").glob("runs/*")}
+    tables = sorted(
+        path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.parquet")
+    )
+    assert tables
+    for table in tables:
+        assert (tmp_path / "a" / table).read_bytes() == (tmp_path / "b" / table).read_bytes()
+
+
+def test_a_failing_run_does_not_stop_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bnexp.training.loop import Trainer
+
+    original = Trainer.step
+
+    def failing(self: Trainer, number: int, record: object) -> object:
+        if self.setting.seed == 0:
+            raise RuntimeError("out of luck")
+        return original(self, number, record)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "step", failing)
+    sweep = ["train", "-m", *TINY, "seed=0,1", f"out={tmp_path}", "progress=false"]
+    assert main(sweep) == 1
+    err = capsys.readouterr().err
+    assert "out of luck" in err
+    assert "1 done, 1 failed" in err
+    monkeypatch.undo()
+    assert main(sweep) == 0, "the same command makes what is left"
+
+
+def test_runs_lists_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", *TINY, f"out={tmp_path}", "progress=false"])
+    run = Path(capsys.readouterr().out.strip())
+    assert main(["runs", "--runs", str(tmp_path)]) == 0
+    header, line = capsys.readouterr().out.splitlines()
+    assert header.split() == ["id", "model", "norm", "data", "lr", "seed", "state", "step"]
+    assert line.split() == [run.name, "dln", "bn", "Gaussian", "1e-06", "0", "done", "4/4"]
+
+
+def test_a_diverged_run_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    diverging = [*TINY, "norm=none", "optim.lr=1e6", "steps=300", "progress=false"]
+    assert main(["train", *diverging, f"out={tmp_path}"]) == 0
+    out, err = capsys.readouterr()
+    assert "diverged at step" in err
+    assert Path(out.strip()).is_dir()
+
+
+def test_the_config_can_be_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *TINY, "--cfg", f"out={tmp_path}"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"]["k"] == 3
+    assert files(tmp_path) == set()
+
+
+def test_help_answers_at_once() -> None:
+    begin = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "bnexp.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert time.perf_counter() - begin < 20  # whatever the machine is doing
+    assert "reproduce" in done.stdout
+    for heavy in ("torch", "pandas", "matplotlib", "hydra"):
+        assert f" {heavy}\n" not in done.stderr, f"--help imports {heavy}"
+
+
+def test_ctrl_c_saves_and_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bnexp.cli", "train", *TINY, "steps=100000000"]
+    process = subprocess.Popen(
+        [*command, f"out={tmp_path}", "progress=false", "probes=none", "threads=1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/status.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "goes on from there" in err
+    assert list(tmp_path.glob("runs/*/checkpoint.pt"))
+
+
+BAD = [
+    (["train", "foo"], "foo"),
+    (["train", "optim.foo=1"], "optim.foo"),
+    (["train", "+optim.foo=1"], "optim.foo"),
+    (["train", "+foo=1"], "foo"),
+    (["train", "--foo"], "--foo"),
+    (["train", "model=vgg17"], "vgg17"),
+    (["train", "norm=batch"], "batch"),
+    (["train", "norm=none,bn"], "norm"),
+    (["train", "data=imagenet"], "imagenet"),
+    (["train", "data=images"], "data.path"),
+    (["train", "data=images", "data.path=/nowhere/x.tar"], "/nowhere/x.tar"),
+    (["train", "steps=-1"], "steps"),
+    (["train", "steps=0"], "steps"),
+    (["train", "steps=many"], "steps"),
+    (["train", "steps=1.5"], "steps"),
+    (["train", "seed=-1"], "seed"),
+    (["train", "seed=null"], "seed"),
+    (["train", "batch_size=0"], "batch_size"),
+    (["train", "optim.lr=nan"], "optim.lr"),
+    (["train", "optim.lr=inf"], "optim.lr"),
+    (["train", "optim.lr=0"], "optim.lr"),
+    (["train", "optim.lr=fast"], "optim.lr"),
+    (["train", "optim.momentum=1"], "optim.momentum"),
+    (["train", "optim.weight_decay=-1"], "optim.weight_decay"),
+    (["train", "optim.decay=some"], "optim.decay"),
+    (["train", "model.width=0"], "model.width"),
+    (["train", "model.head=[0]"], "model.head"),
+    (["train", "model.head=deep"], "model.head"),
+    (["train", "model.init=he"], "model.init"),
+    (["train", "model=dln", "model.k=0"], "model.k"),
+    (["train", "model=dln", "data.samples=0"], "data.samples"),
+    (["train", "model=dln", "data.A_std=0"], "data.A_std"),
+    (["train", "model=dln", "data=digits"], "data"),
+    (["train", "model=dln", "data.augment=true"], "data.augment"),
+    (["train", "norm.eps=-1"], "norm.eps"),
+    (["train", "device=gpu"], "device"),
+    (["train", "device=cuda:99"], "device"),
+    (["train", "precision=float16"], "precision"),
+    (["train", "threads=0"], "threads"),
+    (["train", "probes=some"], "some"),
+    (["train", "+probes.foo.every=1"], "probes.foo"),
+    (["train", "probes.landscape=1"], "probes.landscape"),
+    (["train", "probes.landscape.every=0"], "probes.landscape.every"),
+    (["train", "probes.landscape.dense=-1"], "probes.landscape.dense"),
+    (["train", "probes.landscape.etas=[]"], "probes.landscape.etas"),
+    (["train", "probes.landscape.etas=[0,1]"], "probes.landscape.etas"),
+    (["train", "probes.landscape.etas=[1,1]"], "probes.landscape.etas"),
+    (["train", "probes.landscape.direction=up"], "probes.landscape.direction"),
+    (["train", "probes.gradient_shift.layers=[99]"], "probes.gradient_shift.layers"),
+    (["train", "probes.gradient_shift.layers=[0]"], "probes.gradient_shift.layers"),
+    (["train", "probes.gradient_shift.layers=[]"], "probes.gradient_shift.layers"),
+    (["train", "probes.moments.units=0"], "probes.moments.units"),
+    (["train", "probes.activations.unit=-1"], "probes.activations.unit"),
+    (["train", "probes.activations.unit=99", "model.width=0.0625"], "probes.activations.unit"),
+    (["train", "probes.activations.samples=0"], "probes.activations.samples"),
+    (["train", "-m", "norm=choice()"], "choice"),
+    (["train", "-m", "seed=range(0)"], "seed"),
+    (["train", "-m", "norm=none,batch"], "batch"),
+    (["train", "-m", "steps=5,-5"], "steps"),
+    (["train", "-m", "seed=0,1", "hydra/launcher=rocket"], "rocket"),
+    (["reproduce", "preset=huge"], "preset"),
+    (["reproduce", "figures=7"], "figures"),
+    (["reproduce", "figures=4,4"], "figures"),
+    (["reproduce", "figures=4", "--format", "gif"], "--format"),
+    (["reproduce", "--foo"], "--foo"),
+    (["reproduce", "figures=4", "optim.foo=1"], "optim.foo"),
+    (["figures", "7"], "7"),
+    (["figures", "four"], "four"),
+    (["figures", "--runs", "/nowhere"], "/nowhere"),
+    (["figures", "4", "--format", "gif"], "--format"),
+    (["runs", "--runs", "/nowhere"], "/nowhere"),
+    (["runs", "--foo"], "--foo"),
+    (["dance"], "dance"),
+    ([], "COMMAND"),
+]
+
+
+@pytest.mark.parametrize(("command", "named"), BAD, ids=lambda value: " ".join(value)[:60])
+def test_bad_input_is_refused_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    named: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(command)
+    except SystemExit as left:
+        code = int(left.code or 0)
+    out, err = capsys.readouterr()
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert code == 2
+    assert out == ""
+    assert len(lines) == 1, err
+    assert named in lines[0]
+    assert "Traceback" not in err
+    assert files(tmp_path) == set()
+
+
+def test_figures_of_an_empty_folder_name_the_command_that_makes_the_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["figures", "4", "--runs", str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert "bnexp reproduce figures=4" in err
+    assert files(tmp_path) == set()
+
+
+def test_reproduce_makes_only_what_is_missing_and_shares_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    tiny = ["preset=quick", "model.k=20", "model.d=2", "data.samples=8", "steps=20"]
+    command = ["reproduce", "figures=10", *tiny, f"out={out}", "--format", "png"]
+    assert main([*command, "--dry-run"]) == 0
+    assert "2 runs, 2 to be made" in capsys.readouterr().err
+    assert files(tmp_path) == set()
+    assert main(command) == 0
+    assert (out / "figures" / "fig10.png").is_file()
+    capsys.readouterr()
+    assert main([*command[:1], "figures=9,10", *command[2:]]) == 0
+    assert "2 runs, 0 to be made" in capsys.readouterr().err
+    assert {path.name for path in (out / "figures").iterdir()} == {"fig09.png", "fig10.png"}
+    assert {path.name for path in out.iterdir()} == {"runs", "figures"}
+
+
+def test_the_module_runs_as_the_command_does(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bnexp.cli", "--version"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        check=True,
+    )
+    assert done.stdout.startswith("bnexp ")

@@ -1,0 +1,210 @@
+"""A second implementation of what the package computes, written from the paper's definitions.
+
+Plain functions over dicts of tensors and torch.func; nothing here comes from ``bnexp``. Layer i has
+``W{i}``, perhaps ``b{i}``, and ``gamma{i}``, ``beta{i}`` where it is normalised. The noise of
+Algorithm 1 is handed in as tensors: ``noise[i] = (m, s)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.func import grad, grad_and_value
+
+Theta = dict[str, Tensor]
+Loss = Callable[[Theta], Tensor]
+
+# Simonyan and Zisserman 2015, table 1: convolutions by multiple of 64 channels, P a max-pool.
+VGG = {
+    "vgg11": "1 P 2 P 4 4 P 8 8 P 8 8 P",
+    "vgg13": "1 1 P 2 2 P 4 4 P 8 8 P 8 8 P",
+    "vgg16": "1 1 P 2 2 P 4 4 4 P 8 8 8 P 8 8 8 P",
+    "vgg19": "1 1 P 2 2 P 4 4 4 4 P 8 8 8 8 P 8 8 8 8 P",
+}
+
+NORMALISES = ("bn", "noisy_bn", "l1", "l2", "linf")
+
+
+@dataclass(frozen=True)
+class Net:
+    """``layers``: per layer ``conv``, ``conv pool`` or ``linear``; the last has no norm."""
+
+    layers: Sequence[str]
+    norm: str
+    relu: bool
+    noise: Mapping[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    eps: float = 1e-5
+
+
+def vgg_layers(name: str, hidden: int = 0) -> list[str]:
+    """The layers of a VGG with so many hidden linear layers before the logits."""
+    words = VGG[name].split()
+    convs = [
+        "conv pool" if following == "P" else "conv"
+        for word, following in zip(words, [*words[1:], ""], strict=True)
+        if word != "P"
+    ]
+    return convs + ["linear"] * (hidden + 1)
+
+
+def theta_of(params: Mapping[str, Tensor]) -> Theta:
+    """Parameters named ``layers.3.affine.weight`` and so on, detached, as W3, b3, gamma3, beta3."""
+    short = {"affine.weight": "W", "affine.bias": "b", "norm.weight": "gamma", "norm.bias": "beta"}
+    theta = {}
+    for name, value in params.items():
+        _, number, rest = name.split(".", 2)
+        theta[short[rest.replace("norm.0.", "norm.")] + number] = value.detach().clone()
+    return theta
+
+
+def layer_of(name: str) -> int:
+    return int("".join(c for c in name if c.isdigit()))
+
+
+def normalise(net: Net, i: int, x: Tensor, theta: Theta) -> Tensor:
+    """Norm and noise of layer i on (batch, units) or (batch, channels, h, w); biased variance."""
+    over = [0] if x.ndim == 2 else [0, 2, 3]
+    count = x.numel() // x.shape[1]
+    shape = (1, -1) if x.ndim == 2 else (1, -1, 1, 1)
+    if net.norm in NORMALISES:
+        centred = x - x.sum(over, keepdim=True) / count
+        if net.norm in ("bn", "noisy_bn"):
+            variance = (centred * centred).sum(over, keepdim=True) / count
+            divisor = (variance + net.eps) ** 0.5
+        elif net.norm == "l1":
+            divisor = x.abs().sum(over, keepdim=True) / count + net.eps
+        elif net.norm == "l2":
+            divisor = ((x * x).sum(over, keepdim=True) / count) ** 0.5 + net.eps
+        else:
+            divisor = x.abs().amax(over, keepdim=True) + net.eps
+        x = theta[f"gamma{i}"].view(shape) * centred / divisor + theta[f"beta{i}"].view(shape)
+    if net.norm in ("noisy_bn", "noise_only"):
+        m, s = net.noise[i]
+        x = s * x + m
+    return x
+
+
+def convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """3x3, zero padding 1, as a sum over the nine offsets."""
+    _, _, height, width = x.shape
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
+    total = bias.view(1, -1, 1, 1)
+    for row in range(3):
+        for column in range(3):
+            part = padded[:, :, row : row + height, column : column + width]
+            total = total + torch.einsum("nchw,oc->nohw", part, weight[:, :, row, column])
+    return total
+
+
+def forward(net: Net, theta: Theta, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    """The outputs, and each layer's pre-activation (after norm and noise, before the ReLU)."""
+    seen = {}
+    for i, kind in enumerate(net.layers, start=1):
+        last = i == len(net.layers)
+        if kind == "linear":
+            x = x.reshape(len(x), -1) @ theta[f"W{i}"].T
+            if f"b{i}" in theta:
+                x = x + theta[f"b{i}"]
+        else:
+            x = convolution(x, theta[f"W{i}"], theta[f"b{i}"])
+        if not last:
+            x = normalise(net, i, x, theta)
+        seen[i] = x
+        if net.relu and not last:
+            x = x * (x > 0)
+        if kind == "conv pool":
+            n, c, height, width = x.shape
+            x = x.reshape(n, c, height // 2, 2, width // 2, 2).amax((3, 5))
+    return x, seen
+
+
+def data_loss(name: str, outputs: Tensor, targets: Tensor) -> Tensor:
+    if name == "cross_entropy":
+        picked = outputs[torch.arange(len(targets)), targets]
+        return (outputs.exp().sum(1).log() - picked).sum() / len(targets)
+    squares = ((outputs - targets) ** 2).sum()
+    return {
+        "half_sum_squares": squares / 2,
+        "sum_squares": squares,
+        "mean_squares": squares / targets.numel(),
+    }[name]
+
+
+def objective(
+    net: Net,
+    loss: str,
+    inputs: Tensor,
+    targets: Tensor,
+    weight_decay: float = 0.0,
+    decay: str = "weights",
+) -> Loss:
+    """theta -> data loss + weight_decay/2 ||w||^2, w the W_i (``weights``) or everything."""
+
+    def value(theta: Theta) -> Tensor:
+        total = data_loss(loss, forward(net, theta, inputs)[0], targets)
+        for name, tensor in theta.items():
+            if decay == "all" or name.startswith("W"):
+                total = total + weight_decay / 2 * (tensor**2).sum()
+        return total
+
+    return value
+
+
+def length(theta: Mapping[str, Tensor]) -> float:
+    """||theta||_2 over all tensors as one vector."""
+    return math.sqrt(sum(float((t.double() ** 2).sum()) for t in theta.values()))
+
+
+def length_by_layer(theta: Mapping[str, Tensor]) -> float:
+    """The sum over layers of the 2-norm of that layer's tensors."""
+    numbers = {layer_of(name) for name in theta}
+    return sum(length({n: t for n, t in theta.items() if layer_of(n) == i}) for i in numbers)
+
+
+def gradient_shift(loss: Loss, old: Theta, new: Theta, i: int) -> tuple[float, float, float]:
+    """Definition 2.1 for layer i: ||G - G'||_2, cos(G, G'), ||G||_2."""
+
+    def of_layer(rest: Theta) -> Tensor:
+        return grad(lambda w: loss({**rest, f"W{i}": w}))(rest[f"W{i}"]).double().flatten()
+
+    before = of_layer(old)
+    after = of_layer({n: (new if layer_of(n) < i else old)[n] for n in old})
+    cosine = before @ after / math.sqrt(float(before @ before) * float(after @ after))
+    return float((before - after).norm()), float(cosine), float(before.norm())
+
+
+@dataclass(frozen=True)
+class Point:
+    """One eta of the landscape."""
+
+    loss: float
+    predictiveness: float
+    beta: float
+    predictiveness_sum: float
+    beta_sum: float
+
+
+def landscape(loss: Loss, theta: Theta, direction: Theta, eta: float) -> Point:
+    """Appendix A.2.2 at theta - eta d."""
+    here = grad(loss)(theta)
+    there, value = grad_and_value(loss)({n: t - eta * direction[n] for n, t in theta.items()})
+    change = {n: there[n] - here[n] for n in theta}
+    move = {n: eta * d for n, d in direction.items()}
+    return Point(
+        loss=float(value),
+        predictiveness=length(change),
+        beta=length(change) / length(move),
+        predictiveness_sum=length_by_layer(change),
+        beta_sum=length_by_layer(change) / length_by_layer(move),
+    )
+
+
+def descend(gradient: Theta, theta: Theta, velocity: Theta, lr: float, momentum: float) -> Theta:
+    """One step of SGD with momentum: v <- momentum v + g (in place), theta - lr v."""
+    for name, g in gradient.items():
+        velocity[name] = momentum * velocity[name] + g if name in velocity else g
+    return {name: value - lr * velocity[name] for name, value in theta.items()}
