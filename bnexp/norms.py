@@ -117,8 +117,10 @@ class LpNorm(_Statistics):
                     self.running_scale.lerp_(scale, self.momentum)
         else:
             mean, scale = self.running_mean, self.running_scale
+        # gamma (x - mean) / (scale + eps) + beta, in one pass over x
         gain = self.weight / (scale + self.eps)
-        return (x - _per_unit(mean, x)) * _per_unit(gain, x) + _per_unit(self.bias, x)
+        shift = self.bias - mean * gain
+        return torch.addcmul(_per_unit(shift, x), x, _per_unit(gain, x))
 
 
 def average_l1(x: Tensor) -> Tensor:

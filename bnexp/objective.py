@@ -85,7 +85,7 @@ class Objective:
         Neither the network's parameters nor their ``.grad`` are touched. In training mode the
         pass moves the running statistics, unless they are frozen (``bnexp/norms.py``).
         """
-        own = dict(model.named_parameters())
+        own = model.own_params
         wanted = list(own if wrt is None else wrt)
         leaves: Params = own
         if params is not None:

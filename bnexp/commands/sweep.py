@@ -17,6 +17,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from bnexp.config import check, compose, config_dir, resolve
+from bnexp.config.compose import one_line
 from bnexp.errors import UserError
 from bnexp.training import Interrupted, Job, identify, train
 
@@ -89,7 +90,7 @@ def launch(runs: Sequence[Asked], hydra_overrides: Sequence[str]) -> list[Outcom
             )
             returned: Sequence[JobReturn] = launcher.launch([run.overrides for run in runs], 0)
     except HydraException as error:
-        raise UserError(f"hydra/launcher: {' '.join(str(error).split())}") from None
+        raise UserError(one_line(error)) from None
     return [one.return_value for one in returned]
 
 

@@ -22,6 +22,14 @@ from bnexp.errors import UserError
 
 T = TypeVar("T")
 
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "None": "null",
+}
+
 SECTIONS = ("model", "norm", "data", "optim", "probes", "measure")
 
 
@@ -46,9 +54,10 @@ def bind(schema: type[T], section: Any, key: str) -> T:
         bound = OmegaConf.merge(OmegaConf.structured(schema), dict(section))
         result = OmegaConf.to_object(bound)
     except OmegaConfBaseException as error:
-        name = getattr(error, "full_key", None) or ""
-        message = str(error).splitlines()[0]
-        raise UserError(f"{dot}{name}: {message}") from None
+        name = str(getattr(error, "full_key", None) or "")
+        kind = {field.name: str(field.type) for field in fields(schema)}.get(name, "")  # type: ignore[arg-type]
+        expected = " or ".join(WORDS.get(part, part) for part in kind.split(" | "))
+        raise UserError(f"{dot}{name}: expected {expected}; got {section.get(name)!r}") from None
     assert isinstance(result, schema)
     return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -28,12 +29,18 @@ def config_dir() -> Path:
     raise UserError(f"{package / 'configs'}: expected the project's configs there")
 
 
-def _one_line(error: Exception) -> str:
-    """Hydra's message on one line, without its hints for people who program with it."""
-    text = " ".join(line.strip() for line in str(error).splitlines())
-    for hint in ("Config search path:", "To append to your config", "full_key:", "See https"):
-        text = text.split(hint)[0]
-    return " ".join(text.split())
+def one_line(error: Exception) -> str:
+    """Hydra's message on one line, in this project's words where the error is a common one."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        options = [o for o in error.options or [] if not o.startswith("for_preset_")]
+        return f"{group}: expected one of {', '.join(options)}; got '{name}'"
+    if found := re.search(r"Could not override '([^']+)'", text):
+        return f"{found[1]}: no such key; `bnexp train --cfg` prints them all"
+    if found := re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", text):
+        return f"{found[1]}: expected one value; got '{found[2]}'; a sweep over several needs -m"
+    return "overrides: " + re.split("Config search path:|See https", text)[0].strip()
 
 
 def _compose(overrides: Sequence[str], *, hydra: bool) -> DictConfig:
@@ -42,7 +49,7 @@ def _compose(overrides: Sequence[str], *, hydra: bool) -> DictConfig:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             return hydra_compose("train", overrides=list(overrides), return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(f"overrides: {_one_line(error)}") from None
+        raise UserError(one_line(error)) from None
 
 
 def compose(overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -61,7 +68,7 @@ def resolve(config: DictConfig) -> dict[str, Any]:
         bare = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         plain = OmegaConf.to_container(bare, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(f"overrides: {_one_line(error)}") from None
+        raise UserError(one_line(error)) from None
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
@@ -75,7 +82,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
-        raise UserError(f"overrides: {_one_line(error)}") from None
+        raise UserError(one_line(error)) from None
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:

@@ -33,15 +33,16 @@ def rows(
     """The columns of the rows that satisfy `where` (a value, or a collection to be in), by step.
 
     Tables of all units at every step do not fit into memory: they are read a batch at a time, and
-    parts that hold none of the steps asked for are not opened.
+    what lies outside the steps asked for is not read where the order of steps tells.
 
     Raises:
         UserError: a part is damaged or lacks a column; the message names it.
     """
-    names = list(dict.fromkeys([*columns, *where]))
+    names = list(dict.fromkeys(["step", *columns, *where]))
+    asked = _steps(where.get("step"))
     kept: list[pa.RecordBatch] = []
     for part in _parts(run, table):
-        if _may_hold(part, where.get("step")):
+        if _may_hold(part, asked):
             kept.extend(batch.select(columns) for batch in _matching(part, names, where))
     if not kept:
         return pd.DataFrame({name: pd.Series(dtype=np.float64) for name in columns})
@@ -76,23 +77,32 @@ def _parts(run: Run, table: str) -> list[Part]:
     return list_parts(RunDirectory(run.path).tables_dir / table)
 
 
-def _may_hold(part: Part, wanted: int | str | Collection[int] | None) -> bool:
-    if wanted is None or isinstance(wanted, str):
-        return True
-    asked = [wanted] if isinstance(wanted, int) else wanted
-    return any(part.first <= step <= part.last for step in asked)
+def _steps(wanted: Any) -> list[int] | None:
+    """The steps asked for; None for all."""
+    if wanted is None:
+        return None
+    return [wanted] if isinstance(wanted, int) else list(wanted)
+
+
+def _may_hold(part: Part, asked: list[int] | None) -> bool:
+    return asked is None or any(part.first <= step <= part.last for step in asked)
 
 
 def _matching(part: Part, names: list[str], where: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+    asked = _steps(where.get("step"))
+    last = part.last if asked is None else max((s for s in asked if s <= part.last), default=-1)
     try:
         with pq.ParquetFile(part.path, page_checksum_verification=True) as file:
             nested = any(pa.types.is_list(file.schema_arrow.field(name).type) for name in names)
             size = _BATCH_OF_LISTS if nested else _BATCH
             for batch in file.iter_batches(size, columns=names, use_threads=False):
+                past = len(batch) and batch["step"][-1].as_py() > last
                 if where:
                     batch = batch.filter(reduce(and_, _conditions(where)))
                 if len(batch):
                     yield batch
+                if past:
+                    return
     except (pa.ArrowException, OSError, KeyError) as error:
         reason = str(error).split("\n", 1)[0][:120]
         raise UserError(

@@ -56,7 +56,7 @@ def moments(run: Run, layers: Sequence[int]) -> dict[int, Moments]:
     """
     columns = ["step", "layer", "unit"]
     fixed = read.rows(run, "activations", columns, layer=layers, step=0)
-    units = {int(r.layer): int(r.unit) for r in fixed.itertuples()}
+    units = dict(zip(map(int, fixed["layer"]), map(int, fixed["unit"]), strict=True))
     wanted = sorted(set(units.values()))
     frame = read.rows(run, "moments", [*columns, "mean", "var"], layer=list(units), unit=wanted)
     frame = frame[frame["step"] % int(run.option("probes.moments.every")) == 0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -82,6 +83,11 @@ class Network(nn.Module):
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__()
         self.layers = Layers(layers)
+
+    @cached_property
+    def own_params(self) -> dict[str, Tensor]:
+        """The network's own parameters by name; found once, as walking the modules takes long."""
+        return dict(self.named_parameters())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run_from(1, x)

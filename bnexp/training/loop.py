@@ -57,7 +57,7 @@ class Trainer:
                 seen.params = {name: p.detach().clone() for name, p in seen.params.items()}
             with self._undone() if number == self.steps else nullcontext():
                 self._update(seen.grads)
-                seen.new_params = dict(self.setting.model.named_parameters())
+                seen.new_params = self.setting.model.own_params
                 for probe in after:
                     self._measure(probe, probe.after_update, seen, record)
         elapsed = time.perf_counter() - begin
@@ -80,7 +80,7 @@ class Trainer:
             outputs=done.outputs,
             grads=done.grads,
             grad_norm=norm(done.grads.values()),
-            params=dict(model.named_parameters()),
+            params=model.own_params,
             activations=activations,
         )
 
@@ -98,7 +98,7 @@ class Trainer:
 
     def _update(self, grads: dict[str, Tensor]) -> None:
         """One step of the optimiser along ``grads``; leaves no ``.grad`` behind."""
-        for name, parameter in self.setting.model.named_parameters():
+        for name, parameter in self.setting.model.own_params.items():
             parameter.grad = grads[name]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
