@@ -63,6 +63,15 @@ def parser() -> argparse.ArgumentParser:
 
     runs = commands.add_parser("runs", help="what is there: id, config, state, progress")
     _runs_option(runs)
+
+    compact = commands.add_parser(
+        "compact", help="copies runs with small tables, to keep and share, and sums them up"
+    )
+    _runs_option(compact)
+    compact.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    compact.add_argument(
+        "--layers", default="", help="whose distributions to keep: 1,11,24 (default: all)"
+    )
     return top
 
 
@@ -116,6 +125,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 formats=arguments.format,
                 paper=not arguments.no_paper,
             )
+        if arguments.command == "compact":
+            from bnexp.commands import compact
+
+            return compact.run(arguments.runs, arguments.out, arguments.layers)
         from bnexp.commands import runs
 
         return runs.run(arguments.runs)

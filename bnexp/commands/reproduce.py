@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,7 +19,7 @@ from bnexp.config.recipes import recipe_jobs
 from bnexp.errors import UserError
 from bnexp.figures import FIGURES
 from bnexp.runs import find_runs
-from bnexp.training import FINISHED
+from bnexp.training import FINISHED, Estimator
 
 PRESETS = ("quick", "cpu", "paper")
 
@@ -34,11 +35,13 @@ def run(arguments: Sequence[str], *, formats: str, paper: bool, dry_run: bool = 
     ids = figures.chosen([] if wanted == "all" else wanted.strip("[]").split(","))
     figures.formats_of(formats)
     out = Path(given.get("out") or f"outputs/{preset}")
+    hydra = [o for o in rest if is_hydra(o)]
     runs = needed(ids, preset, out, [o for o in rest if not is_hydra(o)])
     print(listing(runs), file=sys.stderr)
     if dry_run:
+        print(estimate(runs, hydra), file=sys.stderr)
         return 0
-    code = make(runs, out, [o for o in rest if is_hydra(o)])
+    code = make(runs, out, hydra)
     mine = {asked.job.id for asked in runs}
     there = [one for one in find_runs(out) if one.id in mine]
     figures.draw(ids, there, out / "figures", formats, paper=paper)
@@ -74,31 +77,63 @@ def listing(runs: Sequence[Asked]) -> str:
     return "\n".join([f"{len(runs)} runs, {missing} to be made:", *lines])
 
 
-def make(runs: Sequence[Asked], out: Path, hydra: Sequence[str]) -> int:
-    """Make those of ``runs`` that are not finished; returns the exit code.
+@dataclass(frozen=True)
+class Plan:
+    """How runs are made: so many side by side, by these overrides for Hydra and for each run."""
+
+    at_once: int
+    hydra: tuple[str, ...]
+    each: tuple[str, ...]
+
+
+def plan(todo: Sequence[Asked], hydra: Sequence[str]) -> Plan:
+    """How to make the runs ``todo``.
 
     Without a launcher among the ``hydra`` overrides: on CPUs, one run per core side by side, each
     on one thread, which is faster than one run on all of them; on a GPU, one after the other.
     """
-    todo = [asked for asked in runs if asked.job.state() not in FINISHED]
+    quiet = "progress=false"
+    cores = min(len(os.sched_getaffinity(0)), len(todo))
+    on_cpu = all(asked.job.device.type == "cpu" for asked in todo)
+    threads_free = all(asked.job.config.run.threads is None for asked in todo)
+    if any(o.startswith("hydra/launcher") for o in hydra) or not on_cpu or cores < 2:
+        return Plan(1, tuple(hydra), (quiet,))
+    launcher = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={cores}")
+    return Plan(
+        cores,
+        (*launcher, "hydra.launcher.batch_size=1", *hydra),
+        (quiet, "threads=1") if threads_free else (quiet,),
+    )
+
+
+def unfinished(runs: Sequence[Asked]) -> list[Asked]:
+    """Those of ``runs`` that have not their result yet."""
+    return [asked for asked in runs if asked.job.state() not in FINISHED]
+
+
+def make(runs: Sequence[Asked], out: Path, hydra: Sequence[str]) -> int:
+    """Make those of ``runs`` that are not finished; returns the exit code."""
+    todo = unfinished(runs)
     if not todo:
         return 0
-    cores = len(os.sched_getaffinity(0))
-    on_cpu = all(asked.job.device.type == "cpu" for asked in todo)
-    quiet: tuple[str, ...] = ("progress=false",)
-    if not any(o.startswith("hydra/launcher") for o in hydra) and on_cpu and cores > 1:
-        hydra = [
-            *hydra,
-            "hydra/launcher=joblib",
-            f"hydra.launcher.n_jobs={min(cores, len(todo))}",
-            "hydra.launcher.batch_size=1",
-        ]
-        if all(asked.job.config.run.threads is None for asked in todo):
-            quiet = (*quiet, "threads=1")
-    quieted = [Asked((*asked.overrides, *quiet), asked.job) for asked in todo]
+    how = plan(todo, hydra)
     with _progress(todo):
-        outcomes = launch(quieted, [*hydra, f"out={out}"])
+        outcomes = launch(
+            [Asked((*asked.overrides, *how.each), asked.job) for asked in todo],
+            [*how.hydra, f"out={out}"],
+        )
     return report(outcomes)
+
+
+def estimate(runs: Sequence[Asked], hydra: Sequence[str]) -> str:
+    """How long the unfinished of ``runs`` would take on this machine, in one line."""
+    todo = unfinished(runs)
+    how = plan(todo, hydra)
+    estimator = Estimator(1 if "threads=1" in how.each else None)
+    bar = tqdm(todo, desc="timing a few passes", unit="run", leave=False, file=sys.stderr)
+    total = sum(estimator.seconds(asked.job) for asked in bar) / how.at_once
+    took = f"{total / 60:.0f} minutes" if total < 5400 else f"{total / 3600:.0f} hours"
+    return f"about {took}, {how.at_once} at a time (evaluation not counted)"
 
 
 @contextmanager

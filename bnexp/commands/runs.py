@@ -12,7 +12,7 @@ def run(root: Path) -> int:
     rows = [("id", "model", "norm", "data", "lr", "seed", "state", "step")]
     for one in find_runs(root):
         step = f"{one.status.get('step', 0)}/{one.status.get('steps', one.steps)}"
-        data = str(one.config["data"].get("label") or one.config["data"]["name"])
+        data = one.data
         lr, seed = f"{one.lr:g}", str(one.seed)
         rows.append((one.id, one.model, one.norm, data, lr, seed, one.state, step))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bnexp.figures.read import has_table
+from bnexp.figures.series import MOST
 from bnexp.runs import Run, describe, scale
 
 _FINISHED = ("done", "diverged")
@@ -86,6 +87,11 @@ class Selection:
     def seeds(self) -> bool:
         """Whether any series has more than one seed."""
         return any(len(runs) > 1 for runs in self.found.values())
+
+    @property
+    def dense(self) -> bool:
+        """Whether any table was recorded at so many steps that lines are drawn by stretches."""
+        return any(_recorded(run, n.table) > MOST for n, runs in self.found.items() for run in runs)
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -170,6 +176,13 @@ def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
 def _along_gradient(run: Run) -> bool:
     """Whether the landscape was measured as in the paper's figures, not along random directions."""
     return bool(run.option("probes.landscape").get("direction", "gradient") == "gradient")
+
+
+def _recorded(run: Run, table: str) -> float:
+    """About how often the probe of a table measured, by its schedule."""
+    probe = "landscape" if table == "smoothness" else table
+    schedule = run.option("probes").get(probe) or {}
+    return run.steps / int(schedule.get("every", 1)) + int(schedule.get("dense", 0))
 
 
 def _reached(run: Run) -> int:

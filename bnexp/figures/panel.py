@@ -17,8 +17,7 @@ from bnexp.figures.series import (
     clipped,
     limits,
     over_seeds,
-    thin_band,
-    thin_line,
+    thinned,
 )
 from bnexp.figures.style import GREY, HALO, PAPER_DASH, SMALL, WARNING, Look, mixed
 
@@ -41,7 +40,7 @@ class Ours:
 class Panel:
     """Collects what is to be drawn, then draws it when the limits are known (`finish`).
 
-    Every artist's gid tells what it is: `line:`, `band:`, `seeds:`, `paper:`, `reference:`,
+    Every artist's gid tells what it is: `line:`, `band:`, `spread:`, `paper:`, `reference:`,
     `diverged:` or `beyond:`, followed by the series.
 
     Attributes:
@@ -116,29 +115,26 @@ class Panel:
         return lo, hi
 
     def _draw(self, series: Ours, lo: float, hi: float) -> None:
-        s, look, axes = series.summary, series.look, self.axes
+        s, look, axes = thinned(series.summary), series.look, self.axes
 
         def inside(y: Array) -> Array:
             return clipped(y, lo, hi, self.log)
 
-        if s.seeds > 1:
-            x, least, most = thin_band(s.x, s.least, s.most)
+        if s.seeds > 1 or len(s.x) < len(series.summary.x):
             axes.fill_between(
-                x, inside(least), inside(most), color=look.colour, alpha=0.13, linewidth=0,
-                zorder=1.5, gid=f"seeds:{series.key}",
+                s.x, inside(s.least), inside(s.most), color=look.colour, alpha=0.13, linewidth=0,
+                zorder=1.5, gid=f"spread:{series.key}",
             )  # fmt: skip
         if series.filled:
-            x, low, high = thin_band(s.x, s.lo, s.hi)
             fill = 0.3 if len(self.ours) < 3 else 0.18
             axes.fill_between(
-                x, inside(low), inside(high), facecolor=(look.colour, fill), linewidth=0.5,
+                s.x, inside(s.lo), inside(s.hi), facecolor=(look.colour, fill), linewidth=0.5,
                 edgecolor=(look.colour, 0.9), zorder=2, gid=f"band:{series.key}",
             )  # fmt: skip
         else:
-            x, y = thin_line(s.x, s.lo)
             axes.plot(
-                x, inside(y), color=look.colour, linestyle=look.dash, zorder=2.2,
-                marker="." if len(x) == 1 else "", gid=f"line:{series.key}",
+                s.x, inside(s.lo), color=look.colour, linestyle=look.dash, zorder=2.2,
+                marker="." if len(s.x) == 1 else "", gid=f"line:{series.key}",
             )  # fmt: skip
         self._mark_beyond(series, lo, hi)
         mark_diverged(axes, series, lo, hi, self.x_max or 0.0)

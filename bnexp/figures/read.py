@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from functools import reduce
-from operator import and_
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bnexp.errors import UserError
@@ -97,8 +94,7 @@ def _matching(part: Part, names: list[str], where: dict[str, Any]) -> Iterator[p
             size = _BATCH_OF_LISTS if nested else _BATCH
             for batch in file.iter_batches(size, columns=names, use_threads=False):
                 past = len(batch) and batch["step"][-1].as_py() > last
-                if where:
-                    batch = batch.filter(reduce(and_, _conditions(where)))
+                batch = _kept(batch, where)
                 if len(batch):
                     yield batch
                 if past:
@@ -110,10 +106,11 @@ def _matching(part: Part, names: list[str], where: dict[str, Any]) -> Iterator[p
         ) from error
 
 
-def _conditions(where: dict[str, Any]) -> list[Any]:
-    return [
-        pc.field(name) == value
-        if isinstance(value, int | str)
-        else pc.field(name).isin(list(value))
-        for name, value in where.items()
-    ]
+def _kept(batch: pa.RecordBatch, where: dict[str, Any]) -> pa.RecordBatch:
+    """The rows that satisfy all of `where`; each condition looks only at what the last one left."""
+    for name, value in where.items():
+        column = batch[name].to_numpy(zero_copy_only=False)
+        wanted = [value] if isinstance(value, int | str) else list(value)
+        found = np.flatnonzero(np.logical_or.reduce([column == one for one in wanted]))
+        batch = batch.take(pa.array(found))
+    return batch

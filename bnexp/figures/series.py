@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-POINTS = 2000  # as many as a line needs at print resolution
+MOST = 600  # points of a line; with more, noise fills the panel
+STRETCHES = 200  # about as many points as the paper's curves have
 
 
 @dataclass(frozen=True)
@@ -53,32 +54,44 @@ def over_seeds(traces: Sequence[Trace]) -> Summary:
         return Summary(x, lo[0], hi[0], lo[0], hi[0], 1)
     keep = ~np.isnan(lo).all(axis=0) & ~np.isnan(hi).all(axis=0)
     x, lo, hi = x[keep], lo[:, keep], hi[:, keep]
-    # The median of inf and inf is inf, but numpy's mean of the two middle values warns about it.
-    with np.errstate(invalid="ignore"):
-        middle = np.nanmedian(lo, axis=0), np.nanmedian(hi, axis=0)
+    middle = _nan_median(lo.T), _nan_median(hi.T)
     return Summary(x, *middle, np.fmin.reduce(lo), np.fmax.reduce(hi), len(traces))
 
 
-def thin_line(x: Array, y: Array, points: int = POINTS) -> tuple[Array, Array]:
-    """At most `points` of the points: the least and the greatest of equal stretches of the line."""
-    if len(x) <= points:
-        return x, y
-    size = -(-len(x) // (points // 2))
-    pad = -len(x) % size
-    blocks = np.pad(y, (0, pad), constant_values=np.nan).reshape(-1, size)
-    start = np.arange(len(blocks)) * size
-    least = start + np.where(np.isnan(blocks), np.inf, blocks).argmin(axis=1)
-    most = start + np.where(np.isnan(blocks), -np.inf, blocks).argmax(axis=1)
-    keep = np.unique(np.concatenate([least, most]))
-    return x[keep], y[keep]
+def thinned(whole: Summary) -> Summary:
+    """A summary of more than `MOST` points by stretches: medians of its edges, hull of the rest.
+
+    Every point is in a stretch, so no extreme is lost; the first point is one of its own, because
+    training starts at a value that stands out. x is the middle of the stretch.
+    """
+    if len(whole.x) <= MOST:
+        return whole
+    size = -(-(len(whole.x) - 1) // STRETCHES)
+
+    def stretches(y: Array) -> Array:
+        rest = np.pad(y[1:], (0, -(len(y) - 1) % size), constant_values=np.nan)
+        return rest.reshape(-1, size)
+
+    def medians(y: Array) -> Array:
+        return np.append(y[:1], _nan_median(stretches(y)))
+
+    return Summary(
+        medians(whole.x),
+        medians(whole.lo),
+        medians(whole.hi),
+        np.append(whole.least[:1], np.fmin.reduce(stretches(whole.least), axis=1)),
+        np.append(whole.most[:1], np.fmax.reduce(stretches(whole.most), axis=1)),
+        whole.seeds,
+    )
 
 
-def thin_band(x: Array, lo: Array, hi: Array, points: int = POINTS) -> tuple[Array, Array, Array]:
-    """At most `points` points of a band: the hull of equal stretches of it."""
-    if len(x) <= points:
-        return x, lo, hi
-    start = np.arange(0, len(x), -(-len(x) // points))
-    return x[start], np.fmin.reduceat(lo, start), np.fmax.reduceat(hi, start)
+def _nan_median(rows: Array) -> Array:
+    """The median of each row less its NaN; NaN where a row has nothing else. No warnings."""
+    some = ~np.isnan(rows).all(axis=1)
+    found = np.full(len(rows), np.nan)
+    with np.errstate(invalid="ignore"):  # the mean of two infinite middle values
+        found[some] = np.nanmedian(rows[some], axis=1)
+    return found
 
 
 def limits(values: Sequence[Array], log: bool, always: Sequence[float] = ()) -> tuple[float, float]:

@@ -130,8 +130,10 @@ def sheet(
     entries: the looks of the series, for the legend that the panels share.
     one_seed: whether the panels show one seed only, so that there are no bands over seeds.
     """
-    footer = _footer(selection, paper, remarks)
-    handles = _handles(selection, paper, entries, selection.seeds and not one_seed)
+    footer = _footer(selection, paper, remarks, one_seed)
+    handles = _handles(
+        selection, paper, entries, (selection.seeds or selection.dense) and not one_seed
+    )
     columns, legend_rows = _legend_shape(handles)
     head, foot = 0.27 + 0.165 * legend_rows, 0.06 + _LINE * len(footer)
     figure = Figure(figsize=(WIDTH, head + height + foot), layout="constrained")
@@ -165,7 +167,7 @@ def _handles(
         for entry in entries
     ]
     if bands:
-        handles.append(Patch(facecolor=(GREY, 0.2), label="min to max over seeds"))
+        handles.append(Patch(facecolor=(GREY, 0.2), label="min to max"))
     if paper:
         handles.append(
             Line2D([], [], color="black", linestyle=PAPER_DASH, linewidth=0.65, label="the paper")
@@ -189,7 +191,9 @@ def _legend_shape(handles: Sequence[Artist]) -> tuple[int, int]:
     return 1, len(handles)
 
 
-def _footer(selection: Selection, paper: bool, remarks: Sequence[str]) -> list[tuple[str, str]]:
+def _footer(
+    selection: Selection, paper: bool, remarks: Sequence[str], one_seed: bool
+) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
 
     def add(text: str, colour: str = GREY) -> None:
@@ -203,6 +207,10 @@ def _footer(selection: Selection, paper: bool, remarks: Sequence[str]) -> list[t
                 add(f"*Not the paper's scale: {PAPER_SCALE[family]}.", WARNING)
     if paper:
         add("Thin dashes: the paper's own curves, arXiv 1805.11604v3, over the steps shown here.")
+    if not one_seed:
+        over = ["seeds"] * selection.seeds + ["short stretches of steps"] * selection.dense
+        if over:
+            add(f"Where there is a faint band: median and min to max over {' and '.join(over)}.")
     for remark in remarks:
         add(remark)
     if selection.missing:

@@ -30,6 +30,14 @@ class Options:
     every: int
     dense: int
 
+    def due(self, step: int) -> bool:
+        """Whether ``step`` is on the schedule."""
+        return step % self.every == 0 or step < self.dense
+
+    def passes(self, layers: int) -> float:  # noqa: ARG002
+        """What one measurement costs, in forward and backward passes on a batch, roughly."""
+        return 0.0
+
     def check(self, name: str, layers: int) -> None:  # noqa: ARG002
         """Raise the UserError that names the option of probe ``name`` that is out of range."""
         at_least(f"probes.{name}.every", self.every, 1)
@@ -90,7 +98,7 @@ class Probe:
 
     def due(self, step: int) -> bool:
         """Whether the probe measures at ``step``."""
-        return step % self.options.every == 0 or step < self.options.dense
+        return self.options.due(step)
 
     def captures(self) -> Sequence[int]:
         """The layers whose pre-activations it reads."""

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from bnexp.probes.base import LayerOptions, Probe, Rows, Step, as_lists, register
 
 
-@register("gradient_shift", LayerOptions)
+@dataclass(frozen=True)
+class GradientShiftOptions(LayerOptions):
+    """Which layers to measure, and when."""
+
+    def passes(self, layers: int) -> float:
+        # from layer i on, the suffix forward and two thirds of its backward
+        numbers = range(1, layers + 1) if self.layers == "all" else self.layers
+        return sum((layers - i + 1) / layers for i in numbers if i > 1) * 2 / 3 + 1 / 3
+
+
+@register("gradient_shift", GradientShiftOptions)
 class GradientShift(Probe):
     """Table ``gradient_shift``: step, layer, l2, cos, grad_norm.
 
@@ -22,7 +34,7 @@ class GradientShift(Probe):
     on what reaches it, and only W_i's gradient is taken.
     """
 
-    options: LayerOptions
+    options: GradientShiftOptions
     wants_update = True
 
     def after_update(self, step: Step) -> Rows:

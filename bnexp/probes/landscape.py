@@ -27,6 +27,9 @@ class LandscapeOptions(Options):
     etas: Any
     direction: str
 
+    def passes(self, layers: int) -> float:  # noqa: ARG002
+        return float(len(self.etas))
+
     def check(self, name: str, layers: int) -> None:
         super().check(name, layers)
         one_of(f"probes.{name}.direction", self.direction, ("gradient", "random"))

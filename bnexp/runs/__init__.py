@@ -3,6 +3,7 @@
 Nothing in here imports torch.
 """
 
+from bnexp.runs.compact import Keep, compact
 from bnexp.runs.directory import RunDirectory
 from bnexp.runs.files import atomic_file, write_atomic
 from bnexp.runs.identity import EXCLUDED, run_id
@@ -12,11 +13,13 @@ from bnexp.runs.tables import TableWriter, read_table, table_names
 
 __all__ = [
     "EXCLUDED",
+    "Keep",
     "Run",
     "RunBusy",
     "RunDirectory",
     "TableWriter",
     "atomic_file",
+    "compact",
     "describe",
     "find_runs",
     "load_runs",

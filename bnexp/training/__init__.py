@@ -1,6 +1,7 @@
 """Training: the loop, checkpoints and the life of one run."""
 
+from bnexp.training.estimate import Estimator
 from bnexp.training.interrupts import Interrupted
 from bnexp.training.run import FINISHED, Job, identify, train
 
-__all__ = ["FINISHED", "Interrupted", "Job", "identify", "train"]
+__all__ = ["FINISHED", "Estimator", "Interrupted", "Job", "identify", "train"]

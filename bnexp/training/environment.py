@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -17,10 +18,11 @@ def environment(device: torch.device, fingerprint: str) -> dict[str, Any]:
     """What ``env.json`` keeps; ``fingerprint`` is that of the data."""
     return {
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "packages": {**{name: _version(name) for name in PACKAGES}, "torch": torch.__version__},
         "device": str(device),
         "device_name": _device_name(device),
+        "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "data_fingerprint": fingerprint,
         **_revision(),
@@ -37,6 +39,11 @@ def _version(package: str) -> str | None:
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
 

@@ -1,0 +1,134 @@
+"""``bnexp compact``: copies of runs to keep and share, and a page that sums them up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bnexp.errors import UserError
+from bnexp.runs import Keep, Run, compact, describe, find_runs, write_atomic
+
+WARM = 0.1
+"""The share of a run that beta is not summed up over: its beginning."""
+
+
+def run(root: Path, out: Path, layers: str) -> int:
+    """Copy the runs below ``root`` to ``out`` with small tables; returns the exit code.
+
+    Raises:
+        UserError: there are no runs, some are not finished, or ``out`` holds runs already.
+    """
+    runs = find_runs(root)
+    keep = Keep(layers=_numbers(layers))
+    if not runs:
+        raise UserError(f"--runs {root}: expected a folder with runs; there are none")
+    for one in runs:
+        if one.state not in ("done", "diverged"):
+            raise UserError(f"--runs {root}: expected finished runs; {one.id} is {one.state}")
+    if (out / "runs").exists():
+        raise UserError(f"--out {out}: expected a folder without runs; it has {out / 'runs'}")
+    for one in runs:
+        compact(one, out / "runs", keep)
+    write_atomic(out / "SUMMARY.md", summary(find_runs(out)))
+    print(out)
+    return 0
+
+
+def _numbers(layers: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in layers.split(",") if number.strip())
+    except ValueError:
+        raise UserError(f"--layers: expected numbers like 1,11,24; got '{layers}'") from None
+
+
+def summary(runs: Sequence[Run]) -> str:
+    """What the runs ended at, over their seeds, and what they were made with, as Markdown."""
+    rows = []
+    kinds = sorted({(one.family, one.norm, one.lr) for one in runs}, key=lambda kind: kind[::-1])
+    for family, norm, lr in kinds:
+        mine = [one for one in runs if (one.family, one.norm, one.lr) == (family, norm, lr)]
+        rows.append(
+            [
+                describe(mine[0]),
+                norm,
+                f"{lr:g}",
+                ", ".join(str(one.seed) for one in sorted(mine, key=lambda one: one.seed)),
+                _ended(mine),
+                _spread(float(one.table("train")["loss"].iloc[0]) for one in mine),
+                _spread(float(one.table("train")["loss"].iloc[-1]) for one in mine),
+                _spread(_test(one) for one in mine),
+                _spread(_beta(one) for one in mine),
+            ]
+        )
+    head = [
+        "runs",
+        "norm",
+        "lr",
+        "seeds",
+        "ended",
+        "first loss",
+        "last loss",
+        "test accuracy %",
+        f"median effective beta after {WARM:.0%} of the steps",
+    ]
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
+    return "\n".join(
+        [
+            "# The runs, summed up",
+            "",
+            "Made by `bnexp compact` from the tables beside it. Where there are several seeds:",
+            "the median, and the least and greatest.",
+            "",
+            *lines,
+            "",
+            "## Made with",
+            "",
+            *_made_with(runs),
+            "",
+        ]
+    )
+
+
+def _ended(runs: Sequence[Run]) -> str:
+    states = [one.state for one in runs]
+    return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+
+
+def _test(run: Run) -> float:
+    table = run.table("eval")
+    return 100 * float(table["accuracy"].iloc[-1]) if len(table) else float("nan")
+
+
+def _beta(run: Run) -> float:
+    table = run.table("smoothness")
+    if not len(table):
+        return float("nan")
+    return float(table.loc[table["step"] >= WARM * run.steps, "beta"].median())
+
+
+def _spread(values: Iterable[float]) -> str:
+    known = pd.Series(list(values), dtype=float).dropna()
+    if known.empty:
+        return "-"
+    middle = f"{known.median():.4g}"
+    return middle if len(known) == 1 else f"{middle} ({known.min():.4g} to {known.max():.4g})"
+
+
+def _made_with(runs: Sequence[Run]) -> list[str]:
+    """The different environments of the runs, one line each."""
+    found: dict[str, int] = {}
+    for one in runs:
+        env: dict[str, Any] = json.loads((one.path / "env.json").read_text(encoding="utf-8"))
+        packages = ", ".join(f"{name} {version}" for name, version in env["packages"].items())
+        dirty = " with changes" if env["git_dirty"] else ""
+        line = (
+            f"{env['device_name']} ({env['device']}, {env['threads']} of {env['cores']} cores), "
+            f"{env['platform']}, "
+            f"Python {env['python']}, {packages}; revision {env['git_revision']}{dirty}"
+        )
+        found[line] = found.get(line, 0) + 1
+    return [f"- {count} runs: {line}" for line, count in found.items()]
