@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnexp.errors import UserError
@@ -88,16 +87,18 @@ class BatchNorm(_Statistics):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        moving = self.training and not self.track
-        return F.batch_norm(
+        frozen = self.training and not self.track
+        # not F.batch_norm: it refuses eps 0, the setting of the paper's theorems
+        return torch.batch_norm(
             x,
-            None if moving else self.running_mean,
-            None if moving else self.running_scale,
             self.weight,
             self.bias,
+            None if frozen else self.running_mean,
+            None if frozen else self.running_scale,
             self.training,
             self.momentum,
             self.eps,
+            torch.backends.cudnn.enabled and self.eps > 0,
         )
 
 
@@ -162,7 +163,8 @@ class Noise(nn.Module):
 
     def draw(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The noise (m, s) of the present step, each of the shape, dtype and device of ``x``."""
-        if self._drawn is None or self._drawn[0].shape != x.shape:
+        have = None if self._drawn is None else self._drawn[0]
+        if have is None or (have.shape, have.dtype, have.device) != (x.shape, x.dtype, x.device):
             o = self.options
             generator = torch.Generator(x.device).manual_seed(derive(self.seed, self.step))
 
@@ -179,6 +181,7 @@ class Noise(nn.Module):
                 m = m.contiguous(memory_format=torch.channels_last)
                 s = s.contiguous(memory_format=torch.channels_last)
             self._drawn = (m, s)
+        assert self._drawn is not None
         return self._drawn
 
     def forward(self, x: Tensor) -> Tensor:
@@ -232,11 +235,15 @@ def build_norm(name: str, units: int, options: NormOptions, seed: int) -> nn.Mod
     return NORMS[name](units, options, seed)
 
 
+def noises(model: nn.Module) -> list[Noise]:
+    """Every noise in ``model``."""
+    return [module for module in model.modules() if isinstance(module, Noise)]
+
+
 def at_step(model: nn.Module, step: int) -> None:
     """Move every noise of ``model`` to training step ``step``."""
-    for module in model.modules():
-        if isinstance(module, Noise):
-            module.at_step(step)
+    for noise in noises(model):
+        noise.at_step(step)
 
 
 @contextmanager

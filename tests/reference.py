@@ -31,7 +31,8 @@ NORMALISES = ("bn", "noisy_bn", "l1", "l2", "linf")
 
 @dataclass(frozen=True)
 class Net:
-    """``layers``: per layer ``conv``, ``conv pool`` or ``linear``; the last has no norm."""
+    """``layers``: per layer ``conv``, ``conv pool`` or ``linear``; the last has no norm, nor has a VGG's
+    head (the linear layers after its convolutions)."""
 
     layers: Sequence[str]
     norm: str
@@ -89,15 +90,11 @@ def normalise(net: Net, i: int, x: Tensor, theta: Theta) -> Tensor:
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """3x3, zero padding 1, as a sum over the nine offsets."""
-    _, _, height, width = x.shape
-    padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
-    total = bias.view(1, -1, 1, 1)
-    for row in range(3):
-        for column in range(3):
-            part = padded[:, :, row : row + height, column : column + width]
-            total = total + torch.einsum("nchw,oc->nohw", part, weight[:, :, row, column])
-    return total
+    """3x3, zero padding 1, as a matrix product over patches."""
+    n, _, height, width = x.shape
+    patches = torch.nn.functional.unfold(x, 3, padding=1)
+    out = weight.flatten(1) @ patches + bias[:, None]
+    return out.reshape(n, -1, height, width)
 
 
 def forward(net: Net, theta: Theta, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
@@ -111,7 +108,7 @@ def forward(net: Net, theta: Theta, x: Tensor) -> tuple[Tensor, dict[int, Tensor
                 x = x + theta[f"b{i}"]
         else:
             x = convolution(x, theta[f"W{i}"], theta[f"b{i}"])
-        if not last:
+        if not last and not (kind == "linear" and net.relu):
             x = normalise(net, i, x, theta)
         seen[i] = x
         if net.relu and not last:
@@ -165,16 +162,19 @@ def length_by_layer(theta: Mapping[str, Tensor]) -> float:
     return sum(length({n: t for n, t in theta.items() if layer_of(n) == i}) for i in numbers)
 
 
-def gradient_shift(loss: Loss, old: Theta, new: Theta, i: int) -> tuple[float, float, float]:
-    """Definition 2.1 for layer i: ||G - G'||_2, cos(G, G'), ||G||_2."""
-
-    def of_layer(rest: Theta) -> Tensor:
-        return grad(lambda w: loss({**rest, f"W{i}": w}))(rest[f"W{i}"]).double().flatten()
-
-    before = of_layer(old)
-    after = of_layer({n: (new if layer_of(n) < i else old)[n] for n in old})
-    cosine = before @ after / math.sqrt(float(before @ before) * float(after @ after))
-    return float((before - after).norm()), float(cosine), float(before.norm())
+def gradient_shift(
+    loss: Loss, old: Theta, new: Theta, numbers: Sequence[int]
+) -> dict[int, tuple[float, float, float]]:
+    """Definition 2.1 for the layers ``numbers``: ||G - G'||_2, cos(G, G'), ||G||_2."""
+    here = grad(loss)(old)
+    found = {}
+    for i in numbers:
+        mixed = {n: (new if layer_of(n) < i else old)[n] for n in old}
+        before = here[f"W{i}"].double().flatten()
+        after = grad(lambda w: loss({**mixed, f"W{i}": w}))(mixed[f"W{i}"]).double().flatten()  # noqa: B023
+        cosine = before @ after / math.sqrt(float(before @ before) * float(after @ after))
+        found[i] = float((before - after).norm()), float(cosine), float(before.norm())
+    return found
 
 
 @dataclass(frozen=True)

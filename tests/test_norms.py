@@ -226,7 +226,10 @@ def test_every_noise_parameter_does_what_its_name_says() -> None:
     _, s = drawn(50, (1, 400), **{**quiet, "n_sigma": 3.0})
     assert (float(s.min()), float(s.max())) == (pytest.approx(1, abs=0.01), pytest.approx(3, 0.01))
     _, s = drawn(2, (200, 50), **{**quiet, "r_sigma": 0.7})
-    assert (float(s.mean()), float(s.std())) == (pytest.approx(1, abs=0.03), pytest.approx(0.7, 0.05))
+    assert (float(s.mean()), float(s.std())) == (
+        pytest.approx(1, abs=0.03),
+        pytest.approx(0.7, 0.05),
+    )
 
 
 def test_noise_is_the_same_within_a_step_and_new_at_the_next() -> None:

@@ -67,7 +67,7 @@ def test_loss_and_gradient_are_the_references(
     by_layer = float(sum_of_layer_norms(model, done.grads))
     assert by_layer == pytest.approx(reference.length_by_layer(gradient), rel=1e-11)
     squares = sum(
-        float(p.square().sum())
+        float(p.detach().square().sum())
         for n, p in model.named_parameters()
         if decay[1] == "all" or n.endswith("affine.weight")
     )
@@ -188,7 +188,9 @@ def test_normalised_weights_are_orthogonal_to_their_gradient(family: str, name: 
         assert float((inner.detach() / size).abs().max()) < 1e-12
     last = model.layers[len(model.layers)].affine
     name = model.weight_name(len(model.layers))
-    assert float((last.weight * grads[name]).sum().abs()) > 1e-6  # not before a norm: no such law
+    assert (
+        float((last.weight.detach() * grads[name]).sum().abs()) > 1e-6
+    )  # not before a norm: no such law
 
 
 def test_bn_makes_the_bias_before_it_idle() -> None:

@@ -34,7 +34,7 @@ def vgg(
 
     Args:
         norm: gives the normalisation of layer ``number`` with so many ``units``; put after each
-            convolution and hidden linear layer, before the ReLU. The logits are not normalised.
+            convolution, before the ReLU. The head is not normalised.
         width: multiplies the channels of every convolution (at least one is kept).
         head: widths of hidden linear layers before the logits; none is the linear head.
 
@@ -43,24 +43,19 @@ def vgg(
     layers: list[Layer] = []
     channels = 3
 
-    def add(
-        affine: nn.Conv2d | nn.Linear, *, last: bool = False, pool: nn.Module | None = None
-    ) -> None:
-        number = len(layers) + 1
-        initialise(affine, init, seed, number)
-        if last:
-            layers.append(Layer(affine))
-        else:
-            layers.append(Layer(affine, norm(number, affine.weight.shape[0]), nn.ReLU(), pool))
+    def add(affine: nn.Conv2d | nn.Linear, **rest: nn.Module | None) -> None:
+        initialise(affine, init, seed, len(layers) + 1)
+        layers.append(Layer(affine, **rest))
 
     for convolutions, full in zip(STAGES[name], CHANNELS, strict=True):
         for i in range(convolutions):
             out = max(1, round(full * width))
             pool = nn.MaxPool2d(2) if i == convolutions - 1 else None
-            add(empty(nn.Conv2d, channels, out, 3, padding=1), pool=pool)
+            conv = empty(nn.Conv2d, channels, out, 3, padding=1)
+            add(conv, norm=norm(len(layers) + 1, out), activation=nn.ReLU(), pool=pool)
             channels = out
     for hidden in head:
-        add(empty(nn.Linear, channels, hidden))
+        add(empty(nn.Linear, channels, hidden), activation=nn.ReLU())
         channels = hidden
-    add(empty(nn.Linear, channels, classes), last=True)
+    add(empty(nn.Linear, channels, classes))
     return Network(layers)

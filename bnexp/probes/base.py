@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bnexp.config.schema import at_least, expect
 from bnexp.errors import UserError
 from bnexp.models import Network, Params
-from bnexp.norms import frozen_statistics
+from bnexp.norms import frozen_statistics, noises
 from bnexp.objective import Objective
 
 Rows = dict[str, dict[str, Sequence[Any]]]
@@ -162,45 +162,55 @@ def register(name: str, options: type[Options]) -> Callable[[P], P]:
     return enter
 
 
-def _random_state() -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    if torch.cuda.is_available():
-        states += torch.cuda.get_rng_state_all()
-    return states
+class _Snapshot:
+    """All that a probe could change of ``model`` and of torch's random state, to put back."""
 
+    def __init__(self, model: nn.Module) -> None:
+        self.modules = [
+            (module, module.training, dict(module._parameters), dict(module._buffers))
+            for module in model.modules()
+        ]
+        held = [*model.parameters(), *model.buffers()]
+        held += [p.grad for p in model.parameters() if p.grad is not None]
+        self.values = [(value, value.detach().clone()) for value in held]
+        self.parameters = [(p, p.grad, p.requires_grad) for p in model.parameters()]
+        self.noises = [(noise, noise.step) for noise in noises(model)]
+        self.random = torch.get_rng_state()
+        self.random_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
-def _set_random_state(states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if len(states) > 1:
-        torch.cuda.set_rng_state_all(states[1:])
+    def put_back(self) -> None:
+        """Make all of it bit for bit what it was."""
+        torch.set_rng_state(self.random)
+        if self.random_cuda:
+            torch.cuda.set_rng_state_all(self.random_cuda)
+        for noise, step in self.noises:
+            noise.at_step(step)
+        for module, training, parameters, buffers in self.modules:
+            module.training = training
+            module._parameters.update(parameters)
+            module._buffers.update(buffers)
+        for parameter, grad, requires_grad in self.parameters:
+            parameter.grad = grad
+            parameter.requires_grad_(requires_grad)
+        with torch.no_grad():
+            for value, copy in self.values:
+                value.copy_(copy)
 
 
 @contextmanager
 def leaving_no_trace(model: nn.Module) -> Iterator[None]:
     """Within it anything may be done to ``model``; after it, all is bit for bit as it was.
 
-    Parameters, buffers, ``.grad``, train flags, ``requires_grad`` and torch's random state are put
-    back. While in it, running statistics are frozen and the noise is that of the present step, so
-    the function that is probed is the one being trained.
+    Parameters, buffers, ``.grad``, train flags, ``requires_grad``, the step of the noise and
+    torch's random state are put back. While in it, running statistics are frozen and the noise is
+    that of the present step, so the function that is probed is the one being trained.
     """
-    state = [*model.parameters(), *model.buffers()]
-    copies = [value.detach().clone() for value in state]
-    grads = [(p, p.grad, p.requires_grad) for p in model.parameters()]
-    flags = [(module, module.training) for module in model.modules()]
-    random_state = _random_state()
+    snapshot = _Snapshot(model)
     try:
         with frozen_statistics(model):
             yield
     finally:
-        _set_random_state(random_state)
-        for module, training in flags:
-            module.training = training
-        for parameter, grad, requires_grad in grads:
-            parameter.grad = grad
-            parameter.requires_grad_(requires_grad)
-        with torch.no_grad():
-            for value, copy in zip(state, copies, strict=True):
-                value.copy_(copy)
+        snapshot.put_back()
 
 
 def unknown_probe(name: str) -> UserError:

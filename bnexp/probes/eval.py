@@ -12,27 +12,24 @@ from bnexp.probes.base import Options, Probe, Rows, Step, register
 class Eval(Probe):
     """Table ``eval``: step, split, loss, accuracy.
 
-    ``loss`` is the mean data loss over the split, ``accuracy`` a fraction, both at theta_t in
-    evaluation mode. No rows where the data has no test split.
+    ``loss`` is the data loss over the whole split (a mean for cross-entropy), ``accuracy`` a
+    fraction, both at theta_t in evaluation mode. The running statistics are those at the end of
+    step t's forward pass. No rows where the data has no test split.
     """
 
     def before_update(self, step: Step) -> Rows:
         model, objective = self.setting.model, self.setting.objective
         model.eval()
-        loss = correct = count = 0.0
         with torch.no_grad():
-            for inputs, targets in self.setting.evaluation("test"):
-                outputs = model(inputs)
-                loss += float(objective.data(outputs, targets)) * len(targets)
-                correct += float(accuracy(outputs, targets)) * len(targets)
-                count += len(targets)
-        if count == 0:
+            parts = [(model(x), y) for x, y in self.setting.evaluation("test")]
+        if not parts:
             return {}
+        outputs, targets = (torch.cat(column) for column in zip(*parts, strict=True))
         return {
             "eval": {
                 "step": [step.number],
                 "split": ["test"],
-                "loss": [loss / count],
-                "accuracy": [correct / count],
+                "loss": [float(objective.data(outputs, targets))],
+                "accuracy": [float(accuracy(outputs, targets))],
             }
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -129,3 +131,11 @@ def test_hooks_are_gone_after_capturing_even_on_an_error() -> None:
     with pytest.raises(RuntimeError), captured(model, [1, 2]):
         model(torch.ones(3, 99, dtype=torch.float64))
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_own_params_are_the_networks_own_wherever_it_is_moved_or_copied() -> None:
+    model = network("vgg", "bn")
+    assert list(model.own_params) == [name for name, _ in model.named_parameters()]
+    for other in (model.float(), copy.deepcopy(model), model.to(torch.float64)):
+        for name, parameter in other.named_parameters():
+            assert other.own_params[name] is parameter

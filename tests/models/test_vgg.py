@@ -12,17 +12,20 @@ from bnexp.config.schema import NormConfig, VggConfig
 from bnexp.errors import UserError
 from bnexp.models import Network, build_model, layer_count, vgg
 from bnexp.seeds import derive
+from tests import reference
 from tests.helpers import NOISY, NORMS, normaliser
 from tests.reference import VGG, vgg_layers
 
 names = pytest.mark.parametrize("name", VGG)
 
 
-def built(norm: str = "none", name: str = "vgg16", width: float = 1 / 16, **options: int) -> Network:
+def built(
+    norm: str = "none", name: str = "vgg16", width: float = 1 / 16, **options: int
+) -> Network:
     return vgg(name, normaliser(norm), classes=10, width=width, **options)
 
 
-def configured(norm: str, head: object = "linear", **changes: object) -> tuple[VggConfig, int]:
+def configured(norm: str, head: object = "linear", **changes: object) -> VggConfig:
     given = {"name": "vgg16", "family": "vgg", "init": "glorot_uniform", "width": 1 / 16}
     return VggConfig(**{**given, "loss": "cross_entropy", "head": head, **changes})
 
@@ -70,12 +73,24 @@ def test_the_head_counts_as_layers(head: object, layers: int) -> None:
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
 
 
+@pytest.mark.parametrize("norm", ["none", "bn", "l1", "l2", "linf"])
+def test_hidden_linear_layers_are_rectified_and_not_normalised(norm: str) -> None:
+    model = vgg("vgg11", normaliser(norm), classes=3, width=1 / 32, head=[8, 6]).double()
+    x = torch.randn(8, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    net = reference.Net(vgg_layers("vgg11", hidden=2), norm, relu=True)
+    outputs, seen = reference.forward(net, reference.theta_of(dict(model.named_parameters())), x)
+    assert len(seen) == len(model.layers) == 11
+    torch.testing.assert_close(model(x), outputs, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("norm", NORMS)
-def test_every_layer_but_the_last_is_normalised_and_rectified(norm: str) -> None:
+def test_every_convolution_is_normalised_and_every_layer_but_the_last_rectified(norm: str) -> None:
     model = vgg("vgg11", normaliser(norm), classes=10, width=1 / 16, head=[8])
     expected = type(normaliser(norm)(1, 1))
     *hidden, last = model.layers
-    assert all(type(layer.norm) is expected for layer in hidden)
+    assert all(type(layer.norm) is expected for layer in hidden[:-1])
+    assert isinstance(hidden[-1].affine, nn.Linear)
+    assert isinstance(hidden[-1].norm, nn.Identity)
     assert all(isinstance(layer.activation, nn.ReLU) for layer in hidden)
     assert isinstance(last.norm, nn.Identity)
     assert isinstance(last.activation, nn.Identity)

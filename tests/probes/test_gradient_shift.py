@@ -36,7 +36,7 @@ CASES = {
     "decay of weights": (0.0, 0.05, "weights"),
     "momentum and decay of all": (0.9, 0.05, "all"),
 }
-STEPS = 3
+STEPS = 2
 
 
 def close(row: dict[str, float], expected: tuple[float, float, float], tolerance: float) -> None:
@@ -74,8 +74,7 @@ def test_is_definition_2_1(family: str, norm: str, case: tuple[float, float, str
             net, LOSS[family], batch.inputs, batch.targets, weight_decay, decay
         )
         new = reference.descend(grad(loss)(old), old, velocity, lr, momentum)
-        for i in numbers:
-            expected = reference.gradient_shift(loss, old, new, i)
+        for i, expected in reference.gradient_shift(loss, old, new, numbers).items():
             close(at(table, step=t, layer=i)[0], expected, 1e-10)
             moved = max(moved, 1 - expected[1])
         old = new
@@ -85,6 +84,8 @@ def test_is_definition_2_1(family: str, norm: str, case: tuple[float, float, str
 @both
 @every_norm
 def test_float32_agrees_with_a_float64_reference(family: str, norm: str) -> None:
+    """A small step, lest rounding carry a pre-activation over the ReLU's kink."""
+    lr = LR[family] / 10
     model, batch = network(family, norm, dtype=torch.float32), Draws(family, torch.float32).at(0)
     old = reference.theta_of(dict(model.double().named_parameters()))
     model.float()
@@ -94,17 +95,16 @@ def test_float32_agrees_with_a_float64_reference(family: str, norm: str) -> None
     inputs, targets = batch.inputs.double(), batch.targets
     targets = targets.double() if targets.is_floating_point() else targets
     loss = reference.objective(net, LOSS[family], inputs, targets)
-    new = reference.descend(grad(loss)(old), old, {}, LR[family], 0.0)
+    new = reference.descend(grad(loss)(old), old, {}, lr, 0.0)
     made = trainer(
         model,
         Draws(family, torch.float32),
         probe("gradient_shift"),
         objective=Objective(LOSS[family]),
-        lr=LR[family],
+        lr=lr,
     )
     table = measured(made, 1)["gradient_shift"]
-    for i in model.layers.numbers():
-        expected = reference.gradient_shift(loss, old, new, i)
+    for i, expected in reference.gradient_shift(loss, old, new, model.layers.numbers()).items():
         close(at(table, layer=i)[0], expected, 1e-4)
 
 

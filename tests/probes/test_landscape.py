@@ -36,7 +36,7 @@ from tests.helpers import (
 both = pytest.mark.parametrize("family", FAMILIES)
 every_norm = pytest.mark.parametrize("norm", NORMS)
 ETAS = [0.5, 1, 2, 4]
-STEPS = 3
+STEPS = 2
 
 
 def tables(
@@ -73,7 +73,7 @@ class Linear(Objective):
 @every_norm
 @pytest.mark.parametrize("decay", [(0.0, "weights"), (0.05, "weights"), (0.05, "all")])
 def test_is_the_reference_at_every_eta(family: str, norm: str, decay: tuple[float, str]) -> None:
-    """Over three steps of training, whose trajectory the reference walks by itself."""
+    """Over two steps of training, whose trajectory the reference walks by itself."""
     lr, batches = LR[family], Draws(family)
     model = network(family, norm)
     theta = reference.theta_of(dict(model.named_parameters()))

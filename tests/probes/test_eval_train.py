@@ -1,0 +1,157 @@
+"""Loss and accuracy on the test split, by hand; schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from bnexp.objective import Objective
+from bnexp.probes import Options, Probe
+from bnexp.training.loop import Trainer
+from tests.helpers import NORMS, Draws, Table, measured, network, probe, trainer
+
+every_norm = pytest.mark.parametrize("norm", NORMS)
+
+SIZES = (8, 8, 3)
+"""Batches of the test split, the last one smaller."""
+
+
+def test_split(split: str) -> Iterator[tuple[Tensor, Tensor]]:
+    assert split == "test"
+    for number, size in enumerate(SIZES):
+        batch = Draws("vgg", size=size).at(500 + number)
+        yield batch.inputs, batch.targets
+
+
+test_split.__test__ = False  # type: ignore[attr-defined]
+
+
+def evaluated(norm: str) -> Trainer:
+    return trainer(
+        network("vgg", norm),
+        Draws("vgg"),
+        probe("eval"),
+        objective=Objective("cross_entropy", 0.5),
+        lr=0.1,
+        evaluation=test_split,
+    )
+
+
+@every_norm
+def test_eval_is_the_mean_over_the_split_with_running_statistics_and_no_noise(norm: str) -> None:
+    """One sample at a time, so that no statistic of a batch can come in; no L2 term.
+
+    Parameters are theta_t; the running statistics have seen the batch of step t, too.
+    """
+    made = evaluated(norm)
+    model = made.setting.model
+    plain = network("vgg", {"noisy_bn": "bn", "noise_only": "none"}.get(norm, norm)).eval()
+    for step in range(3):
+        state = {name: p.detach().clone() for name, p in model.named_parameters()}
+        row = measured(made, 1, first=step)["eval"]
+        state |= dict(model.named_buffers())
+        plain.load_state_dict({k.replace("norm.0.", "norm."): v for k, v in state.items()})
+        losses, hits = [], []
+        with torch.no_grad():
+            for inputs, targets in test_split("test"):
+                for x, y in zip(inputs, targets, strict=True):
+                    logits = plain(x[None])[0]
+                    losses.append(float(logits.logsumexp(0) - logits[y]))
+                    hits.append(bool(logits.argmax() == y))
+        assert (row["step"], row["split"]) == ([step], ["test"])
+        assert row["loss"] == pytest.approx([sum(losses) / 19], rel=1e-12)
+        assert row["accuracy"] == pytest.approx([sum(hits) / 19], rel=1e-12)
+
+
+@every_norm
+def test_evaluating_moves_no_running_statistics(norm: str) -> None:
+    made = evaluated(norm)
+    without = trainer(
+        network("vgg", norm),
+        Draws("vgg"),
+        {},
+        objective=Objective("cross_entropy", 0.5),
+        lr=0.1,
+    )
+    measured(made, 2)
+    measured(without, 2)
+    watched = dict(made.setting.model.named_buffers())
+    for name, value in without.setting.model.named_buffers():
+        assert torch.equal(value, watched[name])
+
+
+def test_no_rows_where_there_is_no_test_split() -> None:
+    made = trainer(
+        network("dln", "bn"),
+        Draws("dln"),
+        probe("eval"),
+        objective=Objective("half_sum_squares"),
+        lr=1e-3,
+    )
+    assert measured(made, 2) == {}
+
+
+def schedule(steps: int, **options: int) -> Table:
+    made = trainer(
+        network("dln", "bn"),
+        Draws("dln"),
+        probe("train", **options),
+        objective=Objective("half_sum_squares"),
+        lr=1e-3,
+        steps=steps,
+    )
+    return measured(made, steps + 1)["train"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "options", "expected"),
+    [
+        (12, {"every": 4}, [0, 4, 8, 12]),
+        (10, {"every": 4}, [0, 4, 8]),
+        (5, {"every": 100}, [0]),
+        (6, {"every": 3, "dense": 2}, [0, 1, 3, 6]),
+        (3, {"every": 1}, [0, 1, 2, 3]),
+    ],
+)
+def test_a_schedule_has_both_ends(steps: int, options: dict[str, int], expected: list[int]) -> None:
+    assert schedule(steps, **options)["step"] == expected
+
+
+def test_rows_are_of_the_parameters_before_the_update_of_their_step() -> None:
+    """A row at a step is the same whether the run ends there or goes on."""
+    long, short = schedule(8, every=1), schedule(4, every=1)
+    assert {name: values[:5] for name, values in long.items() if name != "accuracy"} == {
+        name: values for name, values in short.items() if name != "accuracy"
+    }
+    assert len(set(long["loss"])) == 9
+
+
+class Diverging(Probe):
+    """Not passive: it must not be asked where the loss is not finite."""
+
+    name = "diverging"
+
+    def before_update(self, step: object) -> dict[str, dict[str, list[int]]]:
+        return {"asked": {"step": [step.number]}}  # type: ignore[attr-defined]
+
+
+def test_a_step_that_is_not_finite_is_recorded_but_not_taken() -> None:
+    model = network("dln", "none")
+    made = trainer(
+        model,
+        Draws("dln"),
+        probe("train"),
+        objective=Objective("half_sum_squares"),
+        lr=1e300,
+    )
+    made.probes = [*made.probes, Diverging(Options(1, 0), made.setting)]
+    found = measured(made, 1)
+    before = [p.clone() for p in model.parameters()]
+    last = measured(made, 1, first=1)
+    assert found["asked"]["step"] == [0]
+    assert "asked" not in last
+    assert not torch.tensor(last["train"]["loss"]).isfinite().any()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))

@@ -1,0 +1,234 @@
+"""Measuring leaves no trace: with probes on, off or hostile, training is the same bit for bit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bnexp.models import Network
+from bnexp.norms import Noise, at_step
+from bnexp.objective import Objective
+from bnexp.probes import Probe, Rows, Step
+from bnexp.probes.base import leaving_no_trace
+from bnexp.training.loop import Trainer
+from tests.helpers import (
+    FAMILIES,
+    LOSS,
+    LR,
+    NORMS,
+    Draws,
+    every_probe,
+    measured,
+    network,
+    probe,
+    trainer,
+)
+
+both = pytest.mark.parametrize("family", FAMILIES)
+every_norm = pytest.mark.parametrize("norm", NORMS)
+STEPS = 4
+
+
+def ravage(model: Network) -> None:
+    """Everything a careless measurement does to a network."""
+    model.eval()
+    model.layers[2].train()
+    torch.randn(3)
+    model(Draws("vgg" if model.layers[1].affine.weight.dim() == 4 else "dln").at(99).inputs)
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            tensor.mul_(2).add_(torch.rand_like(tensor))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    model.layers[1].affine.weight.requires_grad_(False)
+    model.train()
+    model(Draws("vgg" if model.layers[1].affine.weight.dim() == 4 else "dln").at(98).inputs)
+    model.eval()
+
+
+class Hostile(Probe):
+    """Ravages the network on both sides of the update."""
+
+    name = "hostile"
+    wants_update = True
+
+    def before_update(self, step: Step) -> Rows:
+        ravage(self.setting.model)
+        return {}
+
+    after_update = before_update
+
+
+def evaluation(split: str) -> Iterator[tuple[Tensor, Tensor]]:
+    for number in (500, 501):
+        batch = Draws("vgg").at(number)
+        yield batch.inputs, batch.targets
+
+
+def state(made: Trainer) -> dict[str, Any]:
+    """All that training goes on from."""
+    model = made.setting.model
+    return {
+        "model": copy.deepcopy(model.state_dict()),
+        "optimizer": copy.deepcopy(made.optimizer.state_dict()),
+        "random": torch.get_rng_state(),
+        "flags": [(module.training, getattr(module, "track", None)) for module in model.modules()],
+        "grads": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
+        "requires_grad": [p.requires_grad for p in model.parameters()],
+        "hooks": [len(module._forward_hooks) for module in model.modules()],
+        "noise": [(m.seed, m.step) for m in model.modules() if isinstance(m, Noise)],
+    }
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equality down to the bits of every tensor."""
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def build(family: str, norm: str, probes: Any, extra: Any = ()) -> Trainer:
+    """A trainer with momentum and decay whose last step is the measured, undone one."""
+    torch.manual_seed(0)
+    return trainer(
+        network(family, norm),
+        Draws(family),
+        probes,
+        objective=Objective(LOSS[family], 0.01),
+        lr=LR[family],
+        momentum=0.9,
+        steps=STEPS - 1,
+        extra=extra,
+        evaluation=evaluation if family == "vgg" else lambda split: iter(()),
+    )
+
+
+@both
+@every_norm
+@pytest.mark.parametrize("hostile", [False, True], ids=["all probes", "and a hostile one"])
+def test_training_is_bitwise_the_same_with_and_without_probes(
+    family: str, norm: str, hostile: bool
+) -> None:
+    plain, watched = (
+        build(family, norm, {}),
+        build(family, norm, every_probe(), (Hostile,) if hostile else ()),
+    )
+    for step in range(STEPS):
+        torch.manual_seed(step)
+        measured(plain, 1, first=step)
+        expected = state(plain)
+        torch.manual_seed(step)
+        assert measured(watched, 1, first=step)
+        found = state(watched)
+        for name, value in expected.items():
+            assert same(found[name], value), f"{name} differs after step {step}"
+        assert all(grad is None for grad in found["grads"])
+
+
+@both
+@every_norm
+def test_a_hostile_probe_spoils_no_other_probes_rows(family: str, norm: str) -> None:
+    alone = measured(build(family, norm, every_probe()), STEPS)
+    beside = measured(build(family, norm, every_probe(), (Hostile,)), STEPS)
+    activations = [table.pop("activations") for table in (alone, beside)]
+    for table in (alone, beside):
+        table["train"].pop("accuracy")  # no number for regression
+    assert alone == beside
+    values = [[row.tolist() for row in table.pop("values")] for table in activations]
+    assert values[0] == values[1]
+    assert activations[0] == activations[1]
+
+
+@both
+@every_norm
+def test_each_probe_measures_the_same_alone_as_among_the_others(family: str, norm: str) -> None:
+    together = measured(build(family, norm, every_probe()), 2)
+    for name in ("landscape", "gradient_shift", "moments"):
+        assert measured(build(family, norm, probe(name)), 2)[name] == together[name]
+
+
+@both
+@every_norm
+def test_the_guard_puts_everything_back_also_after_an_error(family: str, norm: str) -> None:
+    made = build(family, norm, {})
+    model = made.setting.model
+    measured(made, 2)
+    model.layers[3].eval()
+    model.layers[4].affine.weight.requires_grad_(False)
+    before = state(made)
+    with suppress(ZeroDivisionError), leaving_no_trace(model):
+        ravage(model)
+        raise ZeroDivisionError
+    after = state(made)
+    for name, value in before.items():
+        assert same(after[name], value), name
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_guard_keeps_the_parameters_the_same_objects() -> None:
+    """The optimiser holds on to them."""
+    model = network("vgg", "bn")
+    held = [(id(t), t.data_ptr()) for t in [*model.parameters(), *model.buffers()]]
+    with leaving_no_trace(model):
+        ravage(model)
+    assert [(id(t), t.data_ptr()) for t in [*model.parameters(), *model.buffers()]] == held
+
+
+def test_the_guard_puts_back_gradients_that_were_there_and_changed_in_place() -> None:
+    model = network("dln", "bn")
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 3.0)
+    with leaving_no_trace(model):
+        for parameter in model.parameters():
+            parameter.grad.mul_(2)
+    assert all(bool((parameter.grad == 3).all()) for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("norm", ["noisy_bn", "noise_only"])
+def test_the_guard_puts_back_the_step_of_the_noise(norm: str) -> None:
+    """Or the probes after one that moved it would meet noise the step does not have."""
+    model, x = network("dln", norm), Draws("dln").at(0).inputs
+    at_step(model, 3)
+    before = model(x)
+    with leaving_no_trace(model):
+        at_step(model, 8)
+        assert not torch.equal(model(x), before)
+    assert torch.equal(model(x), before)
+
+
+def test_the_guard_puts_back_buffers_that_were_replaced() -> None:
+    model = network("dln", "bn")
+    norm = model.layers[1].norm
+    held = norm.running_mean
+    with leaving_no_trace(model):
+        norm.running_mean = torch.ones_like(held)
+    assert norm.running_mean is held
+
+
+@every_norm
+def test_within_the_guard_training_passes_leave_running_statistics_be(norm: str) -> None:
+    model = network("vgg", norm)
+    buffers = [b.clone() for b in model.buffers()]
+    with leaving_no_trace(model):
+        model(Draws("vgg").at(0).inputs)
+        assert all(torch.equal(a, b) for a, b in zip(model.buffers(), buffers, strict=True))
+    model(Draws("vgg").at(0).inputs)
+    assert not any(torch.equal(a, b) for a, b in zip(model.buffers(), buffers, strict=True))
+
+
+def test_probes_are_due_on_their_own_schedules_side_by_side() -> None:
+    probes = {**probe("train"), **probe("landscape", every=2), **probe("gradient_shift", every=3)}
+    found = measured(build("dln", "noisy_bn", probes), STEPS)
+    assert found["train"]["step"] == [0, 1, 2, 3]
+    assert found["smoothness"]["step"] == [0, 2]
+    assert sorted(set(found["gradient_shift"]["step"])) == [0, 3]
