@@ -31,8 +31,8 @@ NORMALISES = ("bn", "noisy_bn", "l1", "l2", "linf")
 
 @dataclass(frozen=True)
 class Net:
-    """``layers``: per layer ``conv``, ``conv pool`` or ``linear``; the last has no norm, nor has a VGG's
-    head (the linear layers after its convolutions)."""
+    """``layers``: per layer ``conv``, ``conv pool`` or ``linear``; the last has no norm, nor has
+    a VGG's head (the linear layers after its convolutions)."""
 
     layers: Sequence[str]
     norm: str
