@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 from bnexp.errors import UserError
@@ -146,6 +149,24 @@ def missing_message(drawn: Iterable[Drawn]) -> str | None:
 def _write(figure: Figure, out: Path, number: str, name: str) -> Path:
     path = out / f"fig{int(number):02d}.{name}"
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=name, dpi=150, metadata=_METADATA[name])
+    # Not savefig, which draws everything twice to learn of a layout that is done already.
+    canvas: Any
+    if name == "png":
+        canvas = FigureCanvasAgg(figure)
+        canvas.print_png(buffer, metadata=_METADATA[name])
+    else:
+        canvas = FigureCanvasPdf(figure)
+        with _same_dpi(figure):
+            canvas.print_pdf(buffer, metadata=_METADATA[name])
     write_atomic(path, buffer.getvalue())
     return path
+
+
+@contextmanager
+def _same_dpi(figure: Figure) -> Iterator[None]:
+    """Puts back the resolution, which writing a PDF changes."""
+    dpi = figure.dpi
+    try:
+        yield
+    finally:
+        figure.dpi = dpi

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from bnexp.figures.data import Selection, needs
 from bnexp.figures.quantities import TEST_ACCURACY, TRAIN_ACCURACY
-from bnexp.figures.ridges import draw_grid
+from bnexp.figures.ridges import REMARK, draw_grid
 from bnexp.figures.sheet import sheet
 from bnexp.figures.style import Look, look
 
@@ -23,8 +23,7 @@ NEEDS = needs("fig1", "vgg", _NORMS, _LRS, {"train": "a", "eval": "b"}) + needs(
 def draw(selection: Selection, paper: bool) -> Figure:
     """Panels a, b: accuracies at two learning rates; c: ridgelines of layers 3 and 11."""
     entries = [_named(norm, lr) for lr in _LRS for norm in _NORMS]
-    remarks = ["(c): one fixed unit per layer, pre-activation, over the batch; the lowest seed."]
-    page = sheet(1, TITLE, 4.1, selection, paper, entries, remarks)
+    page = sheet(1, TITLE, 4.1, selection, paper, entries, [REMARK])
     grid = page.body.add_gridspec(2, 3, width_ratios=[1.5, 1, 1])
     train, test = page.body.add_subplot(grid[0, 0]), page.body.add_subplot(grid[1, 0])
     test.set_xlabel("steps")

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from bnexp.figures.data import Selection, needs
 from bnexp.figures.quantities import TRAIN_ACCURACY
-from bnexp.figures.ridges import draw_grid
+from bnexp.figures.ridges import REMARK, draw_grid
 from bnexp.figures.sheet import sheet
 from bnexp.figures.style import look
 
@@ -19,9 +19,8 @@ NEEDS = needs("fig2", "vgg", _NORMS, [0.1], {"train": "left", "activations": "ri
 
 def draw(selection: Selection, paper: bool) -> Figure:
     """Left: train accuracy; right: ridgelines, a row per net and a column per layer."""
-    remarks = ["Right: one fixed unit per layer, pre-activation, over the batch; the lowest seed."]
     entries = [look(norm) for norm in _NORMS]
-    page = sheet(2, TITLE, 4.5, selection, paper, entries, remarks)
+    page = sheet(2, TITLE, 4.5, selection, paper, entries, [REMARK])
     grid = page.body.add_gridspec(3, 4, width_ratios=[1.55, 1, 1, 1])
     left = page.body.add_subplot(grid[:, 0])
     left.set_xlabel("steps")

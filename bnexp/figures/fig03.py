@@ -49,7 +49,7 @@ def draw(selection: Selection, paper: bool) -> Figure:
     remarks = []
     if paper:
         remarks.append(
-            "The paper prints no y labels for the $\\ell_2$ difference of layers 10 and 17: "
+            "The paper prints no y labels for the ℓ₂ difference of layers 10 and 17: "
             "the level of its dashed curves there is inferred, their shape is its own."
         )
     page = sheet(3, TITLE, 9.0, selection, paper, [look(norm) for norm in _NORMS], remarks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bnexp.figures.data import Selection, needs
-from bnexp.figures.ridges import draw_layer, pasts_of
+from bnexp.figures.ridges import REMARK, draw_layer, pasts_of
 from bnexp.figures.sheet import sheet
 from bnexp.figures.style import look, short
 
@@ -17,13 +17,13 @@ NEEDS = needs("fig6", "vgg", _NORMS, [0.1], {"activations": "layer 11"})
 
 def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001 - an image in the paper
     """One panel of ridges per normalisation, all with the same x range."""
-    remarks = ["One fixed unit of the layer, pre-activation, over the batch; the lowest seed."]
-    page = sheet(6, TITLE, 2.9, selection, False, [], remarks, one_seed=True)
+    page = sheet(6, TITLE, 2.9, selection, False, [], [REMARK], one_seed=True)
     row = list(page.body.subplots(1, len(_NORMS)))
     draw_layer(row, pasts_of(page, "vgg", _NORMS, 0.1, [11]), "", 11)
     for axes, norm in zip(row, _NORMS, strict=True):
-        axes.set_title(short(norm), color=look(norm).colour)
+        axes.set_title(short(norm), color=look(norm).colour, loc="left")
         axes.tick_params(labelleft=axes is row[0])
+    page.remark_scale(row[-1], "vgg")
     row[0].set_ylabel("step")
     row[len(row) // 2].set_xlabel("activation")
     return page.finish()

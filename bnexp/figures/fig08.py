@@ -34,12 +34,12 @@ class _Shift:
 
 _SHIFTS = {
     "a": (
-        _Shift("abs_mean_step_change", r"$|\mu_{t+1}-\mu_t|$", "mean", True),
-        _Shift("abs_var_step_change", r"$|\sigma^2_{t+1}-\sigma^2_t|$", "var", True),
+        _Shift("abs_mean_step_change", "|μₜ₊₁ − μₜ|", "mean", True),
+        _Shift("abs_var_step_change", "|σ²ₜ₊₁ − σ²ₜ|", "var", True),
     ),
     "b": (
-        _Shift("mean_minus_initial", r"$\mu_t-\mu_0$", "mean", False),
-        _Shift("var_minus_initial", r"$\sigma^2_t-\sigma^2_0$", "var", False),
+        _Shift("mean_minus_initial", "μₜ − μ₀", "mean", False),
+        _Shift("var_minus_initial", "σ²ₜ − σ²₀", "var", False),
     ),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bnexp.figures.data import Selection, needs
-from bnexp.figures.ridges import draw_grid
+from bnexp.figures.ridges import REMARK, draw_grid
 from bnexp.figures.sheet import sheet
 
 TITLE = "Distributions in the deep linear network"
@@ -17,8 +17,7 @@ NEEDS = needs("fig9", "dln", _NORMS, [1e-6], {"activations": "layers 1, 11, 24"}
 
 def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001 - an image in the paper
     """Ridges, a row per net and a column per layer."""
-    remarks = ["One fixed unit per layer, pre-activation, over the data; the lowest seed."]
-    page = sheet(9, TITLE, 4.2, selection, False, [], remarks, one_seed=True)
+    page = sheet(9, TITLE, 4.2, selection, False, [], [REMARK], one_seed=True)
     grid = page.body.add_gridspec(2, len(_LAYERS))
     draw_grid(page, grid, 0, "", "dln", _NORMS, 1e-6, _LAYERS)
     return page.finish()

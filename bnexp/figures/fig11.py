@@ -91,7 +91,7 @@ def _row(page: Sheet, pair: Sequence[Axes], half: _Half) -> None:
         else:
             _tick_etas(ax, [eta for _, eta, _ in (*mine, *printed)])
         ax.set_ylim(lo, hi)
-        ax.set_xlabel("step size $\\eta$")
+        ax.set_xlabel("step size η")
         if not run:
             say(ax, "no runs")
         elif run[0].state == "diverged" and mine:
@@ -100,7 +100,7 @@ def _row(page: Sheet, pair: Sequence[Axes], half: _Half) -> None:
                 transform=ax.transAxes, ha="right", fontsize=SMALL, color=look(norm).colour,
                 gid=f"diverged:{norm}",
             )  # fmt: skip
-    pair[0].set_ylabel("gradient difference $\\ell_2$")
+    pair[0].set_ylabel("ℓ₂ gradient difference")
     pair[1].tick_params(labelleft=False)
     page.body.colorbar(colours, ax=list(pair), label="step", aspect=18, pad=0.02)
 

@@ -54,7 +54,7 @@ class LandscapeFigure:
         reached = sheet.panel(axes, letter, q.BETA_ETA, *kind, head=False)
         for run in sheet.selection.of(self.family)[:1]:
             grid = step_sizes(run)
-            beta.reference("1/eta_min", 1 / grid[0], "1/$\\eta_{min}$")
+            beta.reference("1/eta_min", 1 / grid[0], "1/ηₘᵢₙ")
             reached.always += [grid[0], grid[-1]]
 
 

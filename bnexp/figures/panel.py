@@ -107,7 +107,9 @@ class Panel:
             s = series.summary
             values += [s.lo, s.hi, s.least, s.most]
         if self.fixed is None:
-            return limits(values, self.log, self.always)
+            # What the paper printed stays visible, however rare its peaks.
+            printed = [float(e) for _, _, c in self.paper for e in (c.lo.min(), c.hi.max())]
+            return limits(values, self.log, [*self.always, *printed])
         flat = np.concatenate([np.empty(0), *(v[np.isfinite(v)] for v in values)])
         lo, hi = self.fixed
         if len(flat) and flat.min() < lo:

@@ -73,7 +73,7 @@ TRAIN_LOSS = Quantity(
     "train_loss", "train", "train loss", lambda run, _: read.line(run, "train", "loss"), log=True
 )
 ICS_L2 = Quantity(
-    "l2_difference", "gradient_shift", "$\\ell_2$ difference", _shift("l2"), log=True, small=True
+    "l2_difference", "gradient_shift", "ℓ₂ difference", _shift("l2"), log=True, small=True
 )
 
 
@@ -113,7 +113,7 @@ def beta(log: bool) -> Quantity:
     return Quantity(
         "beta_smoothness",
         "smoothness",
-        "effective $\\beta$-smoothness",
+        "effective β-smoothness",
         lambda run, _: read.line(run, "smoothness", "beta"),
         log=log,
     )
@@ -122,7 +122,7 @@ def beta(log: bool) -> Quantity:
 BETA_ETA = Quantity(
     "beta_eta",
     "smoothness",
-    "$\\eta$ of max",
+    "η of max",
     lambda run, _: read.line(run, "smoothness", "beta_eta"),
     log=True,
     small=True,

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bnexp.errors import UserError
 from bnexp.figures.series import Array, Trace
 from bnexp.runs import Run, RunDirectory
-from bnexp.runs.parts import Part, list_parts
+from bnexp.runs.parts import Part, list_parts, open_part
 
 _BATCH = 1 << 17
 _BATCH_OF_LISTS = 1 << 11  # rows that hold a whole distribution each
@@ -89,7 +88,7 @@ def _matching(part: Part, names: list[str], where: dict[str, Any]) -> Iterator[p
     asked = _steps(where.get("step"))
     last = part.last if asked is None else max((s for s in asked if s <= part.last), default=-1)
     try:
-        with pq.ParquetFile(part.path, page_checksum_verification=True) as file:
+        with open_part(part.path) as file:
             nested = any(pa.types.is_list(file.schema_arrow.field(name).type) for name in names)
             size = _BATCH_OF_LISTS if nested else _BATCH
             for batch in file.iter_batches(size, columns=names, use_threads=False):

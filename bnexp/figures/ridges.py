@@ -18,9 +18,13 @@ from bnexp.figures.units import History, histories
 from bnexp.runs import Run
 
 RIDGES = 20
+REMARK = (
+    "Ridges: densities over the batch (and positions) of one fixed unit per layer, pre-activation; "
+    "the lowest seed; the tallest are drawn lower."
+)
 _BINS = 160
 _HEIGHT = 2.6  # of a usual ridge, in distances between two
-_TALLEST = 4.5
+_TALLEST = 4.5  # a ridge that would hide many others is drawn lower, in its own shape
 
 
 def density(values: Array, edges: Array) -> Array:
@@ -72,9 +76,10 @@ def draw_grid(
     for at, layer in enumerate(layers, start=column):
         rows = [sheet.body.add_subplot(grid[row, at]) for row in range(len(norms))]
         draw_layer(rows, pasts, letter, layer)
-        rows[0].set_title(f"Layer #{layer}")
-        if letter and at == column:
-            rows[0].set_title(f"({letter})", loc="left")
+        named = f"({letter}) " if letter and at == column else ""
+        rows[0].set_title(f"{named}Layer #{layer}", loc="left")
+        if at == column + len(layers) - 1:
+            sheet.remark_scale(rows[0], family)
         rows[-1].set_xlabel("activation")
         for ax, norm in zip(rows, norms, strict=True):
             if at == column:
@@ -125,13 +130,14 @@ def _draw(ax: Axes, past: History, extent: tuple[float, float], run: Run, colour
     peaks = heights.max(axis=1)
     gap = run.steps / RIDGES
     unit = _HEIGHT * gap / (float(np.median(peaks)) or 1.0)
-    heights = np.minimum(heights * unit, _TALLEST * gap)
+    heights *= np.minimum(unit, _TALLEST * gap / np.maximum(peaks, 1e-300))[:, None]
     for row in range(len(past.steps) - 1, -1, -1):  # from the back
         base = past.steps[row]
-        fraction = base / run.steps
+        height = heights[row]
         ax.fill_between(
-            middles, base, base + heights[row], facecolor=_shade(colour, fraction),
-            edgecolor="white", linewidth=0.45, zorder=2 - row / 100, gid=f"ridge:{int(base)}",
+            middles, base, base + height, where=height > 0.02 * gap, linewidth=0.4,
+            facecolor=_shade(colour, base / run.steps), edgecolor=mixed(colour, "black", 0.3),
+            zorder=2 - row / 100, gid=f"ridge:{int(base)}",
         )  # fmt: skip
     ax.set_xlim(*extent)
     ax.set_ylim(-0.4 * gap, run.steps + (_HEIGHT + 0.6) * gap)

@@ -12,7 +12,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.text import Annotation
 
 from bnexp.figures import paper as paper_curves
 from bnexp.figures.data import Selection
@@ -22,7 +21,7 @@ from bnexp.figures.scales import PAPER_SCALE, at_paper_scale
 from bnexp.figures.style import GREY, PAPER_DASH, SMALL, WARNING, WIDTH, Look, look
 
 _LINE = 0.125  # inches per line of the footer
-_CHARACTERS = 132  # per line of the footer
+_CHARACTERS = 150  # per line of the footer
 
 
 @dataclass
@@ -70,10 +69,14 @@ class Sheet:
     def head(self, axes: Axes, title: str, family: str) -> None:
         """The panel's title, and a remark where our runs are not of the paper's scale."""
         axes.set_title(title, loc="left")
+        self.remark_scale(axes, family)
+
+    def remark_scale(self, axes: Axes, family: str) -> None:
+        """Says above the axes if the family's runs are not of the paper's scale."""
         runs = self.selection.of(family)
         if runs and not at_paper_scale(runs[0]):
             axes.set_title(
-                "other scale*", loc="right", fontsize=SMALL, color=WARNING, style="italic"
+                "other scale*", loc="right", fontsize=SMALL, color=WARNING
             )  # fmt: skip
 
     def finish(self) -> Figure:
@@ -141,12 +144,7 @@ def sheet(
     top, body, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=[head, height, foot])[
         :, 0
     ]
-    name = top.text(0.01, 1 - 0.05 / head, f"Figure {number}", weight="bold", va="top", size=8.5)
-    after = Annotation(
-        title, (1, 0), xycoords=name, xytext=(7, 0), textcoords="offset points", va="bottom",
-        size=8.5,
-    )  # fmt: skip
-    top.add_artist(after)
+    top.text(0.01, 1 - 0.05 / head, f"Figure {number}.  {title}", va="top", fontsize=9)
     if handles:
         top.legend(
             handles=handles, loc="lower center", ncols=columns, borderpad=0, borderaxespad=0.1,
@@ -183,7 +181,7 @@ def _legend_shape(handles: Sequence[Artist]) -> tuple[int, int]:
     """Columns and rows so that the widest label fits in every column."""
     if not handles:
         return 1, 0
-    widths = [34.0 + 3.9 * len(str(handle.get_label()).replace("$\\ell", "")) for handle in handles]
+    widths = [34.0 + 3.9 * len(str(handle.get_label())) for handle in handles]
     for columns in range(len(handles), 0, -1):
         total = sum(max(widths[start::columns]) for start in range(columns))
         if total < 72 * WIDTH - 10 or columns == 1:

@@ -58,7 +58,7 @@ def moments(run: Run, layers: Sequence[int]) -> dict[int, Moments]:
     fixed = read.rows(run, "activations", columns, layer=layers, step=0)
     units = dict(zip(map(int, fixed["layer"]), map(int, fixed["unit"]), strict=True))
     wanted = sorted(set(units.values()))
-    frame = read.rows(run, "moments", [*columns, "mean", "var"], layer=list(units), unit=wanted)
+    frame = read.rows(run, "moments", [*columns, "mean", "var"], unit=wanted, layer=list(units))
     frame = frame[frame["step"] % int(run.option("probes.moments.every")) == 0]
     found = {}
     for layer, unit in units.items():

@@ -114,7 +114,7 @@ def test_several_seeds_are_a_median_with_a_band(seeds, draw):
     assert len(tables) == 3
     _, y = line(axes, "line:bn:1e-06")
     np.testing.assert_allclose(y, np.median(tables, axis=0), rtol=1e-12)
-    _, lo, hi = band(axes, "seeds:bn:1e-06")
+    _, lo, hi = band(axes, "spread:bn:1e-06")
     np.testing.assert_allclose(lo, tables.min(axis=0), rtol=1e-12)
     np.testing.assert_allclose(hi, tables.max(axis=0), rtol=1e-12)
 
@@ -135,8 +135,16 @@ def test_overflow_is_clipped_and_marked(root, draw):
         np.testing.assert_array_equal(x, [10, 20])
 
 
-def test_long_runs_are_thinned(root, draw):
+def test_long_runs_are_drawn_by_stretches_with_nothing_lost(root, draw):
     make_run(root, "dln", "bn", 1e-6, steps=9000, every=1, tables=["train"], layers=1)
-    axes = panels(draw("13", of=runs_in(root)))["a:train_loss"][0]
-    x, _ = line(axes, "line:bn:1e-06")
-    assert len(x) <= 2000
+    (run,) = runs_in(root)
+    figure = draw("13", of=[run])
+    axes = panels(figure)["a:train_loss"][0]
+    x, y = line(axes, "line:bn:1e-06")
+    loss = run.table("train")["loss"].to_numpy()
+    assert len(x) == 201
+    assert y[0] == loss[0]
+    assert (x[1], y[1]) == (23, np.median(loss[1:46]))
+    _, lo, hi = band(axes, "spread:bn:1e-06")
+    assert (lo.min(), hi.max()) == pytest.approx((loss.min(), loss.max()))
+    assert "over short stretches of steps" in words(figure)

@@ -59,7 +59,7 @@ def test_beta_stands_beside_two_over_lr_and_one_over_the_least_eta(
         assert axes.get_ylim()[0] < value < axes.get_ylim()[1]
     text = " ".join(t.get_text() for t in axes.texts)
     assert "2/lr" in text
-    assert "eta_{min}" in text
+    assert "1/ηₘᵢₙ" in text
 
 
 @each_figure

@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from bnexp.figures.series import Trace, clipped, limits, over_seeds, thin_band, thin_line
+from bnexp.figures.series import (
+    MOST,
+    STRETCHES,
+    Summary,
+    Trace,
+    clipped,
+    limits,
+    over_seeds,
+    thinned,
+)
 
 
 def trace(x, y, diverged=False):
@@ -39,25 +49,30 @@ def test_a_diverged_trace_ends_at_its_last_finite_value():
     assert whole.until_diverged() is whole
 
 
-@given(
-    st.lists(st.floats(-1e6, 1e6) | st.just(np.nan), min_size=1, max_size=300), st.integers(4, 50)
-)
-def test_thinning_keeps_the_extremes_and_only_real_points(values, points):
-    x, y = np.arange(len(values), dtype=float), np.array(values)
-    thin_x, thin_y = thin_line(x, y, points)
-    assert len(thin_x) <= max(points, 1) + 1
-    np.testing.assert_array_equal(thin_y, y[thin_x.astype(int)])
+def summary(y):
+    x = np.arange(len(y), dtype=float)
+    return Summary(x, y, y, y, y, 1)
+
+
+@given(arrays(np.float64, st.integers(1, 3000), elements=st.floats(-1e6, 1e6) | st.just(np.nan)))
+def test_thinning_loses_no_extreme_and_keeps_short_lines_whole(y):
+    found = thinned(summary(y))
+    if len(y) <= MOST:
+        np.testing.assert_array_equal(found.lo, y)
+    else:
+        assert len(found.x) <= STRETCHES + 1
+        np.testing.assert_array_equal(found.lo[0], y[0])
     if np.isfinite(y).any():
-        assert np.nanmax(thin_y) == np.nanmax(y)
-        assert np.nanmin(thin_y) == np.nanmin(y)
+        assert np.nanmax(found.most) == np.nanmax(y)
+        assert np.nanmin(found.least) == np.nanmin(y)
 
 
-def test_a_thinned_band_is_the_hull_of_its_stretches():
-    x = np.arange(10.0)
-    start, lo, hi = thin_band(x, x, x + 100, points=5)
-    np.testing.assert_array_equal(start, [0, 2, 4, 6, 8])
-    np.testing.assert_array_equal(lo, [0, 2, 4, 6, 8])
-    np.testing.assert_array_equal(hi, [101, 103, 105, 107, 109])
+def test_stretches_have_medians_at_their_middles():
+    y = np.arange(2001.0)
+    found = thinned(summary(y))
+    np.testing.assert_array_equal(found.x, found.lo)
+    assert found.x[1] == 5.5  # steps 1 to 10
+    assert (found.least[1], found.most[1]) == (1, 10)
 
 
 @pytest.mark.parametrize("log", [False, True])
