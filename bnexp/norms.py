@@ -22,6 +22,7 @@ The l_p average is taken over x *before* the mean is subtracted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -131,7 +132,9 @@ def average_l1(x: Tensor) -> Tensor:
 
 def average_l2(x: Tensor) -> Tensor:
     """sqrt(mean x^2) per unit."""
-    return x.square().mean(_over_batch(x)).sqrt()
+    # not sqrt of a mean: its gradient is no number for a unit that is 0 over the whole batch
+    norm: Tensor = torch.linalg.vector_norm(x, dim=_over_batch(x))
+    return norm / math.sqrt(x.numel() / x.shape[1])
 
 
 def average_linf(x: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ def trainer(
     """A trainer as ``bnexp/training/run.py`` makes it; probe classes ``extra`` measure first."""
     from bnexp.probes import Options
 
-    setting = Setting(model, objective, lr, seed, evaluation)
+    setting = Setting(model, objective, lr, steps, seed, evaluation)
     measuring = [kind(Options(every=1, dense=0), setting) for kind in extra]
     measuring += build_probes(probes, setting)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum)

@@ -52,6 +52,8 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _one(overrides: Sequence[str]) -> int:
+    if any(o.startswith("experiment=") and o != "experiment=none" for o in overrides):
+        raise UserError("experiment: a recipe is several runs, so -m is expected")
     job = identify(check(compose(overrides)))
     try:
         state = train(job)

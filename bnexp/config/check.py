@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
@@ -11,12 +11,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bnexp.config.schema import (
     DATA,
+    DATA_OF,
     MODELS,
     Config,
+    DlnConfig,
+    GaussianConfig,
     MeasureConfig,
     NormConfig,
     OptimConfig,
     RunConfig,
+    expect,
 )
 from bnexp.errors import UserError
 
@@ -71,24 +75,35 @@ def check(plain: Mapping[str, Any]) -> Config:
     for name in SECTIONS:
         if not isinstance(plain.get(name), Mapping):
             raise UserError(f"{name}: expected a group of settings; got {plain.get(name)!r}")
-    families, datasets = MODELS, DATA
     family, data = plain["model"].get("family"), plain["data"].get("name")
-    if family not in families:
-        raise UserError(f"model.family: expected one of {', '.join(families)}; got {family!r}")
-    if data not in datasets:
-        raise UserError(f"data.name: expected one of {', '.join(datasets)}; got {data!r}")
+    if family not in MODELS:
+        raise UserError(f"model.family: expected one of {', '.join(MODELS)}; got {family!r}")
+    if data not in DATA:
+        raise UserError(f"data.name: expected one of {', '.join(DATA)}; got {data!r}")
     rest = {k: v for k, v in plain.items() if k not in SECTIONS and k != "experiment"}
     bind(MeasureConfig, plain["measure"], "measure")
     probes = plain["probes"]
     for name, options in probes.items():
         if not isinstance(options, Mapping):
             raise UserError(f"probes.{name}: expected a group of settings; got {options!r}")
+    groups = {
+        "model": bind(MODELS[family], plain["model"], "model"),
+        "norm": bind(NormConfig, plain["norm"], "norm"),
+        "data": bind(DATA[data], plain["data"], "data"),
+        "optim": bind(OptimConfig, plain["optim"], "optim"),
+    }
+    run = bind(RunConfig, rest, "")
+    model, dataset = groups["model"], groups["data"]
+    if isinstance(model, DlnConfig) != isinstance(dataset, GaussianConfig):
+        needs = " or ".join(DATA_OF[family])
+        raise UserError(f"data: model={model.name} needs data={needs}; got {dataset.name}")
+    if isinstance(model, DlnConfig) and isinstance(dataset, GaussianConfig):
+        expect(dataset.d == model.d, "data.d", f"model.d, which is {model.d}", dataset.d)
+    # As bound, not as given, so that 0.1 and "0.1" are one run.
+    checked = {**{name: asdict(group) for name, group in groups.items()}, **asdict(run)}
     return Config(
-        model=bind(families[family], plain["model"], "model"),
-        norm=bind(NormConfig, plain["norm"], "norm"),
-        data=bind(datasets[data], plain["data"], "data"),
-        optim=bind(OptimConfig, plain["optim"], "optim"),
+        **groups,  # type: ignore[arg-type]
         probes={str(name): dict(options) for name, options in probes.items()},
-        run=bind(RunConfig, rest, ""),
-        plain={k: v for k, v in plain.items() if k != "experiment"},
+        run=run,
+        plain={**{k: v for k, v in plain.items() if k != "experiment"}, **checked},
     )

@@ -36,6 +36,10 @@ def one_line(error: Exception) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = [o for o in error.options or [] if not o.startswith("for_preset_")]
         return f"{group}: expected one of {', '.join(options)}; got '{name}'"
+    if found := re.search(r"Could not override '(probes\.\w+)", text):
+        return f"{found[1]}: that probe is not on here; probes=paper turns the paper's probes on"
+    if found := re.search(r"Interpolation key '([^']+)' not found full_key: (\S+)", text):
+        return f"{found[2]}: a value is expected; by default it is {found[1]}, which is not there"
     if found := re.search(r"Could not override '([^']+)'", text):
         return f"{found[1]}: no such key; `bnexp train --cfg` prints them all"
     if found := re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", text):

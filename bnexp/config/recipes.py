@@ -9,11 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 from bnexp.config.compose import compose, config_dir, expand
-from bnexp.config.schema import DATA, MODELS
+from bnexp.config.schema import DATA, DATA_OF, MODELS
 from bnexp.errors import UserError
-
-DATA_OF = {"vgg": ("digits", "images", "cifar10"), "dln": ("gaussian",)}
-"""The datasets that a family of networks can be trained on."""
 
 
 def recipes() -> list[str]:

@@ -185,6 +185,8 @@ DATA: dict[str, type[DataConfig]] = {
     "images": ImagesConfig,
     "cifar10": Cifar10Config,
 }
+DATA_OF = {"vgg": ("digits", "images", "cifar10"), "dln": ("gaussian",)}
+"""The datasets that a family of networks can be trained on."""
 
 
 @dataclass(frozen=True)

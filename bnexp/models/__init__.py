@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bnexp.config.schema import DlnConfig, ModelConfig, NormConfig, VggConfig
-from bnexp.errors import UserError
 from bnexp.models.dln import dln
 from bnexp.models.layers import Layer, Layers, Network, Params, captured
 from bnexp.models.vgg import STAGES, vgg
@@ -35,7 +34,7 @@ def build_model(model: ModelConfig, norm: NormConfig, *, classes: int | None, se
         classes: how many classes the data has; None for regression.
 
     Raises:
-        UserError: the model is not known, or does not fit the data.
+        UserError: the initialisation is not known.
     """
     options = NormOptions(
         eps=norm.eps,
@@ -50,8 +49,7 @@ def build_model(model: ModelConfig, norm: NormConfig, *, classes: int | None, se
         return build_norm(norm.name, units, options, derive(seed, "noise", number))
 
     if isinstance(model, VggConfig):
-        if classes is None:
-            raise UserError(f"data: model={model.name} expects images with classes")
+        assert classes is not None
         return vgg(
             model.name,
             norm_of,
@@ -61,8 +59,6 @@ def build_model(model: ModelConfig, norm: NormConfig, *, classes: int | None, se
             init=model.init,
             seed=seed,
         )
-    if classes is not None:
-        raise UserError("data: model=dln expects data=gaussian")
     return dln(norm_of, k=model.k, d=model.d, init=model.init, seed=seed)
 
 

@@ -46,7 +46,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Setting:
-    """What stays the same over a run: given to every probe when it is made.
+    """What stays the same over a run of ``steps`` steps: given to every probe when it is made.
 
     ``evaluation`` gives the batches of a split that the network is not trained on, as
     ``(inputs, targets)``; none where the data has no such split.
@@ -55,6 +55,7 @@ class Setting:
     model: Network
     objective: Objective
     lr: float
+    steps: int
     seed: int
     evaluation: Callable[[str], Iterator[tuple[Tensor, Tensor]]]
 

@@ -17,6 +17,10 @@ class Eval(Probe):
     step t's forward pass. No rows where the data has no test split.
     """
 
+    def due(self, step: int) -> bool:
+        """On the schedule, and at the last step, so that a run always has its result."""
+        return super().due(step) or step == self.setting.steps
+
     def before_update(self, step: Step) -> Rows:
         model, objective = self.setting.model, self.setting.objective
         model.eval()

@@ -1,12 +1,20 @@
-"""Ctrl-C and SIGTERM: finish the step at hand, save, and leave with the code that says so."""
+"""Ctrl-C and SIGTERM: finish the step at hand, save, and leave with the code that says so.
+
+Runs of a sweep may be in other processes, which a signal need not reach: whoever starts them names
+a file in the environment variable ``BNEXP_STOP``; once it is there, every run saves and stops.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+
+STOP_FILE = "BNEXP_STOP"
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the run was asked to stop
@@ -18,15 +26,30 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the run was asked to
 
 
 class Stop:
-    """Whether, and by which signal, the process was asked to stop."""
+    """Whether, and by which signal, the run is asked to stop."""
 
-    signum: int | None = None
+    def __init__(self, file: Path | None = None) -> None:
+        self.signum: int | None = None
+        self.file = file
+
+    def ask(self, signum: int) -> None:
+        """Ask this process, and those that watch the same file, to stop."""
+        self.signum = signum
+        if self.file is not None:
+            self.file.touch()
+
+    def look(self) -> None:
+        """See whether another process asked; cheap enough for every other second."""
+        if self.signum is None and self.file is not None and self.file.exists():
+            self.signum = signal.SIGINT
 
 
 @contextmanager
 def watched() -> Iterator[Stop]:
     """Within it SIGINT and SIGTERM are noted instead of acted on; a second one acts at once."""
-    stop = Stop()
+    named = os.environ.get(STOP_FILE)
+    stop = Stop(Path(named) if named else None)
+    stop.look()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -34,7 +57,7 @@ def watched() -> Iterator[Stop]:
     def note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if stop.signum is not None:
             raise KeyboardInterrupt
-        stop.signum = signum
+        stop.ask(signum)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -22,6 +22,7 @@ from bnexp.models import build_model, layer_count
 from bnexp.objective import Objective
 from bnexp.probes import Rows, Setting, build_probes, check_probes
 from bnexp.runs import RunDirectory, TableWriter, run_id
+from bnexp.runs.files import read_json
 from bnexp.seeds import derive
 from bnexp.training import checkpoint
 from bnexp.training.environment import environment
@@ -94,10 +95,14 @@ def train(job: Job) -> str:
     if (state := job.state()) in FINISHED:
         return str(state)
     config = job.config
-    if config.run.threads is not None:
-        torch.set_num_threads(config.run.threads)
+    torch.set_num_threads(_threads(job))
     torch.manual_seed(derive(config.run.seed, "global"))
+    if job.device.type == "cuda":
+        _exact_on_cuda()
     trainer, label = _trainer(job)
+    _make_folder(job.directory.path)
+    if job.directory.is_locked():
+        print(f"bnexp: waiting for another process that makes {job.id}", file=sys.stderr)
     with job.directory.lock():
         if (state := job.state()) in FINISHED:
             return str(state)
@@ -105,6 +110,36 @@ def train(job: Job) -> str:
         job.directory.create(plain, environment(job.device, job.fingerprint))
         with watched() as stop:
             return _Session(job, trainer, stop).run()
+
+
+def _threads(job: Job) -> int:
+    """How many threads to use: what the config says; else what the run was started with.
+
+    Sums are taken in another order with another number of threads, so a run that is resumed keeps
+    the number it has.
+    """
+    if job.config.run.threads is not None:
+        return job.config.run.threads
+    if job.directory.env_file.exists():
+        return int(read_json(job.directory.env_file)["threads"])
+    return torch.get_num_threads()
+
+
+def _exact_on_cuda() -> None:
+    """float32 in full precision, and kernels that give the same numbers each time."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"out: expected a folder that can be written; {path}: {error.strerror}"
+        ) from None
 
 
 def _trainer(job: Job) -> tuple[Trainer, str]:
@@ -123,6 +158,7 @@ def _trainer(job: Job) -> tuple[Trainer, str]:
         model=model,
         objective=Objective(config.model.loss, optim.weight_decay, optim.decay),
         lr=optim.lr,
+        steps=run.steps,
         seed=run.seed,
         evaluation=lambda split: _evaluation(dataset, batches, split),
     )
@@ -147,18 +183,19 @@ class _Session:
         self.checkpoint = job.directory.path / "checkpoint.pt"
         self.tables = TableWriter(job.directory.tables_dir)
         self.log = job.directory.log_file
+        self.number = 0
 
     def run(self) -> str:
         """Train to the end; returns ``done`` or ``diverged``."""
-        first = self._resume()
+        self.number = self._resume()
         try:
-            return self._steps(first)
+            return self._steps(self.number)
         except (Interrupted, KeyboardInterrupt):
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             self._say(traceback.format_exc())
-            self._status("failed", first, reason=reason)
+            self._status("failed", self.number, reason=reason)
             raise
 
     def _resume(self) -> int:
@@ -189,11 +226,14 @@ class _Session:
         )
         with bar:
             for number in range(first, steps + 1):
+                self.number = number
                 seen = self.trainer.step(number, self._record)
                 if diverged(seen):
+                    self.tables.flush()
                     return self._finish("diverged", number)
                 now = time.monotonic()
                 if now - told > STATUS_SECONDS:
+                    self.stop.look()
                     bar.set_postfix(loss=f"{float(seen.loss):.4g}", refresh=False)
                     self._status("running", number)
                     told = now
@@ -205,6 +245,7 @@ class _Session:
                     self._say(f"stopped after step {number}")
                     raise Interrupted(self.stop.signum)
                 bar.update()
+        self._save(steps + 1)
         return self._finish("done", steps)
 
     def _record(self, rows: Rows) -> None:
@@ -219,7 +260,7 @@ class _Session:
         self._status("running", following - 1)
 
     def _finish(self, state: str, number: int) -> str:
-        self._save(number + 1)
+        # A diverged run keeps its last checkpoint: cut off before this, it diverges again.
         self._status(state, number)
         self._say(f"{state} at step {number}")
         return state

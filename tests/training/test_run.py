@@ -63,7 +63,7 @@ def test_every_probe_records_on_its_schedule(tmp_path: Path, steps: int) -> None
     found = {name: sorted(set(t["step"])) for name, t in tables(done).items()}
     scheduled = list(range(0, steps + 1, 2))
     assert found["train"] == list(range(steps + 1))
-    assert found["eval"] == list(range(0, steps + 1, 3))
+    assert found["eval"] == sorted({*range(0, steps + 1, 3), steps}), "and at the last step"
     assert found["landscape"] == found["smoothness"] == sorted({0, 1, *scheduled})
     assert found["gradient_shift"] == found["moments"] == found["activations"] == scheduled
 
