@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from bnexp.commands import figures
-from bnexp.commands.sweep import Asked, ask, is_hydra, launch
-from bnexp.commands.train import report
+from bnexp.commands.sweep import Asked, ask, is_hydra, make
 from bnexp.config.recipes import recipe_jobs
 from bnexp.errors import UserError
 from bnexp.figures import FIGURES
@@ -41,7 +38,11 @@ def run(arguments: Sequence[str], *, formats: str, paper: bool, dry_run: bool = 
     if dry_run:
         print(estimate(runs, hydra), file=sys.stderr)
         return 0
-    code = make(runs, out, hydra)
+    todo = unfinished(runs)
+    how = plan(todo, hydra)
+    code = make([Asked((*one.overrides, *how.each), one.job) for one in todo], how.hydra)
+    if code > 1:
+        return code
     mine = {asked.job.id for asked in runs}
     there = [one for one in find_runs(out) if one.id in mine]
     figures.draw(ids, there, out / "figures", formats, paper=paper)
@@ -92,37 +93,21 @@ def plan(todo: Sequence[Asked], hydra: Sequence[str]) -> Plan:
     Without a launcher among the ``hydra`` overrides: on CPUs, one run per core side by side, each
     on one thread, which is faster than one run on all of them; on a GPU, one after the other.
     """
-    quiet = "progress=false"
     cores = min(len(os.sched_getaffinity(0)), len(todo))
     on_cpu = all(asked.job.device.type == "cpu" for asked in todo)
     threads_free = all(asked.job.config.run.threads is None for asked in todo)
-    if any(o.startswith("hydra/launcher") for o in hydra) or not on_cpu or cores < 2:
-        return Plan(1, tuple(hydra), (quiet,))
+    if any(o.startswith("hydra/launcher") for o in hydra) or not on_cpu:
+        return Plan(1, tuple(hydra), ())
+    each = ("threads=1",) if threads_free else ()
+    if cores < 2:
+        return Plan(1, tuple(hydra), each)
     launcher = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={cores}")
-    return Plan(
-        cores,
-        (*launcher, "hydra.launcher.batch_size=1", *hydra),
-        (quiet, "threads=1") if threads_free else (quiet,),
-    )
+    return Plan(cores, (*launcher, "hydra.launcher.batch_size=1", *hydra), each)
 
 
 def unfinished(runs: Sequence[Asked]) -> list[Asked]:
     """Those of ``runs`` that have not their result yet."""
     return [asked for asked in runs if asked.job.state() not in FINISHED]
-
-
-def make(runs: Sequence[Asked], out: Path, hydra: Sequence[str]) -> int:
-    """Make those of ``runs`` that are not finished; returns the exit code."""
-    todo = unfinished(runs)
-    if not todo:
-        return 0
-    how = plan(todo, hydra)
-    with _progress(todo):
-        outcomes = launch(
-            [Asked((*asked.overrides, *how.each), asked.job) for asked in todo],
-            [*how.hydra, f"out={out}"],
-        )
-    return report(outcomes)
 
 
 def estimate(runs: Sequence[Asked], hydra: Sequence[str]) -> str:
@@ -134,35 +119,3 @@ def estimate(runs: Sequence[Asked], hydra: Sequence[str]) -> str:
     total = sum(estimator.seconds(asked.job) for asked in bar) / how.at_once
     took = f"{total / 60:.0f} minutes" if total < 5400 else f"{total / 3600:.0f} hours"
     return f"about {took}, {how.at_once} at a time (evaluation not counted)"
-
-
-@contextmanager
-def _progress(runs: Sequence[Asked]) -> Iterator[None]:
-    """Within it a bar on stderr adds up the steps of ``runs``, wherever they are being made."""
-    total = sum(asked.job.config.run.steps + 1 for asked in runs)
-    over = threading.Event()
-    bar = tqdm(total=total, unit="step", desc="runs", file=sys.stderr, dynamic_ncols=True)
-
-    def look() -> None:
-        status = [asked.job.directory.read_status() for asked in runs]
-        done = sum(
-            asked.job.config.run.steps + 1 if one.get("state") in FINISHED else one.get("step", 0)
-            for asked, one in zip(runs, status, strict=True)
-        )
-        finished = sum(one.get("state") in FINISHED for one in status)
-        bar.set_description(f"runs {finished}/{len(runs)} done", refresh=False)
-        bar.update(done - bar.n)
-
-    def watch() -> None:
-        while not over.wait(1.0):
-            look()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        look()
-        bar.close()

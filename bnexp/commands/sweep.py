@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import traceback
-from collections.abc import Sequence
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
@@ -13,15 +18,16 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
+from tqdm import tqdm
 
 from bnexp.config import check, compose, config_dir, resolve
 from bnexp.config.compose import one_line
 from bnexp.errors import UserError
-from bnexp.training import Interrupted, Job, identify, train
-
-log = logging.getLogger(__name__)
+from bnexp.training import FINISHED, Interrupted, Job, identify, train
+from bnexp.training.interrupts import STOP_FILE, Stop, watched
 
 
 @dataclass(frozen=True)
@@ -58,40 +64,130 @@ def perform(config: DictConfig) -> Outcome:
     """Train the run that ``config`` describes; what goes wrong is told, not raised."""
     job = identify(check(resolve(config)))
     path = str(job.directory.path)
+    if Stop().signum is not None:
+        return Outcome(path, "interrupted", "not started")
     try:
         return Outcome(path, train(job))
     except Interrupted as stopped:
         return Outcome(path, "interrupted", str(stopped))
     except Exception as error:
-        log.debug("%s", traceback.format_exc())
         return Outcome(path, "failed", f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def launch(runs: Sequence[Asked], hydra_overrides: Sequence[str]) -> list[Outcome]:
-    """Make ``runs`` with the launcher that ``hydra_overrides`` choose (default: one by one).
+def make(runs: Sequence[Asked], hydra: Sequence[str]) -> int:
+    """Make ``runs`` with one bar over all of them; says what became of them.
 
-    A run that fails does not stop the others.
+    A run that fails does not stop the others. Returns the exit code: 0, 1 if one failed,
+    128 + the signal if the sweep was stopped.
+
+    Raises:
+        UserError: the launcher that ``hydra`` chooses is not known or not installed.
+    """
+    if not runs:
+        return 0
+    jobs = [(*run.overrides, "progress=false") for run in runs]
+    out = f"out={runs[0].job.config.run.out}"
+    with _launcher([*hydra, out]) as launcher, stoppable() as stop, _progress(runs):
+        returned: Sequence[JobReturn] = launcher.launch(jobs, 0)
+        stop.look()
+    outcomes: list[Outcome] = [one.return_value for one in returned]
+    _report(outcomes)
+    if any(one.state == "interrupted" for one in outcomes):
+        print("bnexp: stopped; the same command goes on from there", file=sys.stderr)
+        return 128 + (stop.signum or signal.SIGINT)
+    return 1 if any(one.state == "failed" for one in outcomes) else 0
+
+
+@contextmanager
+def _launcher(overrides: Sequence[str]) -> Iterator[Launcher]:
+    """The launcher that ``overrides`` choose (default: one run after the other).
 
     Raises:
         UserError: the launcher is not known or not installed.
     """
-    if not runs:
-        return []
     GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        try:
             config = loader.load_configuration(
-                "train", overrides=list(hydra_overrides), run_mode=RunMode.MULTIRUN
+                "train", overrides=list(overrides), run_mode=RunMode.MULTIRUN
             )
-            context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
-            launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=context, task_function=perform, config=config
-            )
-            returned: Sequence[JobReturn] = launcher.launch([run.overrides for run in runs], 0)
-    except HydraException as error:
-        raise UserError(one_line(error)) from None
-    return [one.return_value for one in returned]
+        except HydraException as error:
+            raise UserError(one_line(error)) from None
+        context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
+        yield Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=perform, config=config
+        )
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Within it a signal to this process stops the runs of a sweep, in whatever process they are.
+
+    The first asks them to save and stop; a second one acts at once.
+    """
+    before = os.environ.get(STOP_FILE)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[STOP_FILE] = str(Path(folder) / "stop")
+        try:
+            with watched() as stop:
+                yield stop
+        finally:
+            if before is None:
+                del os.environ[STOP_FILE]
+            else:
+                os.environ[STOP_FILE] = before
+
+
+@contextmanager
+def _progress(runs: Sequence[Asked]) -> Iterator[None]:
+    """Within it a bar on stderr adds up the steps of ``runs``, wherever they are being made."""
+    total = sum(asked.job.config.run.steps + 1 for asked in runs)
+    over = threading.Event()
+    shown = all(asked.job.config.run.progress for asked in runs)
+    bar = tqdm(
+        total=total,
+        unit="step",
+        desc=f"runs 0/{len(runs)} done",
+        file=sys.stderr,
+        dynamic_ncols=True,
+        disable=not shown,
+    )
+
+    def look() -> None:
+        status = [asked.job.directory.read_status() for asked in runs]
+        done = sum(
+            asked.job.config.run.steps + 1 if one.get("state") in FINISHED else one.get("step", 0)
+            for asked, one in zip(runs, status, strict=True)
+        )
+        finished = sum(one.get("state") in FINISHED for one in status)
+        bar.set_description(f"runs {finished}/{len(runs)} done", refresh=False)
+        bar.update(done - bar.n)
+
+    def watch() -> None:
+        while not over.wait(1.0):
+            look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        look()
+        bar.close()
+
+
+def _report(outcomes: Sequence[Outcome]) -> None:
+    """Say on stderr what became of the runs, and of the bad ones why."""
+    for one in outcomes:
+        if one.state not in FINISHED:
+            print(f"bnexp: {one.state}: {one.path}: {one.reason}", file=sys.stderr)
+    states = ("done", "diverged", "failed", "interrupted")
+    counts = {state: sum(one.state == state for one in outcomes) for state in states}
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    print(f"bnexp: {len(outcomes)} runs: {told}", file=sys.stderr)
 
 
 def is_hydra(override: str) -> bool:

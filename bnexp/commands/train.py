@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from bnexp.commands.sweep import Outcome, ask, is_hydra, launch
+from bnexp.commands.sweep import ask, is_hydra, make
 from bnexp.config import check, compose, expand
 from bnexp.errors import UserError
 from bnexp.training import Interrupted, identify, train
@@ -79,23 +79,7 @@ def _one(overrides: Sequence[str]) -> int:
 def _sweep(overrides: Sequence[str]) -> int:
     hydra = [o for o in overrides if is_hydra(o)]
     runs = ask(expand([o for o in overrides if not is_hydra(o)]))
-    out = [f"out={runs[0].job.config.run.out}"]
-    outcomes = launch(runs, [*hydra, *out])
-    code = report(outcomes)
-    for outcome in outcomes:
-        print(outcome.path)
+    code = make(runs, hydra)
+    for run in runs:
+        print(run.job.directory.path)
     return code
-
-
-def report(outcomes: Sequence[Outcome]) -> int:
-    """Say on stderr what failed or was stopped; returns the exit code."""
-    bad = [one for one in outcomes if one.state not in ("done", "diverged")]
-    for one in bad:
-        print(f"bnexp: {one.state}: {one.path}: {one.reason}", file=sys.stderr)
-    counts = {
-        state: sum(one.state == state for one in outcomes)
-        for state in ("done", "diverged", "failed", "interrupted")
-    }
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    print(f"bnexp: {len(outcomes)} runs: {told or 'nothing to do'}", file=sys.stderr)
-    return 1 if bad else 0

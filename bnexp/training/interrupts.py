@@ -28,28 +28,28 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the run was asked to
 class Stop:
     """Whether, and by which signal, the run is asked to stop."""
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self) -> None:
         self.signum: int | None = None
-        self.file = file
+        named = os.environ.get(STOP_FILE)
+        self.file = Path(named) if named else None
+        self.look()
 
     def ask(self, signum: int) -> None:
         """Ask this process, and those that watch the same file, to stop."""
         self.signum = signum
         if self.file is not None:
-            self.file.touch()
+            self.file.write_text(str(int(signum)))
 
     def look(self) -> None:
         """See whether another process asked; cheap enough for every other second."""
         if self.signum is None and self.file is not None and self.file.exists():
-            self.signum = signal.SIGINT
+            self.signum = int(self.file.read_text() or signal.SIGINT)
 
 
 @contextmanager
 def watched() -> Iterator[Stop]:
     """Within it SIGINT and SIGTERM are noted instead of acted on; a second one acts at once."""
-    named = os.environ.get(STOP_FILE)
-    stop = Stop(Path(named) if named else None)
-    stop.look()
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ TINY = [
     "steps=4",
     "measure.every=2",
     "device=cpu",
+    "threads=1",
 ]
 
 
@@ -58,6 +60,7 @@ def test_runs_of_a_sweep_can_be_made_side_by_side(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "progress=false"]
+    # a run's numbers depend on how its sums are split over threads
     assert main(["train", "-m", *TINY, "seed=0,1", f"out={tmp_path / 'a'}", *side]) == 0
     assert main(["train", "-m", *TINY, "seed=0,1", f"out={tmp_path / 'b'}", "progress=false"]) == 0
     made = {
@@ -132,22 +135,56 @@ def test_help_answers_at_once() -> None:
         assert f" {heavy}\n" not in done.stderr, f"--help imports {heavy}"
 
 
-def test_ctrl_c_saves_and_says_so(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bnexp.cli", "train", *TINY, "steps=100000000"]
+ENDLESS = [*TINY, "steps=100000000", "progress=false", "probes=none", "threads=1"]
+
+
+def started(tmp_path: Path, *more: str, runs: int = 1) -> subprocess.Popen[str]:
+    """``bnexp train`` in a process group of its own, once ``runs`` of its runs are under way."""
     process = subprocess.Popen(
-        [*command, f"out={tmp_path}", "progress=false", "probes=none", "threads=1"],
+        [sys.executable, "-m", "bnexp.cli", "train", *ENDLESS, f"out={tmp_path}", *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/*/status.json")) and time.monotonic() < deadline:
+    while len(list(tmp_path.glob("runs/*/status.json"))) < runs and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.terminate()
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stops_a_run_which_has_saved(tmp_path: Path, number: int, code: int) -> None:
+    process = started(tmp_path)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 143
+    assert process.returncode == code
     assert "goes on from there" in err
+    assert "Traceback" not in err
     assert list(tmp_path.glob("runs/*/checkpoint.pt"))
+
+
+SIDE_BY_SIDE = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.launcher.batch_size=1"]
+
+
+@pytest.mark.parametrize("launcher", [[], SIDE_BY_SIDE], ids=["one by one", "side by side"])
+@pytest.mark.parametrize("whole_group", [True, False], ids=["to all", "to the parent"])
+def test_a_signal_stops_a_whole_sweep_which_has_saved(
+    tmp_path: Path, launcher: list[str], whole_group: bool
+) -> None:
+    at_once = 2 if launcher else 1
+    process = started(tmp_path, "-m", "seed=0,1,2,3", *launcher, runs=at_once)
+    if whole_group:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "goes on from there" in err
+    assert "Traceback" not in err
+    made = list(tmp_path.glob("runs/*"))
+    assert len(made) == at_once, "no further run is started"
+    assert all((run / "checkpoint.pt").is_file() for run in made)
 
 
 BAD = [
@@ -184,6 +221,11 @@ BAD = [
     (["train", "model=dln", "data.samples=0"], "data.samples"),
     (["train", "model=dln", "data.A_std=0"], "data.A_std"),
     (["train", "model=dln", "data=digits"], "data"),
+    (["train", "model=vgg11", "data=gaussian"], "data.d"),
+    (["train", "model=dln", "data.d=5"], "data.d"),
+    (["train", "experiment=fig10"], "-m"),
+    (["train", "probes=none", "probes.landscape.every=2"], "probes.landscape"),
+    (["train", *TINY, "out=/proc/none"], "out"),
     (["train", "model=dln", "data.augment=true"], "data.augment"),
     (["train", "norm.eps=-1"], "norm.eps"),
     (["train", "device=gpu"], "device"),
