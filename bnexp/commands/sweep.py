@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
@@ -64,14 +64,17 @@ def perform(config: DictConfig) -> Outcome:
     """Train the run that ``config`` describes; what goes wrong is told, not raised."""
     job = identify(check(resolve(config)))
     path = str(job.directory.path)
-    if Stop().signum is not None:
-        return Outcome(path, "interrupted", "not started")
+    stop = Stop()
+    if stop.signum is not None or stop.failed:
+        return Outcome(path, "not started")
     try:
         return Outcome(path, train(job))
     except Interrupted as stopped:
         return Outcome(path, "interrupted", str(stopped))
     except Exception as error:
-        return Outcome(path, "failed", f"{type(error).__name__}: {error}".splitlines()[0])
+        if job.config.run.fail_fast:
+            stop.fail()
+        return Outcome(path, "failed", _reason(error))
 
 
 def make(runs: Sequence[Asked], hydra: Sequence[str]) -> int:
@@ -85,17 +88,46 @@ def make(runs: Sequence[Asked], hydra: Sequence[str]) -> int:
     """
     if not runs:
         return 0
-    jobs = [(*run.overrides, "progress=false") for run in runs]
     out = f"out={runs[0].job.config.run.out}"
     with _launcher([*hydra, out]) as launcher, stoppable() as stop, _progress(runs):
-        returned: Sequence[JobReturn] = launcher.launch(jobs, 0)
+        outcomes = _launch(launcher, runs)
         stop.look()
-    outcomes: list[Outcome] = [one.return_value for one in returned]
     _report(outcomes)
-    if any(one.state == "interrupted" for one in outcomes):
+    if stop.signum is not None:
         print("bnexp: stopped; the same command goes on from there", file=sys.stderr)
-        return 128 + (stop.signum or signal.SIGINT)
+        return 128 + stop.signum
     return 1 if any(one.state == "failed" for one in outcomes) else 0
+
+
+def _launch(launcher: Launcher, runs: Sequence[Asked]) -> list[Outcome]:
+    """What became of each of ``runs``, also where a process of the launcher was killed.
+
+    Such a launcher gives nothing back at all: what it left half done has failed, and what it had
+    not begun is launched again.
+    """
+    todo, found = list(runs), dict[str, Outcome]()
+    while todo:
+        try:
+            returned = launcher.launch([(*run.overrides, "progress=false") for run in todo], 0)
+            found |= {run.job.id: one.return_value for run, one in zip(todo, returned, strict=True)}
+            break
+        except BrokenExecutor:
+            for run in todo:
+                state = run.job.state()
+                if state in FINISHED:
+                    found[run.job.id] = Outcome(str(run.job.directory.path), str(state))
+                elif state is not None:
+                    reason = "its process was killed (out of memory?)"
+                    found[run.job.id] = Outcome(str(run.job.directory.path), "failed", reason)
+            left = [run for run in todo if run.job.id not in found]
+            if len(left) == len(todo):
+                raise
+            todo = left
+    return [found[run.job.id] for run in runs]
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 @contextmanager
@@ -180,13 +212,12 @@ def _progress(runs: Sequence[Asked]) -> Iterator[None]:
 
 
 def _report(outcomes: Sequence[Outcome]) -> None:
-    """Say on stderr what became of the runs, and of the bad ones why."""
+    """Say on stderr what became of each run, and of the failed ones why and where it says more."""
     for one in outcomes:
-        if one.state not in FINISHED:
-            print(f"bnexp: {one.state}: {one.path}: {one.reason}", file=sys.stderr)
-    states = ("done", "diverged", "failed", "interrupted")
-    counts = {state: sum(one.state == state for one in outcomes) for state in states}
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        more = f"  {one.reason}; see {Path(one.path) / 'log.txt'}" if one.state == "failed" else ""
+        print(f"  {one.state:12} {one.path}{more}", file=sys.stderr)
+    counts = Counter(one.state for one in outcomes)
+    told = ", ".join(f"{count} {state}" for state, count in counts.items())
     print(f"bnexp: {len(outcomes)} runs: {told}", file=sys.stderr)
 
 

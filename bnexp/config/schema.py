@@ -212,6 +212,8 @@ class RunConfig:
     out: str
     progress: bool
     checkpoint_minutes: float
+    resume: str
+    fail_fast: bool
     preset: str
 
     def __post_init__(self) -> None:
@@ -224,6 +226,7 @@ class RunConfig:
         one_of("precision", self.precision, PRECISIONS)
         if self.threads is not None:
             at_least("threads", self.threads, 1)
+        one_of("resume", self.resume, ("auto", "never"))
         positive("checkpoint_minutes", self.checkpoint_minutes)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +48,8 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         UserError: the file is damaged, or of another format.
     """
     try:
+        if (damaged := zipfile.ZipFile(path).testzip()) is not None:
+            raise ValueError(f"checksum of {damaged}")
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] != FORMAT:
             raise ValueError(f"format {state['format']}")
@@ -58,3 +64,45 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
             f"{path}: expected a checkpoint of format {FORMAT}; it is damaged or of another "
             f"version ({type(error).__name__}); remove it to start the run anew"
         ) from error
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The last two checkpoints of the run in ``folder``."""
+
+    folder: Path
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """The last one and the one before it, whether they are there or not."""
+        return self.folder / "checkpoint.pt", self.folder / "checkpoint-before.pt"
+
+    def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """A new last one. Cut off anywhere in between, one whole checkpoint is there."""
+        last, before = self.files
+        if last.exists():
+            last.replace(before)
+        save(last, step, model, optimizer)
+
+    def load(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, say: Callable[[str], None]
+    ) -> int:
+        """Go back to the last one that is whole; returns the next step, 0 if there is none.
+
+        Where the last one is damaged and the one before it is whole, ``say`` is told.
+
+        Raises:
+            UserError: there are only damaged ones.
+        """
+        there = [file for file in self.files if file.exists()]
+        start = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+        for file in there:
+            try:
+                return load(file, model, optimizer)
+            except UserError as error:
+                model.load_state_dict(start[0])
+                optimizer.load_state_dict(start[1])
+                if file == there[-1]:
+                    raise
+                say(f"{error}; going on from the one before it")
+        return 0

@@ -45,6 +45,16 @@ class Stop:
         if self.signum is None and self.file is not None and self.file.exists():
             self.signum = int(self.file.read_text() or signal.SIGINT)
 
+    def fail(self) -> None:
+        """Keep further runs of the sweep from starting; those under way go on."""
+        if self.file is not None:
+            self.file.with_suffix(".failed").touch()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a run of the sweep failed that was to be the last one then."""
+        return self.file is not None and self.file.with_suffix(".failed").exists()
+
 
 @contextmanager
 def watched() -> Iterator[Stop]:

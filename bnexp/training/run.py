@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from bnexp.probes import Rows, Setting, build_probes, check_probes
 from bnexp.runs import RunDirectory, TableWriter, run_id
 from bnexp.runs.files import read_json
 from bnexp.seeds import derive
-from bnexp.training import checkpoint
+from bnexp.training.checkpoint import Checkpoints
 from bnexp.training.environment import environment
 from bnexp.training.interrupts import Interrupted, Stop, watched
 from bnexp.training.loop import Trainer, diverged
@@ -106,6 +107,11 @@ def train(job: Job) -> str:
     with job.directory.lock():
         if (state := job.state()) in FINISHED:
             return str(state)
+        if state is not None and config.run.resume == "never":
+            raise UserError(
+                f"resume: expected auto to go on with {job.directory.path}, which is there "
+                f"unfinished; got never"
+            )
         plain = {**config.plain, "data": {**config.plain["data"], "label": label}}
         job.directory.create(plain, environment(job.device, job.fingerprint))
         with watched() as stop:
@@ -180,7 +186,7 @@ class _Session:
     def __init__(self, job: Job, trainer: Trainer, stop: Stop) -> None:
         self.job, self.trainer, self.stop = job, trainer, stop
         self.directory = job.directory
-        self.checkpoint = job.directory.path / "checkpoint.pt"
+        self.checkpoints = Checkpoints(job.directory.path)
         self.tables = TableWriter(job.directory.tables_dir)
         self.log = job.directory.log_file
         self.number = 0
@@ -194,18 +200,17 @@ class _Session:
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            self._say(traceback.format_exc())
-            self._status("failed", self.number, reason=reason)
+            with suppress(OSError):  # the disk may be what failed
+                self._say(traceback.format_exc())
+                self._status("failed", self.number, reason=reason)
             raise
 
     def _resume(self) -> int:
         """Go back to the last checkpoint; returns the step to make next."""
-        first = 0
-        if self.checkpoint.exists():
-            model, optimizer = self.trainer.setting.model, self.trainer.optimizer
-            first = checkpoint.load(self.checkpoint, model, optimizer)
-            seconds = self.directory.read_status().get("seconds", {})
-            self.trainer.seconds.update(seconds)
+        model, optimizer = self.trainer.setting.model, self.trainer.optimizer
+        first = self.checkpoints.load(model, optimizer, self._warn)
+        if first:
+            self.trainer.seconds.update(self.directory.read_status().get("seconds", {}))
         self.tables.truncate(first)
         self._say(f"{'resumed' if first else 'started'} at step {first}")
         return first
@@ -256,7 +261,7 @@ class _Session:
         """All rows first, then the checkpoint that says they are there."""
         self.tables.flush()
         model, optimizer = self.trainer.setting.model, self.trainer.optimizer
-        checkpoint.save(self.checkpoint, following, model, optimizer)
+        self.checkpoints.save(following, model, optimizer)
         self._status("running", following - 1)
 
     def _finish(self, state: str, number: int) -> str:
@@ -270,6 +275,10 @@ class _Session:
         self.directory.write_status(
             state=state, step=number, steps=self.trainer.steps, seconds=seconds, **more
         )
+
+    def _warn(self, text: str) -> None:
+        print(f"bnexp: {text}", file=sys.stderr)
+        self._say(text)
 
     def _say(self, text: str) -> None:
         """One more entry in the run's log."""

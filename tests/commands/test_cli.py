@@ -92,7 +92,7 @@ def test_a_failing_run_does_not_stop_the_others(
     assert main(sweep) == 1
     err = capsys.readouterr().err
     assert "out of luck" in err
-    assert "1 done, 1 failed" in err
+    assert "1 failed, 1 done" in err
     monkeypatch.undo()
     assert main(sweep) == 0, "the same command makes what is left"
 
