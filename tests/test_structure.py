@@ -30,7 +30,7 @@ MAY_IMPORT = {
         "seeds",
         "errors",
     },
-    "figures": {"runs", "config", "errors"},
+    "figures": {"runs", "errors"},
     "commands": {"training", "figures", "runs", "config", "errors"},
     "cli": {"commands", "errors"},
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
-import venv
 import zipfile
 from pathlib import Path
 
@@ -35,21 +37,30 @@ def test_the_wheel_holds_the_configs_and_the_papers_curves(wheel: Path) -> None:
             assert f"{prefix}{path.relative_to(ROOT)}" in inside
 
 
-def test_an_installed_wheel_trains_from_another_folder(wheel: Path, tmp_path: Path) -> None:
-    home = tmp_path / "env"
-    venv.create(home, with_pip=False)
-    python = home / "bin" / "python"
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel in it, by the project's own installer."""
+    home = tmp_path_factory.mktemp("wheel") / "env"
+    uv = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")
+    quiet = {"check": True, "capture_output": True}
+    subprocess.run([uv, "venv", "--python", sys.executable, str(home)], **quiet)
+    python = str(home / "bin" / "python")
+    install = [uv, "pip", "install", "--offline", "--no-deps", "--python", python, str(wheel)]
+    subprocess.run(install, **quiet)
+    # The dependencies, gigabytes of them, are lent to the new environment. This checkout's bnexp
+    # is not: the .pth file of an editable install is not read in a folder that is on the path so.
     packages = next((home / "lib").glob("python*/site-packages"))
-    zipfile.ZipFile(wheel).extractall(packages)
-    # bnexp's dependencies are lent to the new environment; this checkout's bnexp is not, because
-    # the .pth file of an editable install is not read in a folder that is on the path this way.
     (packages / "lent.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return home
+
+
+def test_an_installed_wheel_trains_from_another_folder(installed: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "else where ü"
     elsewhere.mkdir()
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL"))}
     tiny = ["model=vgg11", "model.width=0.05", "batch_size=8", "steps=2", "progress=false"]
     done = subprocess.run(
-        [str(python), "-m", "bnexp.cli", "train", *tiny, "probes=every"],
+        [str(installed / "bin" / "bnexp"), "train", *tiny, "probes=every"],
         cwd=elsewhere,
         env=clean,
         capture_output=True,
@@ -61,11 +72,32 @@ def test_an_installed_wheel_trains_from_another_folder(wheel: Path, tmp_path: Pa
     assert yaml.safe_load((run / "config.yaml").read_text())["steps"] == 2
     assert {p.name for p in (run / "tables").iterdir()} >= {"train", "eval", "landscape"}
     where = subprocess.run(
-        [str(python), "-c", "import bnexp; print(bnexp.__file__)"],
+        [str(installed / "bin" / "python"), "-c", "import bnexp; print(bnexp.__file__)"],
         cwd=elsewhere,
         env=clean,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert where.stdout.startswith(str(home)), "the wheel's bnexp ran, not the checkout's"
+    assert where.stdout.startswith(str(installed)), "the wheel's bnexp ran, not the checkout's"
+
+
+def test_the_wheel_asks_for_every_package_that_bnexp_imports(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = (name for name in archive.namelist() if name.endswith("dist-info/METADATA"))
+    lines = archive.read(metadata).decode().splitlines()
+    asked = {
+        re.split(r"[^A-Za-z0-9_-]", line.removeprefix("Requires-Dist: "))[0].replace("-", "_")
+        for line in lines
+        if line.startswith("Requires-Dist: ") and "extra ==" not in line
+    }
+    named = {"PIL": "pillow", "sklearn": "scikit_learn", "yaml": "pyyaml", "hydra": "hydra_core"}
+    imported = set()
+    for path in (ROOT / "bnexp").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").split(".")[0])
+    outside = imported - set(sys.stdlib_module_names) - {"bnexp"}
+    assert {named.get(name, name) for name in outside} <= asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,15 +121,18 @@ def _spread(values: Iterable[float]) -> str:
 
 def _made_with(runs: Sequence[Run]) -> list[str]:
     """The different environments of the runs, one line each."""
-    found: dict[str, int] = {}
+    found: Counter[str] = Counter()
     for one in runs:
         env: dict[str, Any] = json.loads((one.path / "env.json").read_text(encoding="utf-8"))
-        packages = ", ".join(f"{name} {version}" for name, version in env["packages"].items())
-        dirty = " with changes" if env["git_dirty"] else ""
-        line = (
-            f"{env['device_name']} ({env['device']}, {env['threads']} of {env['cores']} cores), "
-            f"{env['platform']}, "
-            f"Python {env['python']}, {packages}; revision {env['git_revision']}{dirty}"
-        )
-        found[line] = found.get(line, 0) + 1
+        found.update({_environment(stretch) for stretch in (env, *env.get("resumed", []))})
     return [f"- {count} runs: {line}" for line, count in found.items()]
+
+
+def _environment(env: dict[str, Any]) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in env["packages"].items())
+    dirty = " with changes" if env["git_dirty"] else ""
+    return (
+        f"{env['device_name']} ({env['device']}, {env['threads']} of {env['cores']} cores), "
+        f"{env['platform']}, Python {env['python']}, {packages}; "
+        f"revision {env['git_revision']}{dirty}"
+    )

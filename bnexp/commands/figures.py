@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bnexp.commands.runs import found
 from bnexp.errors import UserError
 from bnexp.figures import FIGURES, FORMATS, draw_figures, missing_message
-from bnexp.runs import Run, find_runs
+from bnexp.runs import Run
 
 
 def run(ids: Sequence[str], *, runs: Path, out: Path | None, formats: str, paper: bool) -> int:
@@ -18,7 +19,7 @@ def run(ids: Sequence[str], *, runs: Path, out: Path | None, formats: str, paper
     """
     wanted = chosen(ids)
     formats_of(formats)
-    there = find_runs(runs)
+    there = found(runs)
     target = out or (runs.parent if runs.name == "runs" else runs) / "figures"
     drawn = draw(wanted, there, target, formats, paper=paper)
     print(target)
@@ -31,15 +32,15 @@ def chosen(ids: Sequence[str]) -> list[str]:
     Raises:
         UserError: there is no such figure.
     """
-    found = []
+    names: list[str] = []
     for given in ids:
         name = given.strip().lower().removeprefix("fig").lstrip("0")
         if name not in FIGURES:
             raise UserError(f"figures: expected all or some of {','.join(FIGURES)}; got '{given}'")
-        if name in found:
+        if name in names:
             raise UserError(f"figures: expected each figure once; got {name} twice")
-        found.append(name)
-    return found or list(FIGURES)
+        names.append(name)
+    return names or list(FIGURES)
 
 
 def formats_of(formats: str) -> list[str]:

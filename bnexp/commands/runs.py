@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-from bnexp.runs import find_runs
+from bnexp.runs import Run, find_runs, folders_of_runs
+
+
+def found(root: Path) -> list[Run]:
+    """The runs below ``root``; where there are none, says on stderr in which folders some are."""
+    there = find_runs(root)
+    below = [str(folder) for folder in folders_of_runs(root)] if not there else []
+    if below:
+        print(f"bnexp: no runs in {root}; there are some in {', '.join(below)}", file=sys.stderr)
+    return there
 
 
 def run(root: Path) -> int:
     """Print one line per run below ``root``; returns the exit code."""
+    there = found(root)
     rows = [("id", "model", "norm", "data", "lr", "seed", "state", "step")]
-    for one in find_runs(root):
+    for one in there:
         step = f"{one.status.get('step', 0)}/{one.status.get('steps', one.steps)}"
         data = one.data
         lr, seed = f"{one.lr:g}", str(one.seed)

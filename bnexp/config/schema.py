@@ -191,12 +191,16 @@ DATA_OF = {"vgg": ("digits", "images", "cifar10"), "dln": ("gaussian",)}
 
 @dataclass(frozen=True)
 class MeasureConfig:
-    """What ``configs/probes`` take their schedules and grids from."""
+    """What ``configs/probes`` take their schedules and grids from.
+
+    ``seeds``, as in 0,1,2, are those that a recipe runs.
+    """
 
     every: int
     eval_every: int
     etas: Any
     layers: Any
+    seeds: str
 
 
 @dataclass(frozen=True)

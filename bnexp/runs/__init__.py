@@ -7,7 +7,7 @@ from bnexp.runs.compact import Keep, compact
 from bnexp.runs.directory import RunDirectory
 from bnexp.runs.files import atomic_file, write_atomic
 from bnexp.runs.identity import EXCLUDED, run_id
-from bnexp.runs.load import Run, describe, find_runs, load_runs, scale
+from bnexp.runs.load import Run, describe, find_runs, folders_of_runs, load_runs, scale
 from bnexp.runs.lock import RunBusy
 from bnexp.runs.tables import TableWriter, read_table, table_names
 
@@ -22,6 +22,7 @@ __all__ = [
     "compact",
     "describe",
     "find_runs",
+    "folders_of_runs",
     "load_runs",
     "read_table",
     "run_id",

@@ -59,9 +59,18 @@ class RunDirectory:
         return self.path / "lock"
 
     def create(self, config: Mapping[str, Any], env: Mapping[str, Any]) -> None:
-        """Make the directory with its ``config`` and ``env``; a resumed run keeps what it has."""
+        """Make the directory with its ``config`` and ``env``; a resumed run keeps what it has.
+
+        Where it is resumed in another environment, that is added to ``env`` under ``resumed``.
+        """
         if not self.env_file.exists():
             write_json(self.env_file, env)
+        else:
+            first = read_json(self.env_file)
+            stretches = [{k: v for k, v in first.items() if k != "resumed"}]
+            stretches += first.get("resumed", [])
+            if plain(env) != stretches[-1]:
+                write_json(self.env_file, {**stretches[0], "resumed": [*stretches[1:], env]})
         if not self.config_file.exists():
             text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
             write_atomic(self.config_file, text)

@@ -115,6 +115,11 @@ def find_runs(root: Path) -> list[Run]:
     return [_load(path) for path in paths]
 
 
+def folders_of_runs(root: Path) -> list[Path]:
+    """The folders right below ``root`` that hold runs of their own, as presets' folders do."""
+    return sorted(path.parent for path in root.glob("*/runs") if find_runs(path))
+
+
 def load_runs(root: Path) -> dict[str, pd.DataFrame]:
     """Every table of all runs in ``root`` (see `find_runs`), by name.
 

@@ -53,6 +53,7 @@ SIZES = {
     "measure.every",
     "measure.eval_every",
     "measure.layers",
+    "measure.seeds",
     "preset",
     "data.name",
     "data.label",
@@ -93,7 +94,10 @@ def test_preset_paper_is_the_papers_size() -> None:
 def test_every_recipe_composes(name: str, preset: str) -> None:
     configs = [check(compose(job)) for job in recipe_jobs(name, [f"preset={preset}"])]
     kinds = {(c.model.name, c.norm.name, c.optim.lr) for c in configs}
-    assert len(kinds) == len(configs) >= 2
+    seeds = {c.run.seed for c in configs}
+    assert len(kinds) >= 2
+    assert len({(c.norm.name, c.optim.lr, c.run.seed) for c in configs}) == len(configs)
+    assert len(configs) == len(kinds) * len(seeds), "every kind of run has the same seeds"
     assert len({c.model.name for c in configs}) == 1
 
 
@@ -126,3 +130,12 @@ def test_one_key_moves_all_the_papers_schedules() -> None:
     config = check(compose(["measure.every=7"]))
     due = {config.probes[p]["every"] for p in ("landscape", "gradient_shift", "moments")}
     assert due == {7}
+
+
+def test_recipes_have_the_seeds_that_bands_need() -> None:
+    def seeds(preset: str, name: str) -> set[int]:
+        return {check(compose(job)).run.seed for job in recipe_jobs(name, [f"preset={preset}"])}
+
+    assert seeds("quick", "fig10") == seeds("quick", "fig4") == {0}
+    assert seeds("paper", "fig10") == set(range(10))
+    assert seeds("paper", "fig4") == {0, 1, 2}

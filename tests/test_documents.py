@@ -1,0 +1,40 @@
+"""What the documents promise is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bnexp.cli import parser
+
+ROOT = Path(__file__).resolve().parents[1]
+TRACKED = subprocess.run(
+    ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+).stdout.split()
+DOCUMENTS = [ROOT / name for name in TRACKED if name.endswith(".md")] or [ROOT / "README.md"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
+    for link in links:
+        if not link.startswith("https://"):
+            assert (document.parent / link).exists(), link
+
+
+def test_the_readme_names_only_commands_that_there_are() -> None:
+    text = (ROOT / "README.md").read_text()
+    named = set(re.findall(r"^bnexp (\w+)", text, flags=re.MULTILINE))
+    (commands,) = (a for a in parser()._actions if a.dest == "command")
+    assert named
+    assert named <= set(commands.choices or {})
+
+
+def test_the_readmes_first_screen_has_a_figure_and_the_two_commands() -> None:
+    screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:30])
+    assert "![" in screen
+    assert "bash scripts/reproduce.sh" in screen
+    assert "bash scripts/test.sh" in screen
