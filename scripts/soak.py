@@ -18,7 +18,8 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ COMMON = (
     "checkpoint_minutes=0.0005",  # 30 ms: after almost every step
 )
 KINDS = {
-    "vgg": ("model=vgg11", "model.width=0.0625", "batch_size=16", "data=digits", "steps=16"),
-    "dln": ("model=dln", "model.k=4", "model.d=3", "data.samples=20", "optim.lr=1e-3", "steps=50"),
+    "vgg": ("model=vgg11", "model.width=0.0625", "batch_size=16", "data=digits", "steps=12"),
+    "dln": ("model=dln", "model.k=4", "model.d=3", "data.samples=20", "optim.lr=1e-3", "steps=40"),
 }
 SECONDS = 1.0
 """A process is killed at most so long after its run is under way, or after a file is next begun."""
@@ -78,6 +79,10 @@ class Figures:
     resumes: int = 0
     values: int = 0
     differing: int = 0
+
+    def __add__(self, other: Figures) -> Figures:
+        pairs = ((getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
+        return Figures(*(mine + its for mine, its in pairs))
 
     def __str__(self) -> str:
         table, checkpoint = self.kills["in a table"], self.kills["in a checkpoint"]
@@ -156,10 +161,10 @@ def strike(case: Case, moment: str, delay: float) -> str | None:
                 alive = WRITING[moment] is None or until(process, lambda: writing(moment))
         finally:
             process.kill()
-        process.communicate()
+        _, err = process.communicate()
+    if process.returncode > 0:
+        raise SystemExit(f"soak: exit code {process.returncode} of {process.args}: {err.strip()}")
     if not alive or process.returncode == 0:
-        if process.returncode > 0:
-            raise SystemExit(f"soak: exit code {process.returncode} of {process.args}")
         return None
     found = [name for name in WRITING if writing(name)]
     return found[0] if found else "at any moment"
@@ -176,15 +181,16 @@ def numbers(run: RunDirectory) -> dict[str, np.ndarray[Any, Any]]:
                 array = np.concatenate(array)
             found[f"{name}.{column}"] = array
     state = torch.load(run.path / "checkpoint.pt", weights_only=True)
-    return found | dict(_leaves("checkpoint", state))
+    return found | dict(leaves("checkpoint", state))
 
 
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+def leaves(name: str, value: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Every number and tensor in nested dicts and lists, by name."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _leaves(f"{name}.{key}", item)
+            yield from leaves(f"{name}.{key}", item)
     elif isinstance(value, list):
-        yield from _leaves(name, dict(enumerate(value)))
+        yield from leaves(name, dict(enumerate(value)))
     else:
         yield name, value.numpy() if isinstance(value, torch.Tensor) else np.array(value)
 
@@ -236,8 +242,16 @@ def main() -> int:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as nowhere:
         out = given.out or Path(nowhere)
-        found = [case for kind in KINDS for case in cases(out, kind, list(NORMS))]
-        figures = soak(found, given.kills, given.seed)
+        if (out / "killed").exists():
+            options.error(f"--out {out}: expected a folder without such runs")
+        share = [given.kills // 2, given.kills - given.kills // 2]
+        with ThreadPoolExecutor(len(KINDS)) as side_by_side:  # processes of one thread each
+            soaked = side_by_side.map(
+                lambda kind, kills: soak(cases(out, kind, list(NORMS)), kills, given.seed),
+                KINDS,
+                share,
+            )
+            figures = sum(soaked, Figures())
     print(f"{figures}, {time.monotonic() - begin:.0f} s")
     return 0 if not figures.differing and figures.kills.total() >= given.kills else 1
 

@@ -12,6 +12,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
@@ -24,9 +25,10 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from bnexp.config import check, compose, config_dir, resolve
-from bnexp.config.compose import one_line
+from bnexp.config.compose import one_line, path_override
 from bnexp.errors import UserError
-from bnexp.training import FINISHED, Interrupted, Job, identify, train
+from bnexp.runs import RunDirectory
+from bnexp.training import FINISHED, Interrupted, Job, identify, reason, record, train
 from bnexp.training.interrupts import STOP_FILE, Stop, watched
 
 
@@ -74,7 +76,7 @@ def perform(config: DictConfig) -> Outcome:
     except Exception as error:
         if job.config.run.fail_fast:
             stop.fail()
-        return Outcome(path, "failed", _reason(error))
+        return Outcome(path, "failed", reason(error))
 
 
 def make(runs: Sequence[Asked], hydra: Sequence[str]) -> int:
@@ -88,7 +90,7 @@ def make(runs: Sequence[Asked], hydra: Sequence[str]) -> int:
     """
     if not runs:
         return 0
-    out = f"out={runs[0].job.config.run.out}"
+    out = path_override("out", runs[0].job.config.run.out)
     with _launcher([*hydra, out]) as launcher, stoppable() as stop, _progress(runs):
         outcomes = _launch(launcher, runs)
         stop.look()
@@ -102,32 +104,33 @@ def make(runs: Sequence[Asked], hydra: Sequence[str]) -> int:
 def _launch(launcher: Launcher, runs: Sequence[Asked]) -> list[Outcome]:
     """What became of each of ``runs``, also where a process of the launcher was killed.
 
-    Such a launcher gives nothing back at all: what it left half done has failed, and what it had
-    not begun is launched again.
+    Such a launcher gives nothing back at all, and ends its other processes too: each run that was
+    half done goes on alone, has failed if it is killed again, and then the others are launched.
     """
-    todo, found = list(runs), dict[str, Outcome]()
-    while todo:
+    batches, found = [list(runs)], dict[str, Outcome]()
+    while batches:
+        batch = batches.pop(0)
         try:
-            returned = launcher.launch([(*run.overrides, "progress=false") for run in todo], 0)
-            found |= {run.job.id: one.return_value for run, one in zip(todo, returned, strict=True)}
-            break
+            returned = launcher.launch([(*run.overrides, "progress=false") for run in batch], 0)
         except BrokenExecutor:
-            for run in todo:
-                state = run.job.state()
-                if state in FINISHED:
-                    found[run.job.id] = Outcome(str(run.job.directory.path), str(state))
-                elif state is not None:
-                    reason = "its process was killed (out of memory?)"
-                    found[run.job.id] = Outcome(str(run.job.directory.path), "failed", reason)
-            left = [run for run in todo if run.job.id not in found]
-            if len(left) == len(todo):
+            if len(batch) == 1:
+                found[batch[0].job.id] = _killed(batch[0].job)
+                continue
+            begun = [run for run in batch if run.job.state() is not None]
+            if not begun:
                 raise
-            todo = left
+            others = [run for run in batch if run.job.state() is None]
+            batches = [*([run] for run in begun), *([others] if others else []), *batches]
+        else:
+            for run, one in zip(batch, returned, strict=True):
+                found[run.job.id] = one.return_value
     return [found[run.job.id] for run in runs]
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def _killed(job: Job) -> Outcome:
+    why = "its process was killed (out of memory?)"
+    record(job.directory, why, why, job.config.run.steps)
+    return Outcome(str(job.directory.path), "failed", why)
 
 
 @contextmanager
@@ -187,7 +190,7 @@ def _progress(runs: Sequence[Asked]) -> Iterator[None]:
     )
 
     def look() -> None:
-        status = [asked.job.directory.read_status() for asked in runs]
+        status = [_status(asked.job) for asked in runs]
         done = sum(
             asked.job.config.run.steps + 1 if one.get("state") in FINISHED else one.get("step", 0)
             for asked, one in zip(runs, status, strict=True)
@@ -211,10 +214,20 @@ def _progress(runs: Sequence[Asked]) -> Iterator[None]:
         bar.close()
 
 
+def _status(job: Job) -> dict[str, Any]:
+    """How far ``job`` is; nothing where that cannot be read, of which the run itself will tell."""
+    try:
+        return job.directory.read_status()
+    except UserError:
+        return {}
+
+
 def _report(outcomes: Sequence[Outcome]) -> None:
     """Say on stderr what became of each run, and of the failed ones why and where it says more."""
     for one in outcomes:
-        more = f"  {one.reason}; see {Path(one.path) / 'log.txt'}" if one.state == "failed" else ""
+        more = f"  {one.reason}" if one.state == "failed" else ""
+        if more and (log := RunDirectory(Path(one.path)).log_file).exists():
+            more += f"; see {log}"
         print(f"  {one.state:12} {one.path}{more}", file=sys.stderr)
     counts = Counter(one.state for one in outcomes)
     told = ", ".join(f"{count} {state}" for state, count in counts.items())

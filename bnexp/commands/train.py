@@ -10,7 +10,7 @@ import yaml
 from bnexp.commands.sweep import ask, is_hydra, make
 from bnexp.config import check, compose, expand
 from bnexp.errors import UserError
-from bnexp.training import Interrupted, identify, train
+from bnexp.training import Interrupted, identify, reason, train
 
 HELP = """usage: bnexp train [KEY=VALUE ...] [-m] [--cfg] [-h]
 
@@ -66,8 +66,8 @@ def _one(overrides: Sequence[str]) -> int:
         )
         return 128 + stopped.signum
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        print(f"bnexp: run failed: {reason}; see {job.directory.log_file}", file=sys.stderr)
+        more = f"; see {job.directory.log_file}" if job.directory.log_file.exists() else ""
+        print(f"bnexp: run failed: {reason(error)}{more}", file=sys.stderr)
         return 1
     if state == "diverged":
         step = job.directory.read_status()["step"]

@@ -12,7 +12,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -47,11 +47,32 @@ def one_line(error: Exception) -> str:
     return "overrides: " + re.split("Config search path:|See https", text)[0].strip()
 
 
+PATHS = ("out", "data.path", "data.cache")
+
+
+def path_override(key: str, path: str) -> str:
+    """The override that sets ``key`` to ``path``, whatever characters are in it."""
+    return f"{key}={QuotedString(text=path, quote=Quote.single).with_quotes()}"
+
+
+def _spelled(override: str) -> str:
+    """``override``, with quotes around a path that Hydra's grammar cannot spell, as in größe."""
+    key, _, value = override.partition("=")
+    if key not in PATHS:
+        return override
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return path_override(key, value)
+    return override
+
+
 def _compose(overrides: Sequence[str], *, hydra: bool) -> DictConfig:
     GlobalHydra.instance().clear()
+    overrides = [_spelled(override) for override in overrides]
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return hydra_compose("train", overrides=list(overrides), return_hydra_config=hydra)
+            return hydra_compose("train", overrides=overrides, return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(one_line(error)) from None
 
@@ -84,7 +105,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         UserError: one of them does not parse.
     """
     try:
-        return OverridesParser.create().parse_overrides(list(overrides))
+        return OverridesParser.create().parse_overrides([_spelled(o) for o in overrides])
     except HydraException as error:
         raise UserError(one_line(error)) from None
 

@@ -212,6 +212,7 @@ class RunConfig:
     seed: int
     device: str
     precision: str
+    deterministic: bool
     threads: int | None
     out: str
     progress: bool

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
+from bnexp.runs.files import read_json
 from bnexp.runs.load import Run
 from bnexp.runs.tables import TableWriter, table_names
 
@@ -29,7 +30,7 @@ class Keep:
     """
 
     layers: Collection[int] = ()
-    steps: int = 26
+    steps: int = 21
     samples: int = 256
 
 
@@ -45,14 +46,15 @@ def compact(run: Run, runs_dir: Path, keep: Keep) -> Path:
     source, target = RunDirectory(run.path), RunDirectory(runs_dir / run.id)
     if target.path.exists():
         raise UserError(f"{target.path}: expected no such folder yet")
+    read_json(source.env_file)
+    frames = {name: run.table(name) for name in table_names(source.tables_dir)}
     target.path.mkdir(parents=True)
     for file in (source.config_file, source.env_file, source.status_file):
         shutil.copyfile(file, target.path / file.name)
     writer = TableWriter(target.tables_dir)
     scheduled = run.table("smoothness")
     recorded = set(scheduled["step"]) if len(scheduled) else None
-    for name in table_names(source.tables_dir):
-        frame = run.table(name)
+    for name, frame in frames.items():
         if name in SCHEDULED and recorded is not None:
             frame = frame[frame["step"].isin(recorded) | (frame["step"] == frame["step"].max())]
         elif name == "moments":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,15 @@ from bnexp.runs.files import (
     write_atomic,
     write_json,
 )
+
+_SEAL = "# SHA-256 of what follows: "
+_STATES = ("running", "done", "diverged", "failed")
+_STATUS: dict[str, type] = {"state": str, "step": int, "steps": int, "seconds": dict}
+_WORDS: dict[type, str] = {str: "text", int: "a whole number", dict: "a mapping"}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -73,23 +83,41 @@ class RunDirectory:
                 write_json(self.env_file, {**stretches[0], "resumed": [*stretches[1:], env]})
         if not self.config_file.exists():
             text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
-            write_atomic(self.config_file, text)
+            write_atomic(self.config_file, f"{_SEAL}{_digest(text)}\n{text}")
 
     def read_config(self) -> dict[str, Any]:
         """The resolved config; a missing or damaged file is a `UserError` naming it."""
+        text = read_text(self.config_file)
+        sealed, _, rest = text.partition("\n")
+        if sealed.startswith(_SEAL) and sealed != _SEAL + _digest(rest):
+            raise UserError(f"{self.config_file}: expected it as bnexp wrote it; it is damaged")
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
-            config = yaml.load(
-                read_text(self.config_file), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            )
-        except (yaml.YAMLError, ValueError) as error:
+            # bnexp writes none, and aliases of aliases fill any memory.
+            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
+                raise ValueError("an alias")
+            config = plain(yaml.load(text, loader))
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{self.config_file}: expected YAML; the file is damaged") from error
         if not isinstance(config, dict):
             raise UserError(f"{self.config_file}: expected a mapping of option groups")
         return config
 
     def read_status(self) -> dict[str, Any]:
-        """What `write_status` wrote last; empty before the first."""
-        return read_json(self.status_file) if self.status_file.exists() else {}
+        """What `write_status` wrote last; empty before the first.
+
+        Raises:
+            UserError: the file is damaged; the message names it.
+        """
+        if not self.status_file.exists():
+            return {}
+        status = read_json(self.status_file)
+        for key, kind in _STATUS.items():
+            if not isinstance(status.get(key, kind()), kind):
+                raise UserError(f"{self.status_file}: {key}: expected {_WORDS[kind]}")
+        if status.get("state") not in _STATES:
+            raise UserError(f"{self.status_file}: state: expected one of {', '.join(_STATES)}")
+        return status
 
     def write_status(self, **fields: Any) -> None:
         """Replace the whole status (state, step, steps, ...) in one step."""

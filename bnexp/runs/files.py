@@ -91,7 +91,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``; a damaged file is a `UserError` naming it."""
     try:
         value = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected a JSON object; the file is damaged") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected a JSON object")

@@ -13,11 +13,11 @@ from bnexp.runs.files import plain
 EXCLUDED = frozenset(
     {
         "out",
+        "deterministic",
         "threads",
         "progress",
         "resume",
         "fail_fast",
-        "checkpoint",
         "checkpoint_minutes",
         "measure",
         "preset",
@@ -25,7 +25,6 @@ EXCLUDED = frozenset(
         "data.path",
         "data.cache",
         "data.label",
-        "logger",
         "hydra",
     }
 )

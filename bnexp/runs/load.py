@@ -16,6 +16,11 @@ from bnexp.runs.directory import RunDirectory
 from bnexp.runs.identity import canonical
 from bnexp.runs.tables import read_table, table_names
 
+GROUPS = ("model", "norm", "data", "optim", "probes")
+NUMBERS = ("seed", "steps", "batch_size", "optim.lr", "model.width")
+MAY_BE_NULL = ("batch_size", "model.width")
+"""What a config must hold, where it holds it, to be read at all."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -98,7 +103,7 @@ class Run:
 
 
 def find_runs(root: Path) -> list[Run]:
-    """The runs in ``root``, sorted by id.
+    """The runs in ``root``, sorted by id. Folders of other tools are passed over.
 
     Args:
         root: the folder that holds ``runs/``, ``runs/`` itself, or one run directory.
@@ -111,8 +116,7 @@ def find_runs(root: Path) -> list[Run]:
     if RunDirectory(root).config_file.is_file():
         return [_load(root)]
     folder = root / "runs" if (root / "runs").is_dir() else root
-    paths = sorted(path for path in folder.iterdir() if RunDirectory(path).config_file.is_file())
-    return [_load(path) for path in paths]
+    return [_load(path) for path in sorted(folder.iterdir()) if _is_run(RunDirectory(path))]
 
 
 def folders_of_runs(root: Path) -> list[Path]:
@@ -177,6 +181,25 @@ def _labels(run: Run) -> dict[str, Any]:
     return {"run": run.id, **{name: getattr(run, name) for name in names}}
 
 
+def _is_run(directory: RunDirectory) -> bool:
+    """Whether a run is there. Other tools, too, have folders with a ``config.yaml``."""
+    others = (directory.env_file, directory.status_file, directory.tables_dir)
+    return directory.config_file.is_file() and any(path.exists() for path in others)
+
+
 def _load(path: Path) -> Run:
     directory = RunDirectory(path)
-    return Run(path, path.resolve().name, directory.read_config(), directory.read_status())
+    run = Run(path, path.resolve().name, directory.read_config(), directory.read_status())
+    for key in GROUPS:
+        if not isinstance(run.config.get(key, {}), dict):
+            raise UserError(f"{directory.config_file}: {key}: expected a mapping of options")
+    for key in NUMBERS:
+        group, _, name = key.rpartition(".")
+        options = run.config.get(group, {}) if group else run.config
+        if name not in options:
+            continue
+        value = options[name]
+        known = isinstance(value, int | float) and math.isfinite(value)
+        if not known and not (value is None and key in MAY_BE_NULL):
+            raise UserError(f"{directory.config_file}: {key}: expected a number; got {value!r}")
+    return run

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +68,9 @@ def write_part(path: Path, table: pa.Table) -> None:
 
 def read_part(path: Path) -> pa.Table:
     """The rows of ``path`` as they were written; raises what `open_part` does."""
-    return open_part(path).read()
+    part = open_part(path)
+    with _named(path):
+        return part.read()
 
 
 def open_part(path: Path) -> pq.ParquetFile:
@@ -84,9 +88,24 @@ def open_part(path: Path) -> pq.ParquetFile:
         raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    if not _is_sealed(data):
-        raise UserError(f"{path}: expected a table part as bnexp wrote it; the file is damaged")
-    return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+    with _named(path):
+        if not _is_sealed(data):
+            raise ValueError("seal")
+        part = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        if not pa.types.is_int64(part.schema_arrow.field("step").type):
+            raise ValueError("step")
+        return part
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What the block finds wrong is told of ``path``. A seal can be forged, so it may be much."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: expected a table part as bnexp wrote it; the file is damaged"
+        ) from error
 
 
 def _seal(data: bytes) -> bytes:

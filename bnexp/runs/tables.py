@@ -96,6 +96,16 @@ class TableWriter:
                 if part.last >= step:
                     _cut(part, step)
 
+    def check(self) -> None:
+        """Read all that is on the disk.
+
+        Raises:
+            UserError: a part is damaged; the message names it.
+        """
+        for table in table_names(self._folder):
+            for part in list_parts(self._folder / table):
+                read_part(part.path)
+
 
 def table_names(tables_dir: Path) -> list[str]:
     """The tables in ``tables_dir`` that have rows, by name."""

@@ -48,8 +48,9 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         UserError: the file is damaged, or of another format.
     """
     try:
-        if (damaged := zipfile.ZipFile(path).testzip()) is not None:
-            raise ValueError(f"checksum of {damaged}")
+        with zipfile.ZipFile(path) as file:
+            if (damaged := file.testzip()) is not None:
+                raise ValueError(f"checksum of {damaged}")
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] != FORMAT:
             raise ValueError(f"format {state['format']}")
@@ -62,7 +63,7 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     except Exception as error:
         raise UserError(
             f"{path}: expected a checkpoint of format {FORMAT}; it is damaged or of another "
-            f"version ({type(error).__name__}); remove it to start the run anew"
+            f"version ({type(error).__name__})"
         ) from error
 
 
@@ -94,15 +95,22 @@ class Checkpoints:
         Raises:
             UserError: there are only damaged ones.
         """
-        there = [file for file in self.files if file.exists()]
+        damaged: list[UserError] = []
         start = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
-        for file in there:
+        for file in self.files:
+            if not file.exists():
+                continue
             try:
-                return load(file, model, optimizer)
+                following = load(file, model, optimizer)
             except UserError as error:
+                damaged.append(error)
                 model.load_state_dict(start[0])
                 optimizer.load_state_dict(start[1])
-                if file == there[-1]:
-                    raise
-                say(f"{error}; going on from the one before it")
+                continue
+            for one in damaged:
+                say(f"{one}; going on from the one before it")
+            return following
+        if damaged:
+            told = "; ".join(map(str, damaged))
+            raise UserError(f"{told}; remove {self.folder} to make the run anew")
         return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import time
 import traceback
@@ -27,6 +29,7 @@ from bnexp.runs.files import read_json
 from bnexp.seeds import derive
 from bnexp.training.checkpoint import Checkpoints
 from bnexp.training.environment import environment
+from bnexp.training.failures import log, reason, record
 from bnexp.training.interrupts import Interrupted, Stop, watched
 from bnexp.training.loop import Trainer, diverged
 
@@ -99,8 +102,14 @@ def train(job: Job) -> str:
     torch.set_num_threads(_threads(job))
     torch.manual_seed(derive(config.run.seed, "global"))
     if job.device.type == "cuda":
-        _exact_on_cuda()
-    trainer, label = _trainer(job)
+        _exact_on_cuda(config.run.deterministic)
+    try:
+        trainer, label = _trainer(job)
+    except UserError:
+        raise
+    except Exception as error:  # such as no memory for the network
+        record(job.directory, reason(error), traceback.format_exc(), config.run.steps)
+        raise
     _make_folder(job.directory.path)
     if job.directory.is_locked():
         print(f"bnexp: waiting for another process that makes {job.id}", file=sys.stderr)
@@ -112,6 +121,8 @@ def train(job: Job) -> str:
                 f"resume: expected auto to go on with {job.directory.path}, which is there "
                 f"unfinished; got never"
             )
+        if job.directory.config_file.exists():
+            job.directory.read_config()  # a damaged one is named now, not when the run is drawn
         plain = {**config.plain, "data": {**config.plain["data"], "label": label}}
         job.directory.create(plain, environment(job.device, job.fingerprint))
         with watched() as stop:
@@ -131,17 +142,21 @@ def _threads(job: Job) -> int:
     return torch.get_num_threads()
 
 
-def _exact_on_cuda() -> None:
-    """float32 in full precision, and kernels that give the same numbers each time."""
+def _exact_on_cuda(deterministic: bool) -> None:
+    """float32 in full precision; and, if asked, kernels that give the same numbers each time."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.use_deterministic_algorithms(True)
 
 
 def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, "it is read-only")
     except OSError as error:
         raise UserError(
             f"out: expected a folder that can be written; {path}: {error.strerror}"
@@ -188,7 +203,6 @@ class _Session:
         self.directory = job.directory
         self.checkpoints = Checkpoints(job.directory.path)
         self.tables = TableWriter(job.directory.tables_dir)
-        self.log = job.directory.log_file
         self.number = 0
 
     def run(self) -> str:
@@ -199,10 +213,9 @@ class _Session:
         except (Interrupted, KeyboardInterrupt):
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
             with suppress(OSError):  # the disk may be what failed
                 self._say(traceback.format_exc())
-                self._status("failed", self.number, reason=reason)
+                self._status("failed", self.number, reason=reason(error))
             raise
 
     def _resume(self) -> int:
@@ -212,6 +225,7 @@ class _Session:
         if first:
             self.trainer.seconds.update(self.directory.read_status().get("seconds", {}))
         self.tables.truncate(first)
+        self.tables.check()
         self._say(f"{'resumed' if first else 'started'} at step {first}")
         return first
 
@@ -281,7 +295,4 @@ class _Session:
         self._say(text)
 
     def _say(self, text: str) -> None:
-        """One more entry in the run's log."""
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(f"{stamp} {text.rstrip()}\n")
+        log(self.directory, text)
