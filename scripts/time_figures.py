@@ -3,7 +3,7 @@
     python scripts/time_figures.py [FOLDER]
 
 Makes stand-in runs (random numbers in the tables that ``probes=every`` writes: 15,000 steps for the
-VGG, 10,000 for the DLN, 16 units per layer, 512 values per distribution) in FOLDER, default a
+VGG, 10,000 for the DLN, 16 units per layer, 128 values per distribution) in FOLDER, default a
 temporary one that is removed, then draws all twelve figures and prints seconds and peak memory.
 """
 
@@ -29,7 +29,7 @@ RUNS += [("vgg", norm, lr) for norm in ("none", "bn") for lr in (0.5, 0.01)]
 RUNS += [("dln", norm, 1e-6) for norm in ("none", "bn", "l1", "l2", "linf")]
 RUNS += [("dln", norm, 1e-7) for norm in ("none", "bn")]
 STEPS, LAYERS = {"vgg": 15_000, "dln": 10_000}, {"vgg": 14, "dln": 25}
-UNITS, VALUES, AT_ONCE = 10, 512, 500
+UNITS, VALUES, AT_ONCE = 16, 128, 500
 
 
 def make(root: Path, family: str, norm: str, lr: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,9 +33,14 @@ def run(root: Path, out: Path, layers: str) -> int:
             raise UserError(f"--runs {root}: expected finished runs; {one.id} is {one.state}")
     if (out / "runs").exists():
         raise UserError(f"--out {out}: expected a folder without runs; it has {out / 'runs'}")
-    for one in runs:
-        compact(one, out / "runs", keep)
-    write_atomic(out / "SUMMARY.md", summary(find_runs(out)))
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".") as folder:
+        half = Path(folder) / "runs"
+        for one in runs:
+            compact(one, half, keep)
+        text = summary(find_runs(half))
+        half.rename(out / "runs")  # all of them or none
+    write_atomic(out / "SUMMARY.md", text)
     print(out)
     return 0
 
@@ -129,10 +135,13 @@ def _made_with(runs: Sequence[Run]) -> list[str]:
 
 
 def _environment(env: dict[str, Any]) -> str:
-    packages = ", ".join(f"{name} {version}" for name, version in env["packages"].items())
-    dirty = " with changes" if env["git_dirty"] else ""
+    def told(key: str) -> str:
+        return str(env.get(key, "unknown"))
+
+    packages = ", ".join(f"{name} {version}" for name, version in env.get("packages", {}).items())
+    dirty = " with changes" if env.get("git_dirty") else ""
     return (
-        f"{env['device_name']} ({env['device']}, {env['threads']} of {env['cores']} cores), "
-        f"{env['platform']}, Python {env['python']}, {packages}; "
-        f"revision {env['git_revision']}{dirty}"
+        f"{told('device_name')} ({told('device')}, {told('threads')} of {told('cores')} cores), "
+        f"{told('platform')}, Python {told('python')}, {packages}; "
+        f"revision {told('git_revision')}{dirty}"
     )

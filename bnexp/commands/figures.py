@@ -58,7 +58,12 @@ def formats_of(formats: str) -> list[str]:
 
 def draw(ids: Sequence[str], runs: Sequence[Run], out: Path, formats: str, *, paper: bool) -> int:
     """Draw, say on stderr what was drawn and what is missing; returns how many were drawn."""
-    results = draw_figures(ids, runs, out, formats_of(formats), paper)
+    try:
+        results = draw_figures(ids, runs, out, formats_of(formats), paper)
+    except OSError as error:
+        raise UserError(
+            f"--out {out}: expected a folder that can be written; {error.strerror}"
+        ) from None
     for one in results:
         for path in one.paths:
             print(path, file=sys.stderr)

@@ -320,6 +320,34 @@ def test_reproduce_makes_only_what_is_missing_and_shares_runs(
     assert {path.name for path in out.iterdir()} == {"runs", "figures"}
 
 
+def test_figures_in_a_folder_that_cannot_be_written_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["train", *TINY, f"out={tmp_path}", "progress=false"])
+    capsys.readouterr()
+    runs = ["--runs", str(tmp_path)]
+    assert main(["figures", "10", *runs, "--out", "/proc/none", "--format", "png"]) == 2
+    assert "/proc/none" in capsys.readouterr().err
+
+
+def test_compact_copies_draw_the_same_figures_and_sum_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, copy = tmp_path / "here", tmp_path / "copy"
+    sweep = ["train", "-m", *TINY, "norm=none,bn", "probes.activations.samples=8"]
+    assert main([*sweep, f"out={here}", "progress=false"]) == 0
+    assert main(["compact", "--runs", str(here), "--out", str(copy)]) == 0
+    for folder in (here, copy):
+        assert main(["figures", "10", "--runs", str(folder), "--format", "png"]) == 0
+    drawn = [(folder / "figures" / "fig10.png").read_bytes() for folder in (here, copy)]
+    assert drawn[0] == drawn[1]
+    text = (copy / "SUMMARY.md").read_text()
+    assert "2 runs: " in text
+    assert "| none | 1e-06 | 0 | 1 done |" in text
+    assert main(["compact", "--runs", str(here), "--out", str(copy)]) == 2, "never overwrites"
+    assert {path.name for path in copy.iterdir()} == {"runs", "figures", "SUMMARY.md"}
+
+
 def test_the_module_runs_as_the_command_does(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bnexp.cli", "--version"],

@@ -45,7 +45,7 @@ def test_of_two_scales_the_more_complete_is_taken_then_the_longer(root):
 def test_an_unfinished_run_only_where_there_is_no_other(root):
     done = make_run(root, "vgg", "bn", 0.1)
     half = make_run(root, "vgg", "bn", 0.1, seed=1)
-    (half / "status.json").write_text('{"state": "interrupted", "step": 10}')
+    (half / "status.json").write_text('{"state": "running", "step": 10}')
     assert seeds(select(NEEDS, runs_in(root)), "bn") == [0]
     (done / "status.json").write_text('{"state": "failed", "step": 20}')
     assert seeds(select(NEEDS, runs_in(root)), "bn") == [0, 1]
