@@ -142,7 +142,8 @@ def missing_message(drawn: Iterable[Drawn]) -> str | None:
     for one in lacking:
         state = "drawn without" if one.paths else "not drawn, no runs:"
         lines.append(f"figure {one.id}: {state} {tell_missing(one.missing, FIGURES[one.id].needs)}")
-    lines.append(f"make them with: bnexp reproduce figures={','.join(one.id for one in lacking)}")
+    ids = ",".join(one.id for one in lacking)
+    lines.append(f"make them with: bnexp reproduce preset=quick|cpu|paper figures={ids}")
     return "\n".join(lines)
 
 

@@ -298,7 +298,7 @@ def test_figures_of_an_empty_folder_name_the_command_that_makes_the_runs(
 ) -> None:
     assert main(["figures", "4", "--runs", str(tmp_path)]) == 1
     err = capsys.readouterr().err
-    assert "bnexp reproduce figures=4" in err
+    assert "bnexp reproduce preset=quick|cpu|paper figures=4" in err
     assert files(tmp_path) == set()
 
 

@@ -82,7 +82,7 @@ def test_no_runs_no_file_and_one_message_with_the_command(tmp_path):
     assert not (tmp_path / "out").exists()
     message = missing_message(drawn)
     assert "figure 4: not drawn, no runs: VGG none lr 0.1; VGG bn lr 0.1" in message
-    assert message.endswith("bnexp reproduce figures=1,4")
+    assert message.endswith("bnexp reproduce preset=quick|cpu|paper figures=1,4")
 
 
 def test_some_runs_are_drawn_and_the_figure_says_what_lacks(root, tmp_path, draw):
