@@ -40,8 +40,8 @@ COMMON = (
     "checkpoint_minutes=0.0005",  # 30 ms: after almost every step
 )
 KINDS = {
-    "vgg": ("model=vgg11", "model.width=0.0625", "batch_size=16", "data=digits", "steps=12"),
-    "dln": ("model=dln", "model.k=4", "model.d=3", "data.samples=20", "optim.lr=1e-3", "steps=40"),
+    "vgg": ("model=vgg11", "model.width=0.0625", "batch_size=16", "data=digits", "steps=20"),
+    "dln": ("model=dln", "model.k=4", "model.d=3", "data.samples=20", "optim.lr=1e-3", "steps=120"),
 }
 SECONDS = 1.0
 """A process is killed at most so long after its run is under way, or after a file is next begun."""

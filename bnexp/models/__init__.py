@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bnexp.config.schema import DlnConfig, ModelConfig, NormConfig, VggConfig
+from bnexp.errors import UserError
 from bnexp.models.dln import dln
 from bnexp.models.layers import Layer, Layers, Network, Params, captured
 from bnexp.models.vgg import STAGES, vgg
@@ -34,7 +35,7 @@ def build_model(model: ModelConfig, norm: NormConfig, *, classes: int | None, se
         classes: how many classes the data has; None for regression.
 
     Raises:
-        UserError: the initialisation is not known.
+        UserError: the model does not fit the data, or the initialisation is not known.
     """
     options = NormOptions(
         eps=norm.eps,
@@ -49,7 +50,8 @@ def build_model(model: ModelConfig, norm: NormConfig, *, classes: int | None, se
         return build_norm(norm.name, units, options, derive(seed, "noise", number))
 
     if isinstance(model, VggConfig):
-        assert classes is not None
+        if classes is None:
+            raise UserError(f"data: model={model.name} expects images with classes")
         return vgg(
             model.name,
             norm_of,
@@ -59,6 +61,8 @@ def build_model(model: ModelConfig, norm: NormConfig, *, classes: int | None, se
             init=model.init,
             seed=seed,
         )
+    if classes is not None:
+        raise UserError("data: model=dln expects data=gaussian")
     return dln(norm_of, k=model.k, d=model.d, init=model.init, seed=seed)
 
 
