@@ -459,6 +459,9 @@ def test_fail_fast_starts_nothing_further_and_the_same_command_makes_the_rest(
     assert "out of luck" in err
     assert states(tmp_path) == {0: "done", 1: "failed"}
     assert train(tmp_path, *sweep) == 0
+    err = capsys.readouterr().err
+    assert "4 runs: 1 skipped, 3 done" in err
+    assert "done before" in err
     assert states(tmp_path) == dict.fromkeys(range(4), "done")
 
 
@@ -783,3 +786,19 @@ def test_the_same_config_gives_the_same_numbers_with_as_many_threads(
     one, other = (only_run(tmp_path / name) for name in "ab")
     assert read_json(one.env_file)["threads"] == threads
     assert_same_numbers(one, other)
+
+
+def test_checkpoints_are_written_on_a_schedule_of_steps_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    real = Checkpoints.save
+
+    def save(self: Checkpoints, step: int, *rest: Any) -> None:
+        saved.append(step)
+        real(self, step, *rest)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    by_steps = ("steps=10", "checkpoint_minutes=60", "checkpoint_steps=4")
+    assert train(tmp_path, *by_steps) == 0
+    assert saved == [4, 8, 11]  # the last one, when the run is done

@@ -42,7 +42,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run: ``state`` is done, diverged, failed or interrupted."""
+    """What became of a run.
+
+    ``state`` is done, diverged, failed, interrupted or not started; skipped, where it had its
+    result before, which ``reason`` then names.
+    """
 
     path: str
     state: str
@@ -92,7 +96,14 @@ def make(runs: Sequence[Asked], hydra: Sequence[str]) -> int:
         return 0
     out = path_override("out", runs[0].job.config.run.out)
     with _launcher([*hydra, out]) as launcher, stoppable() as stop, _progress(runs):
-        outcomes = _launch(launcher, runs)
+        skipped = {run.job.id: run.job.state() for run in runs if run.job.state() in FINISHED}
+        made = iter(_launch(launcher, [run for run in runs if run.job.id not in skipped]))
+        outcomes = [
+            Outcome(str(run.job.directory.path), "skipped", f"{skipped[run.job.id]} before")
+            if run.job.id in skipped
+            else next(made)
+            for run in runs
+        ]
         stop.look()
     _report(outcomes)
     if stop.signum is not None:
@@ -107,7 +118,7 @@ def _launch(launcher: Launcher, runs: Sequence[Asked]) -> list[Outcome]:
     Such a launcher gives nothing back at all, and ends its other processes too: each run that was
     half done goes on alone, has failed if it is killed again, and then the others are launched.
     """
-    batches, found = [list(runs)], dict[str, Outcome]()
+    batches, found = [list(runs)] if runs else [], dict[str, Outcome]()
     while batches:
         batch = batches.pop(0)
         try:
@@ -225,8 +236,8 @@ def _status(job: Job) -> dict[str, Any]:
 def _report(outcomes: Sequence[Outcome]) -> None:
     """Say on stderr what became of each run, and of the failed ones why and where it says more."""
     for one in outcomes:
-        more = f"  {one.reason}" if one.state == "failed" else ""
-        if more and (log := RunDirectory(Path(one.path)).log_file).exists():
+        more = f"  {one.reason}" if one.state in ("failed", "skipped") else ""
+        if one.state == "failed" and (log := RunDirectory(Path(one.path)).log_file).exists():
             more += f"; see {log}"
         print(f"  {one.state:12} {one.path}{more}", file=sys.stderr)
     counts = Counter(one.state for one in outcomes)

@@ -217,6 +217,7 @@ class RunConfig:
     out: str
     progress: bool
     checkpoint_minutes: float
+    checkpoint_steps: int | None
     resume: str
     fail_fast: bool
     preset: str
@@ -233,6 +234,8 @@ class RunConfig:
             at_least("threads", self.threads, 1)
         one_of("resume", self.resume, ("auto", "never"))
         positive("checkpoint_minutes", self.checkpoint_minutes)
+        if self.checkpoint_steps is not None:
+            at_least("checkpoint_steps", self.checkpoint_steps, 1)
 
 
 @dataclass(frozen=True)

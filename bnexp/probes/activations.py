@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from bnexp.config.schema import at_least
 from bnexp.errors import UserError
@@ -41,6 +42,7 @@ class Activations(Probe):
     def __init__(self, options: Options, setting: Setting) -> None:
         super().__init__(options, setting)
         self.units = {number: self._unit(number) for number in self.captures()}
+        self._places: dict[tuple[int, torch.Size], tuple[Tensor, ...]] = {}
 
     def _unit(self, number: int) -> int:
         """The unit of layer ``number`` that is looked at."""
@@ -60,12 +62,8 @@ class Activations(Probe):
     def before_update(self, step: Step) -> Rows:
         values = []
         for number, unit in self.units.items():
-            one = step.activations[number][:, unit].flatten()
-            places = torch.randperm(
-                len(one), generator=generator(self.setting.seed, "probes", "samples", number)
-            )
-            kept = one[places[: self.options.samples].to(one.device)]
-            values.append(kept.double().cpu().numpy())
+            one = step.activations[number][:, unit]
+            values.append(one[self._where(number, one)].double().cpu().numpy())
         return {
             "activations": {
                 "step": [step.number] * len(values),
@@ -74,3 +72,13 @@ class Activations(Probe):
                 "values": values,
             }
         }
+
+    def _where(self, number: int, one: Tensor) -> tuple[Tensor, ...]:
+        """The places kept of ``one``, ``(batch,)`` or ``(batch, height, width)``: an index each."""
+        key = number, one.shape
+        if key not in self._places:
+            stream = generator(self.setting.seed, "probes", "samples", number)
+            kept = torch.randperm(one.numel(), generator=stream)[: self.options.samples]
+            index = torch.unravel_index(kept, one.shape)
+            self._places[key] = tuple(places.to(one.device) for places in index)
+        return self._places[key]

@@ -57,9 +57,7 @@ class Moments(Probe):
         means: list[torch.Tensor] = []
         variances: list[torch.Tensor] = []
         for number, chosen in self.units.items():
-            values = step.activations[number]
-            over = (0, *range(2, values.dim()))
-            var, mean = torch.var_mean(values, over, correction=0)
+            mean, var = mean_and_variance(step.activations[number])
             if len(chosen) < len(mean):
                 mean, var = mean[chosen], var[chosen]
             layers += [number] * len(chosen)
@@ -75,3 +73,14 @@ class Moments(Probe):
                 "var": torch.cat(variances).double().tolist(),
             }
         }
+
+
+def mean_and_variance(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and biased variance of each unit, ``(units,)`` each, over all dimensions but the second.
+
+    As columns of a matrix, which is many times faster than ``torch.var_mean`` over the dimensions
+    of a channels_last tensor; the mean is subtracted first, so nothing cancels.
+    """
+    columns = values.movedim(1, -1).reshape(-1, values.shape[1])
+    mean = columns.mean(0)
+    return mean, (columns - mean).square_().mean(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -17,6 +18,9 @@ import numpy as np
 from bnexp.errors import UserError
 
 TEMPORARY_SUFFIX = ".tmp"
+
+SEAL = "sha256"
+"""The key of a JSON file whose value is the SHA-256 of the others, so that damage is seen."""
 
 
 @contextmanager
@@ -88,20 +92,31 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``; a damaged file is a `UserError` naming it."""
+    """The JSON object in ``path`` as `write_json` wrote it, without its seal.
+
+    A damaged file is a `UserError` naming it; one without a seal was written by hand.
+    """
     try:
         value = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected a JSON object; the file is damaged") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected a JSON object")
+    sealed = value.pop(SEAL, None)
+    if sealed is not None and sealed != _seal(value):
+        raise UserError(f"{path}: expected it as bnexp wrote it; the file is damaged")
     return value
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write ``value`` as JSON; NaN and infinities, which JSON lacks, become null."""
-    text = json.dumps(_finite(plain(value)), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomic(path, text + "\n")
+    """Write ``value`` as JSON, sealed; NaN and infinities, which JSON lacks, become null."""
+    finite = _finite(plain(value))
+    sealed = {**finite, SEAL: _seal(finite)}
+    write_atomic(path, json.dumps(sealed, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _seal(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ EXCLUDED = frozenset(
         "resume",
         "fail_fast",
         "checkpoint_minutes",
+        "checkpoint_steps",
         "measure",
         "preset",
         "experiment",

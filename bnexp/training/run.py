@@ -104,7 +104,7 @@ def train(job: Job) -> str:
     if job.device.type == "cuda":
         _exact_on_cuda(config.run.deterministic)
     try:
-        trainer, label = _trainer(job)
+        trainer, label = trainer_of(job)
     except UserError:
         raise
     except Exception as error:  # such as no memory for the network
@@ -163,7 +163,7 @@ def _make_folder(path: Path) -> None:
         ) from None
 
 
-def _trainer(job: Job) -> tuple[Trainer, str]:
+def trainer_of(job: Job) -> tuple[Trainer, str]:
     """The trainer of ``job`` at step 0, and what the data are called."""
     config, run = job.config, job.config.run
     data = {**job.config.plain["data"], "progress": run.progress}
@@ -256,7 +256,9 @@ class _Session:
                     bar.set_postfix(loss=f"{float(seen.loss):.4g}", refresh=False)
                     self._status("running", number)
                     told = now
-                if now - saved > 60 * config.run.checkpoint_minutes and number < steps:
+                every = config.run.checkpoint_steps
+                late = now - saved > 60 * config.run.checkpoint_minutes
+                if number < steps and (late or (every and (number + 1) % every == 0)):
                     self._save(number + 1)
                     saved = now
                 if self.stop.signum is not None and number < steps:

@@ -13,7 +13,7 @@ import pytest
 
 from bnexp.errors import UserError
 from bnexp.runs import atomic_file, write_atomic
-from bnexp.runs.files import read_json, remove_temporaries, write_json
+from bnexp.runs.files import SEAL, read_json, remove_temporaries, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -118,6 +118,7 @@ def test_json_is_strict_and_round_trips(tmp_path: Path) -> None:
         raise AssertionError(constant)
 
     strict = json.loads(path.read_text(), parse_constant=refuse)
+    del strict[SEAL]
     assert strict == read_json(path) == {"step": 3, "loss": None, "at": "x", "é": [1, 2.5]}
 
 
@@ -129,3 +130,21 @@ def test_damaged_json_is_named_in_one_line(tmp_path: Path, content: bytes) -> No
         read_json(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_no_flipped_bit_of_a_json_file_gives_other_values(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    value = {"step": 123, "seconds": {"training": 4.5}, "state": "done"}
+    write_json(path, value)
+    whole, refused = path.read_bytes(), 0
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(damaged))
+        try:
+            found = read_json(path)
+        except UserError:
+            refused += 1
+        else:  # the name of the seal was hit
+            assert {name: found[name] for name in value} == value
+    assert refused > 6 * len(whole)

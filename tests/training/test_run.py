@@ -126,7 +126,7 @@ def test_the_last_step_is_measured_but_makes_no_update(tmp_path: Path) -> None:
     after_three = tables(long)["train"]["loss"][3]
     assert tables(short)["train"]["loss"][3] == after_three
     # the trained network that was saved is the one that was measured last
-    trainer, _ = run_module._trainer(short)
+    trainer, _ = run_module.trainer_of(short)
     trainer.setting.model.load_state_dict(saved(short)["model"])
     assert float(trainer.step(3, lambda rows: None).loss) == after_three
 
@@ -217,7 +217,7 @@ def test_seed_zero_is_a_seed_like_any_other(tmp_path: Path) -> None:
 def test_norms_share_their_start_and_data_order_at_a_seed(tmp_path: Path) -> None:
     starts = []
     for norm in ("none", "bn"):
-        trainer, _ = run_module._trainer(job(tmp_path, *VGG, f"norm={norm}"))
+        trainer, _ = run_module.trainer_of(job(tmp_path, *VGG, f"norm={norm}"))
         weights = {
             name: p
             for name, p in trainer.setting.model.named_parameters()
