@@ -72,6 +72,14 @@ def parser() -> argparse.ArgumentParser:
     compact.add_argument(
         "--layers", default="", help="whose distributions to keep: 1,11,24 (default: all)"
     )
+
+    bench = commands.add_parser("bench", help="how fast it is, as ratios measured side by side")
+    bench.add_argument("--out", type=Path, metavar="FILE", help="also write the numbers as JSON")
+    bench.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    bench.add_argument("--threads", type=int, help="CPU threads (default: as torch chooses)")
+    bench.add_argument(
+        "--seconds", type=float, default=5.0, help="for each comparison (default: 5)"
+    )
     return top
 
 
@@ -129,6 +137,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             from bnexp.commands import compact
 
             return compact.run(arguments.runs, arguments.out, arguments.layers)
+        if arguments.command == "bench":
+            from bnexp.commands import bench
+
+            return bench.run(
+                arguments.out,
+                device=arguments.device,
+                threads=arguments.threads,
+                seconds=arguments.seconds,
+            )
         from bnexp.commands import runs
 
         return runs.run(arguments.runs)

@@ -63,7 +63,7 @@ def _per_unit(values: Tensor, x: Tensor) -> Tensor:
     return values.reshape(1, -1, *[1] * (x.dim() - 2))
 
 
-class _Statistics(nn.Module):
+class Statistics(nn.Module):
     """What all normalisations by batch statistics share: gamma, beta and the running averages."""
 
     running_mean: Tensor
@@ -79,21 +79,28 @@ class _Statistics(nn.Module):
         self.track = True
         """Whether a training-mode forward pass moves the running averages."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self.normalise(x, self.weight, self.bias)
 
-class BatchNorm(_Statistics):
+    def normalise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """``x``, normalised, with this gamma and beta, ``(units,)`` each."""
+        raise NotImplementedError
+
+
+class BatchNorm(Statistics):
     """Batch normalisation (Ioffe and Szegedy 2015; paper section 1).
 
     ``running_scale`` averages the batch variance, unbiased, as torch's own modules do; the batch
     itself is normalised with the biased one.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def normalise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         frozen = self.training and not self.track
         # not F.batch_norm: it refuses eps 0, the setting of the paper's theorems
         return torch.batch_norm(
             x,
-            self.weight,
-            self.bias,
+            weight,
+            bias,
             None if frozen else self.running_mean,
             None if frozen else self.running_scale,
             self.training,
@@ -103,14 +110,14 @@ class BatchNorm(_Statistics):
         )
 
 
-class LpNorm(_Statistics):
+class LpNorm(Statistics):
     """l_p normalisation (section 3.3): the mean is subtracted, the average l_p norm divides."""
 
     def __init__(self, units: int, options: NormOptions, average: Callable[[Tensor], Tensor]):
         super().__init__(units, options)
         self.average = average
 
-    def forward(self, x: Tensor) -> Tensor:
+    def normalise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if self.training:
             mean, scale = x.mean(_over_batch(x)), self.average(x)
             if self.track:
@@ -120,8 +127,8 @@ class LpNorm(_Statistics):
         else:
             mean, scale = self.running_mean, self.running_scale
         # gamma (x - mean) / (scale + eps) + beta, in one pass over x
-        gain = self.weight / (scale + self.eps)
-        shift = self.bias - mean * gain
+        gain = weight / (scale + self.eps)
+        shift = bias - mean * gain
         return torch.addcmul(_per_unit(shift, x), x, _per_unit(gain, x))
 
 
@@ -250,7 +257,7 @@ def at_step(model: nn.Module, step: int) -> None:
 
 
 @contextmanager
-def _untracked(module: _Statistics) -> Iterator[None]:
+def _untracked(module: Statistics) -> Iterator[None]:
     before, module.track = module.track, False
     try:
         yield
@@ -262,6 +269,6 @@ def frozen_statistics(model: nn.Module) -> AbstractContextManager[object]:
     """Within it, training-mode passes use the batch's statistics and leave the running ones be."""
     stack = ExitStack()
     for module in model.modules():
-        if isinstance(module, _Statistics):
+        if isinstance(module, Statistics):
             stack.enter_context(_untracked(module))
     return stack

@@ -6,7 +6,7 @@ every loss and gradient that is measured, and the optimiser itself decays nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from bnexp.models.layers import Network, Params
+from bnexp.models.streams import run_stream_layer, streamable
 
 DATA_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": F.cross_entropy,
@@ -106,6 +107,98 @@ class Objective:
             grads=dict(zip(wanted, grads, strict=True)),
         )
 
+    def passes_along(
+        self,
+        model: Network,
+        inputs: Tensor,
+        targets: Tensor,
+        params: Params,
+        direction: Params,
+        etas: Sequence[float],
+    ) -> list[Pass]:
+        """The objective and its gradient at ``params`` - eta ``direction`` for each of ``etas``.
+
+        For measuring: in training mode, with frozen running statistics. The passes of a network
+        of linear layers are made as one (``bnexp/models/streams.py``).
+        """
+        if not streamable(model):
+            return [
+                self.loss_and_grads(
+                    model,
+                    inputs,
+                    targets,
+                    params={n: p.detach() - eta * direction[n] for n, p in params.items()},
+                )
+                for eta in etas
+            ]
+        steps = torch.tensor(etas, dtype=inputs.dtype, device=inputs.device)
+        leaves = {
+            name: torch.addcmul(
+                value.detach(), steps.view(-1, *[1] * value.dim()), direction[name], value=-1
+            ).requires_grad_()
+            for name, value in params.items()
+        }
+        with torch.enable_grad():
+            x = inputs.T.expand(len(etas), *inputs.T.shape)
+            for number in model.layers.numbers():
+                x = run_stream_layer(model, number, x, leaves)
+            data_loss = loss = self._data_of_streams(x, targets)
+            if self.weight_decay:
+                loss = loss + torch.func.vmap(lambda point: self.penalty(model, point))(leaves)
+            grads = torch.autograd.grad(loss.sum(), list(leaves.values()))
+        return [
+            Pass(
+                loss=loss[i].detach(),
+                data_loss=data_loss[i].detach(),
+                outputs=x[i].detach().T,
+                grads={name: grad[i] for name, grad in zip(leaves, grads, strict=True)},
+            )
+            for i in range(len(etas))
+        ]
+
+    def weight_grads(
+        self, model: Network, hidden: Mapping[int, Tensor], targets: Tensor, params: Params
+    ) -> dict[int, Tensor]:
+        """For each layer i of ``hidden``, the gradient by W_i where ``hidden[i]`` is its input.
+
+        Layers i, .., k have ``params``. For measuring, as `passes_along`; the suffixes of a network
+        of linear layers are run side by side, each joining where it begins.
+        """
+        if not streamable(model):
+            found = {}
+            for number, x in hidden.items():
+                name = model.weight_name(number)
+                done = self.loss_and_grads(
+                    model, x, targets, params=params, wrt=[name], first=number
+                )
+                found[number] = done.grads[name]
+            return found
+        fixed = {name: value.detach() for name, value in params.items()}
+        leaves: dict[int, Tensor] = {}
+        joined: Tensor | None = None
+        with torch.enable_grad():
+            for number in range(min(hidden), len(model.layers) + 1):
+                if joined is not None:
+                    joined = run_stream_layer(model, number, joined, fixed)
+                if number in hidden:
+                    name = model.weight_name(number)
+                    leaves[number] = fixed[name].clone().requires_grad_()
+                    own = {**fixed, name: leaves[number]}
+                    begun = run_stream_layer(model, number, hidden[number].detach().T[None], own)
+                    joined = begun if joined is None else torch.cat([joined, begun])
+            assert joined is not None
+            loss = self._data_of_streams(joined, targets).sum()
+            grads = torch.autograd.grad(loss, list(leaves.values()))
+        return {
+            number: grad + self.weight_decay * leaf.detach()
+            for (number, leaf), grad in zip(leaves.items(), grads, strict=True)
+        }
+
+    def _data_of_streams(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The data loss of each stream; ``outputs`` is ``(streams, d, samples)``."""
+        losses: Tensor = torch.func.vmap(lambda out: self.data(out.T, targets))(outputs)
+        return losses
+
 
 def norm(tensors: Iterable[Tensor]) -> Tensor:
     """The 2-norm of all ``tensors`` taken as one vector, a scalar tensor."""
@@ -114,10 +207,10 @@ def norm(tensors: Iterable[Tensor]) -> Tensor:
 
 def sum_of_layer_norms(model: Network, tensors: Params) -> Tensor:
     """The sum over layers of the 2-norm of that layer's part of ``tensors``, a scalar tensor."""
-    layers: dict[int, list[Tensor]] = {}
-    for name, value in tensors.items():
-        layers.setdefault(model.layer_of(name), []).append(value)
-    return torch.stack([norm(values) for values in layers.values()]).sum()
+    each = torch.stack(torch._foreach_norm(list(tensors.values())))
+    layers = torch.tensor([model.layer_of(name) for name in tensors], device=each.device)
+    squares = each.new_zeros(len(model.layers) + 1).index_add_(0, layers, each.square())
+    return squares.sqrt().sum()
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:

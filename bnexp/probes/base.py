@@ -167,14 +167,16 @@ class _Snapshot:
     """All that a probe could change of ``model`` and of torch's random state, to put back."""
 
     def __init__(self, model: nn.Module) -> None:
+        modules = list(model.modules())  # once: walking them takes long
         self.modules = [
             (module, module.training, dict(module._parameters), dict(module._buffers))
-            for module in model.modules()
+            for module in modules
         ]
-        held = [*model.parameters(), *model.buffers()]
-        held += [p.grad for p in model.parameters() if p.grad is not None]
+        parameters = [p for m in modules for p in m._parameters.values() if p is not None]
+        held = [*parameters, *(b for m in modules for b in m._buffers.values() if b is not None)]
+        held += [p.grad for p in parameters if p.grad is not None]
         self.values = [(value, value.detach().clone()) for value in held]
-        self.parameters = [(p, p.grad, p.requires_grad) for p in model.parameters()]
+        self.parameters = [(p, p.grad, p.requires_grad) for p in parameters]
         self.noises = [(noise, noise.step) for noise in noises(model)]
         self.random = torch.get_rng_state()
         self.random_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
@@ -187,7 +189,8 @@ class _Snapshot:
         for noise, step in self.noises:
             noise.at_step(step)
         for module, training, parameters, buffers in self.modules:
-            module.training = training
+            if module.training is not training:  # assigning to a module is slow
+                module.training = training
             module._parameters.update(parameters)
             module._buffers.update(buffers)
         for parameter, grad, requires_grad in self.parameters:

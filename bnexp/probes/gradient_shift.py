@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,26 +40,17 @@ class GradientShift(Probe):
 
     def after_update(self, step: Step) -> Rows:
         model, objective = self.setting.model, self.setting.objective
-        assert step.new_params is not None
         numbers = self.options.numbers(model)
+        hidden = dict(self._hidden(step, numbers))
+        after = {1: step.grads[model.weight_name(1)]}
+        if hidden:
+            after |= objective.weight_grads(model, hidden, step.targets, step.params)
         columns: dict[str, list[Tensor]] = {"l2": [], "cos": [], "grad_norm": []}
-        hidden = step.inputs
-        for number in range(1, numbers[-1] + 1):
-            if number in numbers:
-                name = model.weight_name(number)
-                before = step.grads[name].double()
-                after = before
-                if number > 1:
-                    shifted = objective.loss_and_grads(
-                        model, hidden, step.targets, params=step.params, wrt=[name], first=number
-                    )
-                    after = shifted.grads[name].double()
-                columns["l2"].append((before - after).norm())
-                columns["cos"].append(_cosine(before, after) if number > 1 else before.new_ones(()))
-                columns["grad_norm"].append(before.norm())
-            if number < numbers[-1]:
-                with torch.no_grad():
-                    hidden = model.run_layer(number, hidden, step.new_params)
+        for number in numbers:
+            old, new = step.grads[model.weight_name(number)].double(), after[number].double()
+            columns["l2"].append((old - new).norm())
+            columns["cos"].append(_cosine(old, new) if number > 1 else old.new_ones(()))
+            columns["grad_norm"].append(old.norm())
         return {
             "gradient_shift": {
                 "step": [step.number] * len(numbers),
@@ -66,6 +58,17 @@ class GradientShift(Probe):
                 **as_lists(columns),
             }
         }
+
+    def _hidden(self, step: Step, numbers: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """What reaches each of ``numbers`` but layer 1 through the new parameters before it."""
+        assert step.new_params is not None
+        x = step.inputs
+        with torch.no_grad():
+            for number in range(1, numbers[-1] + 1):
+                if number > 1 and number in numbers:
+                    yield number, x
+                if number < numbers[-1]:
+                    x = self.setting.model.run_layer(number, x, step.new_params)
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -84,9 +84,9 @@ class Landscape(Probe):
             name: [] for name in ("loss", "predictiveness", "predictiveness_sum")
         }
         etas = [float(multiple) * self.setting.lr for multiple in self.options.etas]
-        for eta in etas:
-            point = {name: value - eta * direction[name] for name, value in step.params.items()}
-            there = objective.loss_and_grads(model, step.inputs, step.targets, params=point)
+        for there in objective.passes_along(
+            model, step.inputs, step.targets, step.params, direction, etas
+        ):
             change = {name: grad - step.grads[name] for name, grad in there.grads.items()}
             columns["loss"].append(_infinite(there.loss))
             columns["predictiveness"].append(_infinite(norm(change.values())))

@@ -119,15 +119,21 @@ def test_smoothness_follows_from_the_landscape(family: str, norm: str) -> None:
 @both
 @every_norm
 def test_at_a_distance_that_rounds_to_nothing_all_is_as_here(family: str, norm: str) -> None:
-    """eta -> 0: the difference is exactly 0, under noise too, so no noise was drawn anew."""
+    """eta -> 0: the difference is 0, under noise too, so no noise was drawn anew.
+
+    Exactly 0 for the VGG. The DLN's points share one pass whose sums are taken in another order
+    than the step's own: there 0 to rounding.
+    """
     objective, model, batch = Objective(LOSS[family], 0.1), network(family, norm), Draws(family)
-    found = tables(model, family, lr=1.0, etas=[1e-300], objective=objective, steps=2)
+    found = tables(model, family, lr=1e-9, etas=[1e-291], objective=objective, steps=2)
     model = network(family, norm)
     here = objective.loss_and_grads(model, batch.at(0).inputs, batch.at(0).targets)
     for step in (0, 1):
         (row,) = rows(found["landscape"], step)
-        assert row["predictiveness"] == row["predictiveness_sum"] == row["beta"] == 0.0
-    assert rows(found["landscape"])[0]["loss"] == float(here.loss)
+        rounding = 0.0 if family == "vgg" else 1e-12 * float(length(here.grads.values()))
+        assert row["predictiveness"] <= row["predictiveness_sum"] <= rounding
+    loss = rows(found["landscape"])[0]["loss"]
+    assert loss == pytest.approx(float(here.loss), rel=0.0 if family == "vgg" else 1e-14)
 
 
 def quadratic() -> tuple[Network, Tensor, Tensor]:
