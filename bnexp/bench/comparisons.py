@@ -191,6 +191,12 @@ def _of(bench: Bench, where: str, vgg: bool, seconds: float) -> Iterator[Row]:
     )
     step, minimal = found["step"], found["minimal"]
     yield Row(where, "bare training step", "a minimal loop", step, minimal, 1.05)
+    if trainer.batches.at(0).inputs.is_cuda:
+        cost = side_by_side(
+            {str(on): _deterministic(bench.step(), on) for on in (True, False)}, seconds=seconds
+        )
+        what = "deterministic=true"
+        yield Row(where, what, "deterministic=false", cost["True"], cost["False"], None)
     yield Row(where, "data", "that loop's step", found["data"], minimal, 0.02)
     yield Row(where, "moments + activations", "a bare step", found["observed"], step, 1.05)
     found = side_by_side(
@@ -220,6 +226,20 @@ def _of(bench: Bench, where: str, vgg: bool, seconds: float) -> Iterator[Row]:
     dtype = bench.batch.inputs.dtype
     limit = used / product_rate(dtype, bench.batch.inputs.device)
     yield Row(where, "bare training step", "its products at full rate", step, limit, None)
+
+
+def _deterministic(work: Callable[[], None], on: bool) -> Callable[[], None]:
+    """``work`` with only kernels that give the same numbers each time, or with any."""
+
+    def done() -> None:
+        before = torch.are_deterministic_algorithms_enabled()
+        torch.use_deterministic_algorithms(on)
+        try:
+            work()
+        finally:
+            torch.use_deterministic_algorithms(before)
+
+    return done
 
 
 def trainer_etas(bench: Bench) -> Sequence[float]:

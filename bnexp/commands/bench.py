@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ def run(out: Path | None, *, device: str, threads: int | None, seconds: float) -
         torch.set_num_threads(threads)
     where = _device(device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     bar = tqdm(desc="comparisons", unit="", file=sys.stderr)
     found: list[Row] = []
     for row in ratios(str(where), seconds):
