@@ -205,12 +205,15 @@ def norm(tensors: Iterable[Tensor]) -> Tensor:
     return get_total_norm(list(tensors))
 
 
-def sum_of_layer_norms(model: Network, tensors: Params) -> Tensor:
-    """The sum over layers of the 2-norm of that layer's part of ``tensors``, a scalar tensor."""
+def norms_of(model: Network, tensors: Params) -> tuple[Tensor, Tensor]:
+    """The 2-norm of ``tensors`` as one vector, and the sum over layers of the 2-norms of theirs.
+
+    Both are scalar tensors.
+    """
     each = torch.stack(torch._foreach_norm(list(tensors.values())))
     layers = torch.tensor([model.layer_of(name) for name in tensors], device=each.device)
     squares = each.new_zeros(len(model.layers) + 1).index_add_(0, layers, each.square())
-    return squares.sqrt().sum()
+    return each.norm(), squares.sqrt().sum()
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.func import grad_and_value
 
 from bnexp.models import Network
 from bnexp.norms import at_step
-from bnexp.objective import DATA_LOSSES, Objective, accuracy, norm, sum_of_layer_norms
+from bnexp.objective import DATA_LOSSES, Objective, accuracy, norm, norms_of
 from tests import reference
 from tests.helpers import FAMILIES, LOSS, NORMS, Draws, measured, network, probe, trainer, twin
 
@@ -64,7 +64,7 @@ def test_loss_and_gradient_are_the_references(
     for ours, theirs in names(model).items():
         assert float((done.grads[ours] - gradient[theirs]).norm()) <= 1e-11 * scale
     assert float(norm(done.grads.values())) == pytest.approx(scale, rel=1e-11)
-    by_layer = float(sum_of_layer_norms(model, done.grads))
+    by_layer = float(norms_of(model, done.grads)[1])
     assert by_layer == pytest.approx(reference.length_by_layer(gradient), rel=1e-11)
     squares = sum(
         float(p.detach().square().sum())
@@ -217,7 +217,7 @@ def test_norms_of_a_gradient_by_hand() -> None:
         "layers.2.norm.bias": torch.zeros(7),
     }
     assert float(norm(parts.values())) == pytest.approx(13)
-    assert float(sum_of_layer_norms(model, parts)) == pytest.approx(17)
+    assert float(norms_of(model, parts)[1]) == pytest.approx(17)
 
 
 def test_train_rows_are_at_theta_t_on_the_batch_of_step_t() -> None:

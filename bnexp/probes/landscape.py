@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bnexp.config.schema import expect, one_of
 from bnexp.models import Params
-from bnexp.objective import norm, sum_of_layer_norms
+from bnexp.objective import norm, norms_of
 from bnexp.probes.base import Options, Probe, Rows, Step, as_lists, register
 from bnexp.seeds import generator
 
@@ -79,18 +79,20 @@ class Landscape(Probe):
     def before_update(self, step: Step) -> Rows:
         model, objective = self.setting.model, self.setting.objective
         direction = self.direction(step)
-        length, length_sum = norm(direction.values()), sum_of_layer_norms(model, direction)
+        length, length_sum = norms_of(model, direction)
         columns: dict[str, list[Tensor]] = {
             name: [] for name in ("loss", "predictiveness", "predictiveness_sum")
         }
         etas = [float(multiple) * self.setting.lr for multiple in self.options.etas]
+        here_grads = [step.grads[name] for name in step.params]
         for there in objective.passes_along(
             model, step.inputs, step.targets, step.params, direction, etas
         ):
-            change = {name: grad - step.grads[name] for name, grad in there.grads.items()}
+            change = torch._foreach_sub(list(there.grads.values()), here_grads)
+            whole, by_layer = norms_of(model, dict(zip(there.grads, change, strict=True)))
             columns["loss"].append(_infinite(there.loss))
-            columns["predictiveness"].append(_infinite(norm(change.values())))
-            columns["predictiveness_sum"].append(_infinite(sum_of_layer_norms(model, change)))
+            columns["predictiveness"].append(_infinite(whole))
+            columns["predictiveness_sum"].append(_infinite(by_layer))
         found = as_lists(columns)
         here, one, total = (float(value) for value in (step.loss, length, length_sum))
         found["beta"] = _per_distance(found["predictiveness"], etas, one)

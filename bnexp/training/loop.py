@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bnexp.data.batches import Batches
 from bnexp.models import captured
-from bnexp.norms import at_step
+from bnexp.norms import noises
 from bnexp.objective import norm
 from bnexp.probes import Probe, Rows, Setting, Step
 from bnexp.probes.base import leaving_no_trace
@@ -36,6 +36,9 @@ class Trainer:
     steps: int
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
+    def __post_init__(self) -> None:
+        self._noises = noises(self.setting.model)  # once: walking the modules takes long
+
     def step(self, number: int, record: Callable[[Rows], None]) -> Step:
         """Make training step ``number``; give every due probe's rows to ``record``.
 
@@ -45,7 +48,8 @@ class Trainer:
         begin = time.perf_counter()
         spent = sum(self.seconds.values())
         due = [probe for probe in self.probes if probe.due(number)]
-        at_step(self.setting.model, number)
+        for noise in self._noises:
+            noise.at_step(number)
         seen = self._pass(number, due)
         finite = not diverged(seen)
         active = [probe for probe in due if finite or probe.passive]
