@@ -194,10 +194,62 @@ class Objective:
             for (number, leaf), grad in zip(leaves.items(), grads, strict=True)
         }
 
+    def second_order(
+        self, model: Network, inputs: Tensor, targets: Tensor, params: Params | None = None
+    ) -> SecondOrder:
+        """The objective's value, gradient and Hessian at ``params`` (default: the network's own).
+
+        The point is all of ``params``, in their order. In training mode with frozen running
+        statistics, as for `passes_along`.
+        """
+        own = dict(model.own_params if params is None else params)
+        names = list(own)
+
+        def loss(*values: Tensor) -> Tensor:
+            point = dict(zip(names, values, strict=True))
+            outputs = model.run_from(1, inputs, point)
+            return self.data(outputs, targets) + self.penalty(model, point)
+
+        return SecondOrder(loss, list(own.values()))
+
     def _data_of_streams(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The data loss of each stream; ``outputs`` is ``(streams, d, samples)``."""
         losses: Tensor = torch.func.vmap(lambda out: self.data(out.T, targets))(outputs)
         return losses
+
+
+class SecondOrder:
+    """A scalar function at a point: its value, its gradient and products with its Hessian.
+
+    ``function`` takes as many tensors as ``point`` has. The graph is made once and kept, so each
+    `times` costs one more backward pass.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], point: Sequence[Tensor]) -> None:
+        self._leaves = [value.detach().requires_grad_() for value in point]
+        with torch.enable_grad():
+            value = function(*self._leaves)
+            self._slope = torch.autograd.grad(
+                value, self._leaves, create_graph=True, materialize_grads=True
+            )
+        self.value = value.detach()
+        self.gradient = [part.detach() for part in self._slope]
+
+    def times(self, vectors: Sequence[Tensor]) -> list[Tensor]:
+        """H v, for ``v`` of the point's shapes; so is what is returned."""
+        bent = [(part, v) for part, v in zip(self._slope, vectors, strict=True) if _bends(part)]
+        if not bent:
+            return [torch.zeros_like(leaf) for leaf in self._leaves]
+        slopes, along = zip(*bent, strict=True)
+        products = torch.autograd.grad(
+            slopes, self._leaves, along, retain_graph=True, materialize_grads=True
+        )
+        return [product.detach() for product in products]
+
+
+def _bends(slope: Tensor) -> bool:
+    """Whether a part of the gradient depends on the point at all."""
+    return slope.requires_grad
 
 
 def norm(tensors: Iterable[Tensor]) -> Tensor:

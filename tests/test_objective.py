@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.func import grad_and_value
 
 from bnexp.models import Network
-from bnexp.norms import at_step
-from bnexp.objective import DATA_LOSSES, Objective, accuracy, norm, norms_of
+from bnexp.norms import at_step, frozen_statistics
+from bnexp.objective import DATA_LOSSES, Objective, SecondOrder, accuracy, norm, norms_of
 from tests import reference
 from tests.helpers import FAMILIES, LOSS, NORMS, Draws, measured, network, probe, trainer, twin
 
@@ -237,3 +237,44 @@ def test_train_rows_are_at_theta_t_on_the_batch_of_step_t() -> None:
         assert row["grad_norm"] == [float(norm(alone.grads.values()))]
         hits = (alone.outputs.argmax(1) == batch.targets).tolist()
         assert row["accuracy"] == [sum(hits) / len(hits)]
+
+
+def test_second_order_of_a_quadratic_is_its_matrix() -> None:
+    """1/2 w'Hw has gradient Hw and Hessian H; a linear and an unused variable bend nothing."""
+    draws = torch.Generator().manual_seed(0)
+    half = torch.randn(5, 5, generator=draws, dtype=torch.float64)
+    matrix = half + half.T
+    w, b, unused = (torch.randn(5, generator=draws, dtype=torch.float64) for _ in range(3))
+    there = SecondOrder(lambda w, b, _: w @ matrix @ w / 2 + b.sum(), [w, b, unused])
+    assert float(there.value) == pytest.approx(float(w @ matrix @ w / 2 + b.sum()))
+    torch.testing.assert_close(there.gradient, [matrix @ w, torch.ones_like(b), 0 * unused])
+    for _ in range(2):  # the graph is kept
+        vectors = [torch.randn(5, generator=draws, dtype=torch.float64) for _ in range(3)]
+        torch.testing.assert_close(there.times(vectors), [matrix @ vectors[0], 0 * b, 0 * b])
+    flat = SecondOrder(lambda b: b.sum(), [b])
+    torch.testing.assert_close(flat.times([w]), [0 * b])
+
+
+@both
+@every_norm
+def test_second_order_against_differences_of_gradients(family: str, name: str) -> None:
+    """The Hessian's product is the central difference of two gradients along the vector."""
+    model, objective = network(family, name), Objective(LOSS[family], 0.3, "all")
+    batch = Draws(family).at(0)
+    draws = torch.Generator().manual_seed(1)
+    own = {n: p.detach() for n, p in model.named_parameters()}
+    vector = {n: torch.randn(p.shape, generator=draws, dtype=p.dtype) for n, p in own.items()}
+    with frozen_statistics(model):
+        there = objective.second_order(model, batch.inputs, batch.targets)
+        direct = objective.loss_and_grads(model, batch.inputs, batch.targets)
+        step, beside = 1e-9, []  # shorter than the way to the next kink
+        for sign in (1, -1):
+            at = {n: p + sign * step * vector[n] for n, p in own.items()}
+            done = objective.loss_and_grads(model, batch.inputs, batch.targets, params=at)
+            beside.append(list(done.grads.values()))
+    assert float(there.value) == pytest.approx(float(direct.loss), rel=1e-12)
+    torch.testing.assert_close(there.gradient, list(direct.grads.values()))
+    by_differences = [(a - b) / (2 * step) for a, b in zip(*beside, strict=True)]
+    found = there.times(list(vector.values()))
+    error = norm([a - b for a, b in zip(found, by_differences, strict=True)])
+    assert float(error) < 1e-4 * float(norm(found))
