@@ -61,6 +61,13 @@ def parser() -> argparse.ArgumentParser:
     figures.add_argument("--out", type=Path, help="where to put them (default: beside the runs)")
     _figure_options(figures)
 
+    claims = commands.add_parser("claims", help="the verdict on every claim of the paper")
+    claims.add_argument("ids", nargs="*", metavar="ID", help="claims to judge (default: all)")
+    _runs_option(claims)
+    claims.add_argument("--json", action="store_true", help="print them as JSON")
+    claims.add_argument("--out", type=Path, metavar="DIR", help="also write table and figure there")
+    claims.add_argument("--format", default="png,pdf", help="of the figure (default: png,pdf)")
+
     runs = commands.add_parser("runs", help="what is there: id, config, state, progress")
     _runs_option(runs)
 
@@ -132,6 +139,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 out=arguments.out,
                 formats=arguments.format,
                 paper=not arguments.no_paper,
+            )
+        if arguments.command == "claims":
+            from bnexp.commands import claims
+
+            return claims.run(
+                arguments.ids,
+                runs=arguments.runs,
+                out=arguments.out,
+                json_only=arguments.json,
+                formats=arguments.format,
             )
         if arguments.command == "compact":
             from bnexp.commands import compact

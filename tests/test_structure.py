@@ -31,11 +31,12 @@ MAY_IMPORT = {
         "errors",
     },
     "figures": {"runs", "errors"},
+    "claims": {"figures", "runs", "errors"},
     "bench": {"training", "probes", "objective", "models", "config", "errors"},
-    "commands": {"training", "figures", "bench", "runs", "config", "errors"},
+    "commands": {"training", "figures", "claims", "bench", "runs", "config", "errors"},
     "cli": {"commands", "errors"},
 }
-"""cli -> training -> probes -> objective -> models -> norms; figures -> runs only."""
+"""cli -> training -> probes -> objective -> models -> norms; claims -> figures -> runs only."""
 
 
 def imported(path: Path) -> set[str]:

@@ -24,6 +24,7 @@ class Need:
     norm: str
     lr: float
     table: str
+    direction: str = "gradient"
 
     @property
     def kind(self) -> tuple[str, str, float]:
@@ -31,7 +32,8 @@ class Need:
         return self.family, self.norm, self.lr
 
     def __str__(self) -> str:
-        return f"{self.family.upper()} {self.norm} lr {self.lr:g}"
+        along = "" if self.direction == "gradient" else f" along {self.direction} directions"
+        return f"{self.family.upper()} {self.norm} lr {self.lr:g}{along}"
 
 
 def needs(
@@ -40,11 +42,15 @@ def needs(
     norms: Iterable[str],
     lrs: Iterable[float],
     tables: Mapping[str, str],
+    direction: str = "gradient",
 ) -> tuple[Need, ...]:
-    """The product of norms, learning rates and tables (name -> the panels drawn from it)."""
+    """The product of norms, learning rates and tables (name -> the panels drawn from it).
+
+    ``direction`` is the one along which landscape and smoothness were measured.
+    """
     rates = tuple(lrs)
     return tuple(
-        Need(recipe, panels, family, norm, lr, table)
+        Need(recipe, panels, family, norm, lr, table, direction)
         for norm in norms
         for lr in rates
         for table, panels in tables.items()
@@ -137,7 +143,8 @@ def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
     """Meets the needs of each family with runs of one scale.
 
     Of several scales the one that meets most needs counts, then the one with most steps, then the
-    one with most runs. Runs that are not finished are taken only where no finished one is.
+    one with most runs that are needed, then with most runs. Runs that are not finished are taken
+    only where no finished one is.
     """
     found: dict[Need, tuple[Run, ...]] = dict.fromkeys(needed, ())
     for family in dict.fromkeys(need.family for need in needed):
@@ -146,10 +153,11 @@ def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
         for run in runs:
             if run.family == family:
                 groups.setdefault(json.dumps(scale(run), sort_keys=True), []).append(run)
-        best: tuple[tuple[int, int, int], dict[Need, tuple[Run, ...]]] | None = None
+        best: tuple[tuple[int, int, int, int], dict[Need, tuple[Run, ...]]] | None = None
         for key in sorted(groups):
             met = {need: _meeting(need, groups[key]) for need in mine}
-            rank = sum(map(bool, met.values())), groups[key][0].steps, len(groups[key])
+            amount = sum(map(len, met.values()))
+            rank = sum(map(bool, met.values())), groups[key][0].steps, amount, len(groups[key])
             if best is None or rank > best[0]:
                 best = rank, met
         if best is not None:
@@ -164,7 +172,7 @@ def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
         if run.norm == need.norm
         and math.isclose(run.lr, need.lr, rel_tol=1e-6)
         and has_table(run, need.table)
-        and (need.table not in ("landscape", "smoothness") or _along_gradient(run))
+        and (need.table not in ("landscape", "smoothness") or _direction(run) == need.direction)
     ]
     finished = [run for run in fitting if run.state in _FINISHED]
     by_seed: dict[int, Run] = {}
@@ -173,9 +181,9 @@ def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
     return tuple(by_seed[seed] for seed in sorted(by_seed))
 
 
-def _along_gradient(run: Run) -> bool:
-    """Whether the landscape was measured as in the paper's figures, not along random directions."""
-    return bool(run.option("probes.landscape").get("direction", "gradient") == "gradient")
+def _direction(run: Run) -> str:
+    """What the landscape was measured along: the paper's figures have the gradient."""
+    return str(run.option("probes.landscape").get("direction", "gradient"))
 
 
 def _recorded(run: Run, table: str) -> float:

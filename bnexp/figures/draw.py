@@ -121,7 +121,8 @@ def draw_figures(
         if any(selection.found.values()):
             with style():
                 canvas = figure.draw(selection, paper)
-                paths = tuple(_write(canvas, out, number, name) for name in formats)
+                stem = f"fig{int(number):02d}"
+                paths = tuple(write_figure(canvas, out / f"{stem}.{name}") for name in formats)
         drawn.append(Drawn(number, paths, selection.missing))
     return drawn
 
@@ -147,8 +148,12 @@ def missing_message(drawn: Iterable[Drawn]) -> str | None:
     return "\n".join(lines)
 
 
-def _write(figure: Figure, out: Path, number: str, name: str) -> Path:
-    path = out / f"fig{int(number):02d}.{name}"
+def write_figure(figure: Figure, path: Path) -> Path:
+    """Writes ``figure`` to ``path``, a .png or .pdf, whole or not at all; the same bytes each time.
+
+    Returns ``path``.
+    """
+    name = path.suffix[1:]
     buffer = io.BytesIO()
     # Not savefig, which draws everything twice to learn of a layout that is done already.
     canvas: Any

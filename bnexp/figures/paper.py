@@ -52,6 +52,22 @@ def curve(
     return _curve(figure, found["curve"].iloc[0]) if len(found) else None
 
 
+def anywhere(
+    family: str, quantity: str, norm: str, lr: float, layer: int | None = None
+) -> Curve | None:
+    """The paper's curve of a series in the first figure that shows it with a labelled axis."""
+    index = _index()
+    index = index[(index["model"] == family) & (index["quantity"] == quantity)]
+    if layer is not None:
+        index = index[(index["layer"] == layer) & np.isclose(index["lr"], lr)]
+    index = index[index["inferred_axis"] == 0]
+    for figure, panel in dict.fromkeys(zip(index["figure"], index["panel"], strict=True)):
+        found = curve(int(figure), str(panel), quantity, norm, lr, layer)
+        if found is not None:
+            return found
+    return None
+
+
 def curves_by_step(
     figure: int, panel: str, quantity: str, norm: str, lr: float
 ) -> Sequence[tuple[int, Curve]]:

@@ -1,0 +1,71 @@
+"""``bnexp claims``: the verdict on every claim, from the runs that are there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bnexp.claims import CLAIMS, Judgement, judged
+from bnexp.claims.forest import forest
+from bnexp.claims.report import as_json, markdown, text
+from bnexp.commands.figures import formats_of
+from bnexp.commands.runs import found
+from bnexp.errors import UserError
+from bnexp.figures.draw import write_figure
+from bnexp.figures.style import style
+from bnexp.runs import Run, write_atomic
+
+
+def run(ids: Sequence[str], *, runs: Path, out: Path | None, json_only: bool, formats: str) -> int:
+    """Judge the claims ``ids`` (all by default) from the runs below ``runs``; returns 0.
+
+    Prints them, as JSON if asked. With ``out`` it writes there claims.md, claims.json and the
+    figure of all effects.
+    """
+    formats_of(formats)
+    wanted = chosen(ids)
+    judgements = judge(wanted, found(runs), runs)
+    print(json.dumps(as_json(judgements), indent=1) if json_only else text(judgements))
+    if out is not None:
+        write(judgements, out, formats)
+    return 0
+
+
+def chosen(ids: Sequence[str]) -> list[str]:
+    """The claims named by ``ids``: one (``4.7``), or all of a claim of the paper (``4``, ``E1``).
+
+    Raises:
+        UserError: there is no such claim.
+    """
+    names: dict[str, None] = {}
+    for given in ids:
+        mine = [name for name in CLAIMS if given.upper() in (name, name.split(".")[0])]
+        if not mine:
+            raise UserError(f"claims: expected all or some of {', '.join(CLAIMS)}; got '{given}'")
+        names.update(dict.fromkeys(mine))
+    return list(names or CLAIMS)
+
+
+def judge(ids: Sequence[str], runs: Sequence[Run], root: Path) -> list[Judgement]:
+    """The judgements of the claims ``ids`` on ``runs``, which lie below ``root``."""
+    where = root.parent if root.name == "runs" else root
+    return [judged(CLAIMS[name], runs, str(where)) for name in ids]
+
+
+def write(judgements: Sequence[Judgement], out: Path, formats: str) -> None:
+    """Write claims.md, claims.json and the figure to ``out``, and say so on stderr."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomic(out / "claims.md", markdown(judgements))
+        write_atomic(out / "claims.json", json.dumps(as_json(judgements), indent=1) + "\n")
+        with style():
+            figure = forest(judgements)
+            paths = [write_figure(figure, out / f"claims.{name}") for name in formats_of(formats)]
+    except OSError as error:
+        raise UserError(
+            f"--out {out}: expected a folder that can be written; {error.strerror}"
+        ) from None
+    for path in (out / "claims.md", out / "claims.json", *paths):
+        print(path, file=sys.stderr)
