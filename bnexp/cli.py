@@ -41,8 +41,9 @@ def parser() -> argparse.ArgumentParser:
 
     reproduce = commands.add_parser(
         "reproduce",
-        help="the runs that figures need and that are missing, then the figures",
-        description="Makes the runs that figures need and that are missing, then draws them.",
+        help="the runs that figures need and that are missing, then figures and claims",
+        description="Makes the runs that figures need and that are missing, draws the figures, "
+        "and judges the claims.",
     )
     reproduce.add_argument(
         "overrides",

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bnexp.claims.source import NotThereError, PaperSource, RunSource, Source
-from bnexp.claims.statistics import FAILS, MIXED, OPEN, Estimate, Region, estimate, judge, together
+from bnexp.claims.statistics import EXACT, OPEN, Estimate, Region, estimate, judge, together
 from bnexp.figures.data import Need, Selection, select
 from bnexp.figures.scales import at_paper_scale
 from bnexp.runs import Run, describe
+
+MORE_SEEDS = 10
+"""How many to ask for where the fewest that have an exact interval leave it open."""
 
 Effect = Callable[[Source, Any], float]
 """The number that decides a part of a claim, from one seed's runs (or the paper's curves)."""
@@ -31,6 +34,7 @@ class Claim:
         region: where the effect lies if the statement holds.
         needs: the runs it is decided from, one of each per seed.
         parts: what the effect is taken for, by name: all must lie in the region.
+        effect: the number, from one seed's runs or the paper's curves, for a part's value.
     """
 
     id: str
@@ -106,7 +110,7 @@ class Judgement:
 
 
 CLAIMS: dict[str, Claim] = {}
-"""Every claim, by id, in the order of the paper."""
+"""Every claim by id, in the order in which their files register them."""
 
 E = TypeVar("E", bound=Effect)
 
@@ -151,21 +155,23 @@ def claim(
 def judged(one: Claim, runs: Sequence[Run], root: str) -> Judgement:
     """The verdict on a claim from those of ``runs`` that it needs, paired over seeds.
 
-    Runs that share a seed share data, its order and, where shapes agree, initial weights. Every
-    seed that all needs have counts once. ``root`` is the folder named in commands.
+    Runs that share a seed share data, its order and, where shapes agree, initial weights. A seed
+    counts once for every part that it has all runs of. ``root`` is the folder named in commands.
     """
     selection = select(one.needs, runs)
     seeds = _seeds(selection)
     parts = []
     for name, value in one.parts.items():
-        effects = {seed: _effect(one, RunSource(chosen), value) for seed, chosen in seeds.items()}
-        found = estimate(list(effects.values()), one.region)
-        verdict, remark = judge(found, one.region)
-        lost = sum(math.isnan(effect) for effect in effects.values())
+        found = {seed: _effect(one, RunSource(mine), value) for seed, mine in seeds.items()}
+        effects = {seed: effect for seed, effect in found.items() if effect is not None}
+        whole = estimate(list(effects.values()), one.region)
+        verdict, remark = judge(whole, one.region)
+        lost = sum(map(math.isnan, effects.values()))
         if lost:
             remark = "; ".join(filter(None, [remark, f"{lost} seeds give no number"]))
-        paper = _effect(one, PaperSource(one.family), value) if one.plotted else math.nan
-        parts.append(Part(name, effects, paper, found, verdict, remark))
+        paper = _effect(one, PaperSource(one.family), value) if one.plotted else None
+        paper = math.nan if paper is None else paper
+        parts.append(Part(name, effects, paper, whole, verdict, remark))
     verdict = together([part.verdict for part in parts])
     drawn = selection.of(one.family)
     return Judgement(
@@ -175,37 +181,38 @@ def judged(one: Claim, runs: Sequence[Run], root: str) -> Judgement:
         describe(drawn[0]) if drawn else "",
         bool(drawn) and at_paper_scale(drawn[0]),
         selection.told_missing(),
-        _command(one, runs, root, len(seeds)) if OPEN in {p.verdict for p in parts} else "",
+        _command(one, runs, root, parts),
     )
 
 
-def _effect(one: Claim, source: Source, value: Any) -> float:
+def _effect(one: Claim, source: Source, value: Any) -> float | None:
+    """The effect; None where the source lacks what it is made of."""
     try:
         return one.effect(source, value)
     except NotThereError:
-        return math.nan
+        return None
 
 
 def _seeds(selection: Selection) -> dict[int, dict[Need, Run]]:
-    """By seed, the run of each need; only seeds that have all."""
-    if selection.missing:
-        return {}
-    by_need = {need: {run.seed: run for run in met} for need, met in selection.found.items()}
-    shared = set.intersection(*(set(met) for met in by_need.values()))
-    return {seed: {need: met[seed] for need, met in by_need.items()} for seed in sorted(shared)}
+    """By seed, the runs that there are of it: not every part needs all."""
+    by_seed: dict[int, dict[Need, Run]] = {}
+    for need, met in selection.found.items():
+        for run in met:
+            by_seed.setdefault(run.seed, {})[need] = run
+    return dict(sorted(by_seed.items()))
 
 
-def _command(one: Claim, runs: Sequence[Run], root: str, seeds: int) -> str:
-    """The commands that make the runs that lack, and enough seeds for an exact interval."""
+def _command(one: Claim, runs: Sequence[Run], root: str, parts: Sequence[Part]) -> str:
+    """The commands that make the runs that lack, and more seeds; "" where all can be told."""
+    if OPEN not in {part.verdict for part in parts}:
+        return ""
     mine = [run for run in runs if run.family == one.family]
     presets = {str(run.config.get("preset", "none")) for run in mine} - {"none"}
     preset = sorted(presets)[-1] if presets else "quick"
-    wanted = ",".join(str(seed) for seed in range(10 if seeds >= 6 else 6))
+    seeds = min(part.found.seeds for part in parts if part.verdict == OPEN)
+    wanted = ",".join(str(seed) for seed in range(EXACT if seeds < EXACT else MORE_SEEDS))
     recipes = dict.fromkeys(need.recipe for need in one.needs)
     return " && ".join(
         f"bnexp train -m experiment={recipe} preset={preset} seed={wanted} out={root}"
         for recipe in recipes
     )
-
-
-__all__ = ["CLAIMS", "FAILS", "MIXED", "Claim", "Judgement", "Part", "claim", "judged"]

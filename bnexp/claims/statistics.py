@@ -29,8 +29,9 @@ class Region:
     high: float = math.inf
 
     def holds(self, value: float) -> bool:
-        """Whether ``value`` lies in it."""
-        return self.low < value < self.high
+        """Whether ``value`` lies in it; an infinite one does where the region has no edge."""
+        above = value > self.low or self.low == -math.inf
+        return above and (value < self.high or self.high == math.inf)
 
     def __str__(self) -> str:
         if math.isinf(self.high):
@@ -92,7 +93,7 @@ def judge(found: Estimate, region: Region) -> tuple[str, str]:
         return OPEN, "no runs"
     if found.seeds < FEWEST or math.isnan(found.low):
         return OPEN, f"{found.seeds} seed{'s' * (found.seeds > 1)}"
-    if region.low < found.low and found.high < region.high:
+    if region.holds(found.low) and region.holds(found.high):
         return HOLDS, ""
     if found.high <= region.low or found.low >= region.high:
         return FAILS, ""

@@ -1,4 +1,4 @@
-"""``bnexp reproduce``: the runs that figures need and that are missing, then the figures."""
+"""``bnexp reproduce``: the runs that figures need and that are missing, figures and claims."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bnexp.commands import figures
+from bnexp.claims import CLAIMS
+from bnexp.claims.report import counted
+from bnexp.commands import claims, figures
 from bnexp.commands.sweep import Asked, ask, is_hydra, make
 from bnexp.config.recipes import recipe_jobs
 from bnexp.errors import UserError
@@ -46,6 +48,9 @@ def run(arguments: Sequence[str], *, formats: str, paper: bool, dry_run: bool = 
     mine = {asked.job.id for asked in runs}
     there = [one for one in find_runs(out) if one.id in mine]
     figures.draw(ids, there, out / "figures", formats, paper=paper)
+    judgements = claims.judge(list(CLAIMS), find_runs(out), out)
+    claims.write(judgements, out / "claims", formats)
+    print(counted(judgements), file=sys.stderr)
     print(out)
     return code
 

@@ -1,0 +1,171 @@
+"""Runs in memory whose tables are made from a few numbers each, so that the truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bnexp.claims import Claim
+from bnexp.figures import data, read
+from bnexp.runs import Run
+
+STEPS, EVERY = 600, 6
+GRID = {"vgg": [0.125, 0.25, 0.5, 1, 2, 4], "dln": [0.01, 0.1, 1, 10, 31.6227766]}
+
+USUAL: dict[str, float] = {
+    "to_80": 0.2,  # share of the run at which train accuracy reaches 80 %
+    "accuracy": 0.95,  # at the end
+    "test": 0.8,
+    "loss": 100.0,  # at the end; it starts at 1e4
+    "l2": 1.0,
+    "cos": 0.5,
+    "mean_shift": 0.01,
+    "var_shift": 0.01,
+    "loss_band": 1.0,  # decades
+    "late_loss_band": 1.0,  # decades, in the last third
+    "change_band": 1.0,
+    "change": 10.0,
+    "beta": 20.0,
+    "peak": 50.0,  # the greatest beta
+    "finer": 1.0,  # how many times beta is that at lr/2 when the grid begins at lr/8
+    "beta_0": 5.0,
+    "weights": 10.0,  # ||w||
+    "sharpness": 20.0,
+}
+
+Knobs = Mapping[str, float]
+
+
+Columns = dict[str, Any]
+
+
+def table(name: str, knobs: Knobs, family: str, lr: float, rng: np.random.Generator) -> Columns:
+    """One table of one run, with 1 % of noise on every number."""
+    t = np.arange(0, STEPS + 1, EVERY)
+
+    def noisy(value: float | np.ndarray) -> np.ndarray:
+        return np.broadcast_to(value, t.shape) * np.exp(0.01 * rng.normal(size=len(t)))
+
+    loss = np.geomspace(1e4, knobs["loss"], len(t))
+    eta = np.array(GRID[family]) * lr
+    layers, units = np.arange(1, 26), 3
+    match name:
+        case "train":
+            return {"step": t, "loss": loss, "accuracy": _accuracy(knobs, t)}
+        case "eval":
+            return {"step": [STEPS], "split": ["test"], "accuracy": [knobs["test"]]}
+        case "gradient_shift":
+            return {
+                "step": np.repeat(t, 25), "layer": np.tile(layers, len(t)),
+                "l2": np.repeat(noisy(knobs["l2"]), 25),
+                "cos": np.clip(np.repeat(noisy(knobs["cos"]), 25), -1, 1),
+            }  # fmt: skip
+        case "moments":
+            step, layer, unit = np.meshgrid(t, layers, np.arange(units), indexing="ij")
+            sign = np.where((np.arange(len(t)) % 2)[:, None, None] == 0, 1.0, -1.0)
+            jitter = sign * np.exp(0.01 * rng.normal(size=step.shape))
+            return {
+                "step": step.ravel(), "layer": layer.ravel(), "unit": unit.ravel(),
+                "mean": (knobs["mean_shift"] / 2 * jitter).ravel(),
+                "var": (1 + knobs["var_shift"] / 2 * jitter).ravel(),
+            }  # fmt: skip
+        case "smoothness":
+            band = np.where(t > 2 * STEPS / 3, knobs["late_loss_band"], knobs["loss_band"])
+            beta = noisy(knobs["beta"])
+            beta[1] = max(knobs["peak"], beta.max())
+            return {
+                "step": t, "loss_min": loss, "loss_max": loss * 10 ** noisy(band),
+                "predictiveness_min": knobs["change"] / 10 ** noisy(knobs["change_band"]),
+                "predictiveness_max": np.full(len(t), knobs["change"]),
+                "beta": beta, "beta_eta": np.full(len(t), eta[0]),
+            }  # fmt: skip
+        case "landscape":
+            by_eta = np.where(eta < 0.2 * lr, knobs["finer"], 1.0)
+            return {
+                "step": np.repeat(t, len(eta)), "eta": np.tile(eta, len(t)),
+                "beta": np.outer(noisy(knobs["beta"]), by_eta).ravel(),
+            }  # fmt: skip
+        case "curvature":
+            return {
+                "step": t, "beta_0": noisy(knobs["beta_0"]),
+                "beta_0_scaled": noisy(knobs["beta_0"] * knobs["weights"] ** 2),
+            }  # fmt: skip
+        case "sharpness":
+            return {"step": t, "sharpness": noisy(knobs["sharpness"])}
+    raise KeyError(name)
+
+
+def _accuracy(knobs: Knobs, t: np.ndarray) -> np.ndarray:
+    """It reaches 80 % at the share to_80 and rises on; one that ends below is there all along."""
+    if knobs["accuracy"] < 0.8:
+        return np.full(len(t), knobs["accuracy"])
+    share = t / STEPS
+    late = np.clip((share - knobs["to_80"]) / 0.1, 0, 1)
+    rises = 0.1 + 0.7 * np.minimum(1.0, share / knobs["to_80"])
+    return np.where(late > 0, 0.8 + late * (knobs["accuracy"] - 0.8), rises)
+
+
+class World:
+    """Runs that `read` is made to see in place of what lies on the disk."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.runs: list[Run] = []
+        self._knobs: dict[str, Knobs] = {}
+        monkeypatch.setattr(read, "rows", self._rows)
+        monkeypatch.setattr(data, "has_table", lambda *_: True)
+
+    def add(
+        self,
+        family: str,
+        norm: str,
+        lr: float,
+        seed: int,
+        knobs: Knobs,
+        direction: str = "gradient",
+        state: str = "done",
+    ) -> None:
+        """One run whose numbers are the `USUAL` ones but for ``knobs``."""
+        name = f"{family}-{norm}-{lr:g}-{seed}-{direction}"
+        self._knobs[name] = {**USUAL, **knobs}
+        schedule = {"every": EVERY, "dense": 0}
+        config = {
+            "model": {
+                "name": "vgg16", "family": family, "k": 25, "d": 10,
+                "width": 0.125 if family == "vgg" else None,
+            },
+            "norm": {"name": norm},
+            "data": {"name": "digits", "label": "digits"},
+            "optim": {"name": "sgd", "lr": lr},
+            "probes": {
+                "landscape": {**schedule, "etas": GRID[family], "direction": direction},
+                "moments": schedule,
+            },
+            "batch_size": 128, "steps": STEPS, "seed": seed, "preset": "quick",
+        }  # fmt: skip
+        status = {"state": state, "step": STEPS, "steps": STEPS}
+        self.runs.append(Run(Path("/nowhere") / name, name, config, status))
+
+    def _rows(self, run: Run, name: str, columns: list[str], **where: Any) -> pd.DataFrame:
+        rng = np.random.default_rng(list(run.id.encode()))
+        frame = pd.DataFrame(table(name, self._knobs[run.id], run.family, run.lr, rng))
+        for name, value in where.items():
+            wanted = [value] if isinstance(value, int | str) else list(value)
+            frame = frame[frame[name].isin(wanted)]
+        return frame[columns].reset_index(drop=True)
+
+
+Change = Callable[[str, float], Knobs]
+"""The knobs of a run by its normalisation and learning rate."""
+
+
+def fill(world: World, one: Claim, seeds: Iterable[int], change: Callable[[int], Change]) -> None:
+    """Every run that the claim needs, for each seed."""
+    kinds = dict.fromkeys((n.family, n.norm, n.lr, n.direction) for n in one.needs)
+    for seed in seeds:
+        for family, norm, lr, direction in kinds:
+            world.add(family, norm, lr, seed, change(seed)(norm, lr), direction)
