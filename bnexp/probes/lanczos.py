@@ -12,7 +12,7 @@ from torch import Tensor
 BASIS = 24
 """How many vectors are kept at most: the memory it takes, in vectors of the matrix's size."""
 
-KEPT = 6
+KEPT = 12
 """How many of them, the best so far, stay when the basis is full."""
 
 
@@ -54,7 +54,7 @@ def largest_eigenvalue(
     room = min(BASIS, size)
     basis = start.new_empty(room, size)
     projected = torch.zeros(room, room, dtype=torch.float64)  # basis times matrix times basis'
-    rounding = torch.finfo(start.dtype).eps
+    rounding = 10 * torch.finfo(start.dtype).eps
     vector, held, products = start / start.norm(), 0, 0
     while True:
         basis[held] = vector

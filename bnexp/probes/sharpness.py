@@ -19,7 +19,7 @@ from bnexp.seeds import generator
 NEW = 0.1
 """The random part of a warm start, relative to the eigenvector before."""
 
-LEAST = 8
+LEAST = 12
 """Products at least: a start near an eigenvector has a small residual before it meets others."""
 
 
@@ -31,7 +31,7 @@ class SharpnessOptions(Options):
     max_iterations: int
 
     def passes(self, layers: int) -> float:  # noqa: ARG002
-        return 2.0 + 2.0 * min(self.max_iterations, 15)
+        return 4.0 + 2.0 * min(self.max_iterations, LEAST + 1)
 
     def check(self, name: str, layers: int) -> None:
         super().check(name, layers)
@@ -76,7 +76,7 @@ class Sharpness(Probe):
             lambda v: _times(there, v),
             self._start(step, there),
             tolerance=self.options.tolerance,
-            at_least=LEAST,
+            at_least=min(LEAST, self.options.max_iterations),
             at_most=self.options.max_iterations,
         )
         if math.isfinite(found.value):
@@ -99,7 +99,8 @@ class Sharpness(Probe):
         new = torch.empty_like(flat).normal_(generator=stream)
         if self._before is None:
             return new
-        return self._before.to(flat) + new * (NEW / new.norm())
+        new *= NEW / new.norm()
+        return new + self._before.to(new)
 
 
 def _flat(parts: list[Tensor]) -> Tensor:
@@ -110,5 +111,5 @@ def _flat(parts: list[Tensor]) -> Tensor:
 def _times(there: SecondOrder, vector: Tensor) -> Tensor:
     """H v of a vector that `_flat` could have made."""
     shapes = [part.shape for part in there.gradient]
-    pieces = vector.split([shape.numel() for shape in shapes])
+    pieces = torch.split(vector, [shape.numel() for shape in shapes])
     return _flat(there.times([v.view(shape) for v, shape in zip(pieces, shapes, strict=True)]))
