@@ -34,6 +34,8 @@ PROBES: dict[str, dict[str, Any]] = {
     "gradient_shift": {"layers": "all"},
     "moments": {"layers": "all", "units": "all", "successive": False},
     "activations": {"layers": "all", "unit": None, "samples": 64},
+    "curvature": {},
+    "sharpness": {"tolerance": 1e-3, "max_iterations": 4},
 }
 """Every probe, at every step."""
 

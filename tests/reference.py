@@ -203,6 +203,17 @@ def landscape(loss: Loss, theta: Theta, direction: Theta, eta: float) -> Point:
     )
 
 
+def hessian(loss: Loss, theta: Theta) -> Tensor:
+    """The Hessian by all of theta as one vector in its order, ``(n, n)``; forward over reverse."""
+    sizes = [t.numel() for t in theta.values()]
+
+    def of_one(vector: Tensor) -> Tensor:
+        pieces = vector.split(sizes)
+        return loss({n: v.view(t.shape) for v, (n, t) in zip(pieces, theta.items(), strict=True)})
+
+    return torch.func.hessian(of_one)(torch.cat([t.flatten() for t in theta.values()]))
+
+
 def descend(gradient: Theta, theta: Theta, velocity: Theta, lr: float, momentum: float) -> Theta:
     """One step of SGD with momentum: v <- momentum v + g (in place), theta - lr v."""
     for name, g in gradient.items():

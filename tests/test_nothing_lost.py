@@ -153,6 +153,44 @@ def test_where_the_last_checkpoint_is_damaged_the_one_before_is_used_and_that_is
     assert_same_numbers(run, whole)
 
 
+def test_checkpoints_from_before_probes_had_a_state_are_gone_on_with(
+    tmp_path: Path, whole: RunDirectory
+) -> None:
+    run = cut_off(tmp_path)
+    for path in Checkpoints(run.path).files:
+        state = torch.load(path, weights_only=True)
+        assert state.pop("probes") == {}
+        torch.save(state, path)
+    assert train(tmp_path) == 0
+    assert "resumed at step 7" in run.log_file.read_text()
+    assert_same_numbers(run, whole)
+
+
+def test_what_a_probe_remembers_goes_back_with_the_checkpoint_that_is_used(tmp_path: Path) -> None:
+    """The one before the damaged last one; few iterations show where the sharpness started."""
+    remembering = ("probes=curvature", "probes.sharpness.max_iterations=3", "measure.every=1")
+
+    def made(out: Path) -> int:
+        return train(out, *remembering)
+
+    assert made(tmp_path / "whole") == 0
+    step = Trainer.step
+
+    def failing(self: Trainer, number: int, record: Any) -> Any:
+        if number == 7:
+            raise RuntimeError("cut off")
+        return step(self, number, record)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "step", failing)
+        assert made(tmp_path / "cut") == 1
+    run = only_run(tmp_path / "cut")
+    damage(Checkpoints(run.path).files[0], "truncated")
+    assert made(tmp_path / "cut") == 0
+    assert "resumed at step 6" in run.log_file.read_text()
+    assert_same_numbers(run, only_run(tmp_path / "whole"))
+
+
 def test_a_checkpoint_that_was_being_replaced_is_not_missed(
     tmp_path: Path, whole: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:

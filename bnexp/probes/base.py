@@ -113,6 +113,14 @@ class Probe:
         """Measure with theta_t and theta_{t+1} at hand."""
         return {}
 
+    def state(self) -> dict[str, Tensor]:
+        """What later measurements depend on besides their own step; saved with each checkpoint."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:  # noqa: ARG002
+        """Go back to what ``state`` gave; to the start where it is empty."""
+        return
+
 
 @dataclass(frozen=True)
 class LayerOptions(Options):

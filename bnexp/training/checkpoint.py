@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,24 @@ import torch
 from torch import nn
 
 from bnexp.errors import UserError
+from bnexp.probes import Probe
 from bnexp.runs.files import write_atomic
 
 FORMAT = 1
 
 
-def save(path: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def save(
+    path: Path,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    probes: Sequence[Probe] = (),
+) -> None:
     """Write, in one step, all that step ``step`` needs to be made next.
 
-    Parameters, buffers, the optimiser's state and torch's random state. bnexp's own random
-    streams and the position in the data are functions of seed and step (``bnexp/seeds.py``).
+    Parameters, buffers, the optimiser's state, that of the probes and torch's random state.
+    bnexp's own random streams and the position in the data are functions of seed and step
+    (``bnexp/seeds.py``).
     """
     content = io.BytesIO()
     state: dict[str, Any] = {
@@ -32,6 +40,7 @@ def save(path: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimiz
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "random": torch.get_rng_state(),
+        "probes": {probe.name: kept for probe in probes if (kept := probe.state())},
     }
     if torch.cuda.is_available():
         state["random_cuda"] = torch.cuda.get_rng_state_all()
@@ -39,10 +48,16 @@ def save(path: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimiz
     write_atomic(path, content.getvalue())
 
 
-def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Put ``model`` and ``optimizer`` back to what ``path`` holds; returns the next step.
+def load(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    probes: Sequence[Probe] = (),
+) -> int:
+    """Put model, optimizer and probes back to what ``path`` holds; returns the next step.
 
-    The file is read as tensors and plain values; nothing in it is run.
+    The file is read as tensors and plain values; nothing in it is run. One that says nothing of a
+    probe puts it to its start.
 
     Raises:
         UserError: the file is damaged, or of another format.
@@ -59,6 +74,8 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         torch.set_rng_state(state["random"])
         if "random_cuda" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["random_cuda"])
+        for probe in probes:
+            probe.load_state(state.get("probes", {}).get(probe.name, {}))
         return int(state["step"])
     except Exception as error:
         raise UserError(
@@ -78,15 +95,25 @@ class Checkpoints:
         """The last one and the one before it, whether they are there or not."""
         return self.folder / "checkpoint.pt", self.folder / "checkpoint-before.pt"
 
-    def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def save(
+        self,
+        step: int,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        probes: Sequence[Probe] = (),
+    ) -> None:
         """A new last one. Cut off anywhere in between, one whole checkpoint is there."""
         last, before = self.files
         if last.exists():
             last.replace(before)
-        save(last, step, model, optimizer)
+        save(last, step, model, optimizer, probes)
 
     def load(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, say: Callable[[str], None]
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        say: Callable[[str], None],
+        probes: Sequence[Probe] = (),
     ) -> int:
         """Go back to the last one that is whole; returns the next step, 0 if there is none.
 
@@ -101,7 +128,7 @@ class Checkpoints:
             if not file.exists():
                 continue
             try:
-                following = load(file, model, optimizer)
+                following = load(file, model, optimizer, probes)
             except UserError as error:
                 damaged.append(error)
                 model.load_state_dict(start[0])

@@ -221,7 +221,7 @@ class _Session:
     def _resume(self) -> int:
         """Go back to the last checkpoint; returns the step to make next."""
         model, optimizer = self.trainer.setting.model, self.trainer.optimizer
-        first = self.checkpoints.load(model, optimizer, self._warn)
+        first = self.checkpoints.load(model, optimizer, self._warn, self.trainer.probes)
         if first:
             self.trainer.seconds.update(self.directory.read_status().get("seconds", {}))
         self.tables.truncate(first)
@@ -277,7 +277,7 @@ class _Session:
         """All rows first, then the checkpoint that says they are there."""
         self.tables.flush()
         model, optimizer = self.trainer.setting.model, self.trainer.optimizer
-        self.checkpoints.save(following, model, optimizer)
+        self.checkpoints.save(following, model, optimizer, self.trainer.probes)
         self._status("running", following - 1)
 
     def _finish(self, state: str, number: int) -> str:

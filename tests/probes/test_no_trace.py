@@ -153,7 +153,7 @@ def test_a_hostile_probe_spoils_no_other_probes_rows(family: str, norm: str) -> 
 @every_norm
 def test_each_probe_measures_the_same_alone_as_among_the_others(family: str, norm: str) -> None:
     together = measured(build(family, norm, every_probe()), 2)
-    for name in ("landscape", "gradient_shift", "moments"):
+    for name in ("landscape", "gradient_shift", "moments", "curvature", "sharpness"):
         assert measured(build(family, norm, probe(name)), 2)[name] == together[name]
 
 

@@ -77,7 +77,7 @@ def test_moments_can_be_taken_at_successive_steps(tmp_path: Path) -> None:
 
 
 def test_columns_are_as_documented(tmp_path: Path) -> None:
-    done = job(tmp_path, *VGG, "steps=2")
+    done = job(tmp_path, *VGG, "steps=2", "probes=curvature", "probes.sharpness.max_iterations=2")
     train(done)
     assert {name: list(table.columns) for name, table in tables(done).items()} == {
         "train": ["step", "loss", "data_loss", "accuracy", "grad_norm"],
@@ -104,6 +104,23 @@ def test_columns_are_as_documented(tmp_path: Path) -> None:
         "gradient_shift": ["step", "layer", "l2", "cos", "grad_norm"],
         "moments": ["step", "layer", "unit", "mean", "var"],
         "activations": ["step", "layer", "unit", "values"],
+        "curvature": [
+            "step",
+            "curvature",
+            "beta_0",
+            "weight_norm",
+            "param_norm",
+            "curvature_scaled",
+            "beta_0_scaled",
+        ],
+        "sharpness": [
+            "step",
+            "sharpness",
+            "sharpness_scaled",
+            "iterations",
+            "residual",
+            "converged",
+        ],
     }
 
 
@@ -136,7 +153,9 @@ def test_the_last_step_is_measured_but_makes_no_update(tmp_path: Path) -> None:
 def test_a_resumed_run_gives_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: list[str], norm: str
 ) -> None:
+    # so few iterations that the sharpness shows where it started, at the eigenvector before
     common = [*kind, f"norm={norm}", "steps=7", "optim.momentum=0.5"]
+    common += ["probes=curvature", "probes.sharpness.max_iterations=3"]
     whole, broken = job(tmp_path / "a", *common), job(tmp_path / "b", *common)
     train(whole)
     original = Trainer.step

@@ -1,0 +1,207 @@
+"""The largest eigenvalue of the Hessian against dense eigensolvers and closed forms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from bnexp.objective import Objective
+from bnexp.probes.base import leaving_no_trace
+from bnexp.probes.lanczos import BASIS, Eigenpair, largest_eigenvalue
+from tests.helpers import FAMILIES, LOSS, NORMS, measured, probe, trainer
+from tests.probes.second_order import Cusp, Flat, ScaleFree, bare, dense, row, small
+
+both = pytest.mark.parametrize("family", FAMILIES)
+every_norm = pytest.mark.parametrize("norm", NORMS)
+EXACT = {"tolerance": 1e-9, "max_iterations": 300}
+
+
+@both
+@every_norm
+@pytest.mark.parametrize("decay", [(0.0, "weights"), (0.7, "weights")])
+def test_is_the_largest_of_a_dense_eigensolver(
+    family: str, norm: str, decay: tuple[float, str]
+) -> None:
+    """At two steps of a run: the second starts at the eigenvector of the first."""
+    model, batches = small(family, norm)
+    objective = Objective(LOSS[family], *decay)
+    made = trainer(model, batches, probe("sharpness", **EXACT), objective=objective, lr=1e-3)
+    for step in (0, 1):
+        with leaving_no_trace(model):
+            _, H = dense(family, norm, model, batches.at(step), step, decay)
+        largest = float(torch.linalg.eigvalsh(H)[-1])
+        found = measured(made, 1, first=step)
+        (curvature,) = found["sharpness"]["sharpness"]
+        assert found["sharpness"]["step"] == [step]
+        assert curvature == pytest.approx(largest, rel=1e-9)
+        assert found["sharpness"]["converged"] == [True]
+        assert found["sharpness"]["residual"][0] <= 1e-9
+
+
+def test_of_a_quadratic() -> None:
+    """The Hessian v -> v XX' + lambda v has the eigenvalues of XX' + lambda, four times each."""
+    model, batches = bare()
+    X = batches.at(0).inputs.T
+    size = float(model.layers[1].affine.weight.detach().norm())
+    found = row("sharpness", model, batches, Objective("half_sum_squares", 3.0), **EXACT)
+    largest = float(torch.linalg.eigvalsh(X @ X.T)[-1]) + 3.0
+    assert found["sharpness"] == pytest.approx(largest, rel=1e-10)
+    assert found["sharpness_scaled"] == pytest.approx(largest * size**2, rel=1e-10)
+    assert found["converged"]
+
+
+def test_a_loss_c_times_as_large_has_c_times_the_sharpness() -> None:
+    once, twice = (
+        row("sharpness", *small("dln", "l1"), Objective(loss), **EXACT)
+        for loss in ("half_sum_squares", "sum_squares")
+    )
+    for name in ("sharpness", "sharpness_scaled"):
+        assert twice[name] == pytest.approx(2 * once[name], rel=1e-9)
+
+
+def test_where_the_scale_of_the_weights_is_idle_the_scaled_one_does_not_see_it() -> None:
+    rows = []
+    for c in (1.0, 10.0):
+        model, batches = bare(k=3)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter *= c
+        rows.append(row("sharpness", model, batches, ScaleFree("half_sum_squares"), **EXACT))
+    assert rows[1]["sharpness"] == pytest.approx(rows[0]["sharpness"] / 100, rel=1e-8)
+    assert rows[1]["sharpness_scaled"] == pytest.approx(rows[0]["sharpness_scaled"], rel=1e-8)
+
+
+def test_a_flat_loss_has_sharpness_0() -> None:
+    found = row("sharpness", *bare(0.0), Flat("half_sum_squares"))
+    assert (found["sharpness"], found["residual"], found["converged"]) == (0.0, 0.0, True)
+
+
+def test_a_hessian_that_is_not_finite_is_no_number_and_does_not_stop_the_run() -> None:
+    model, batches = bare(0.0)
+    made = trainer(
+        model, batches, probe("sharpness", **EXACT), objective=Cusp("half_sum_squares"), lr=0.1
+    )
+    found = measured(made, 2)["sharpness"]
+    assert math.isnan(found["sharpness"][0])
+    assert math.isnan(found["sharpness_scaled"][0])
+    assert math.isnan(found["residual"][0])
+    assert found["converged"] == [False, True], "the weights have moved off 0"
+    assert found["sharpness"][1] > 0
+
+
+def test_too_few_iterations_are_said_not_to_have_converged() -> None:
+    found = row("sharpness", *small("vgg", "bn"), Objective("cross_entropy"), max_iterations=3)
+    assert (found["iterations"], found["converged"]) == (3, False)
+    assert found["residual"] > 1e-3
+
+
+def test_a_measurement_depends_on_the_ones_before_by_the_state_alone() -> None:
+    objective, options = Objective("half_sum_squares"), probe("sharpness", max_iterations=3)
+    model, batches = small("dln", "bn")
+    made = trainer(model, batches, options, objective=objective, lr=1e-3)
+    assert made.probes[0].state() == {}
+    measured(made, 2)
+    state = {name: value.clone() for name, value in made.probes[0].state().items()}
+    other = trainer(model, batches, options, objective=objective, lr=1e-3, steps=2)
+    made.steps = 2  # so that the last step makes no update: measured again and again
+    expected = measured(made, 1, first=2)
+    other.probes[0].load_state(state)
+    assert measured(other, 1, first=2) == expected
+    other.probes[0].load_state({})
+    assert measured(other, 1, first=2) != expected
+    other.probes[0].load_state(state)
+    assert measured(other, 1, first=2) == expected
+
+
+# The eigensolver
+
+
+def symmetric(values: Tensor, seed: int = 0) -> Tensor:
+    """A dense symmetric matrix with these eigenvalues."""
+    stream = torch.Generator().manual_seed(seed)
+    random = torch.randn(len(values), len(values), generator=stream, dtype=values.dtype)
+    turn, _ = torch.linalg.qr(random)
+    return turn @ torch.diag(values) @ turn.T
+
+
+def solve(
+    matrix: Tensor, start: Tensor | None = None, tolerance: float = 1e-10, at_most: int = 1000
+) -> Eigenpair:
+    if start is None:
+        stream = torch.Generator().manual_seed(7)
+        start = torch.randn(len(matrix), generator=stream, dtype=matrix.dtype)
+    return largest_eigenvalue(
+        lambda v: matrix @ v, start, tolerance=tolerance, at_least=1, at_most=at_most
+    )
+
+
+SPECTRA: dict[str, Callable[[int], Tensor]] = {
+    "even": lambda n: torch.linspace(0, 1, n),
+    "crowded at the top": lambda n: 1 - torch.linspace(0, 1, n) ** 2,
+    "the largest in size is negative": lambda n: torch.linspace(-50, 1, n),
+    "all negative": lambda n: torch.linspace(-3, -1, n),
+    "over many orders": lambda n: torch.logspace(-8, 6, n),
+    "repeated": lambda n: torch.ones(n) * (torch.arange(n) % 3),
+}
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, BASIS, BASIS + 1, 200])
+@pytest.mark.parametrize("name", SPECTRA)
+def test_finds_the_largest_of_any_spectrum(size: int, name: str) -> None:
+    """Also where it takes several times the room of the basis."""
+    values = SPECTRA[name](size).double()
+    matrix = symmetric(values)
+    found = solve(matrix)
+    assert found.converged
+    assert found.value == pytest.approx(float(values.max()), rel=1e-8, abs=1e-12)
+    error = matrix @ found.vector - found.value * found.vector
+    assert float(found.vector.norm()) == pytest.approx(1)
+    assert float(error.norm()) <= 1e-9 * float(values.abs().max())
+
+
+def test_the_residual_is_what_it_says_and_bounds_the_error() -> None:
+    matrix = symmetric(torch.linspace(0, 1, 100).double() ** 3)
+    for at_most in (3, 10, 23, 24, 25, 32):
+        found = solve(matrix, at_most=at_most)
+        error = float((matrix @ found.vector - found.value * found.vector).norm())
+        assert found.products == at_most
+        assert not found.converged
+        assert found.residual == pytest.approx(error / found.value, rel=1e-6)
+        nearest = (torch.linalg.eigvalsh(matrix) - found.value).abs().min()
+        assert float(nearest) <= error * (1 + 1e-6)
+
+
+def test_in_single_precision_it_comes_close_to_rounding() -> None:
+    values = torch.linspace(-2, 5, 300).double()
+    found = solve(symmetric(values).float(), tolerance=1e-5)
+    assert found.converged
+    assert found.value == pytest.approx(5, rel=1e-5)
+
+
+def test_a_warm_start_finds_an_eigenvalue_that_has_overtaken_the_old_one() -> None:
+    """The old eigenvector still is one exactly; what is new came in with the random part."""
+    values = torch.cat([torch.linspace(0, 1, 98), torch.tensor([2.0, 2.5])]).double()
+    matrix = symmetric(values)
+    _, vectors = torch.linalg.eigh(matrix)
+    new = torch.randn(100, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    start = vectors[:, -2] + 0.1 * new / new.norm()
+    assert solve(matrix, start).value == pytest.approx(2.5, rel=1e-9)
+
+
+def test_the_zero_matrix_has_eigenvalue_0() -> None:
+    found = solve(torch.zeros(5, 5, dtype=torch.float64))
+    assert (found.value, found.residual, found.converged) == (0.0, 0.0, True)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_product_that_is_not_finite_ends_it(bad: float) -> None:
+    matrix = torch.eye(5, dtype=torch.float64)
+    matrix[0, 0] = bad
+    found = solve(matrix)
+    assert math.isnan(found.value)
+    assert math.isnan(found.residual)
+    assert (found.products, found.converged) == (1, False)
