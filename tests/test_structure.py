@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "models": {"norms", "config", "seeds", "errors"},
     "data": {"seeds", "errors"},
     "objective": {"models"},
-    "probes": {"objective", "models", "norms", "config", "seeds", "errors"},
+    "probes": {"theory", "objective", "models", "norms", "config", "seeds", "errors"},
     "runs": {"errors"},
     "training": {
         "probes",
@@ -31,8 +31,9 @@ MAY_IMPORT = {
         "errors",
     },
     "figures": {"runs", "errors"},
+    "theory": {"objective", "models", "norms", "seeds", "errors", "config"},
     "bench": {"training", "probes", "objective", "models", "config", "errors"},
-    "commands": {"training", "figures", "bench", "runs", "config", "errors"},
+    "commands": {"training", "figures", "bench", "theory", "runs", "config", "errors"},
     "cli": {"commands", "errors"},
 }
 """cli -> training -> probes -> objective -> models -> norms; figures -> runs only."""
