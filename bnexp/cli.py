@@ -88,12 +88,12 @@ def parser() -> argparse.ArgumentParser:
     theory.add_argument(
         "--run",
         metavar="ID",
-        help="only this run (an id or the start of one; default: one of each network and norm)",
+        help="only this run (an id or the start of one; default: one of each network with BN, noisy BN and none)",
     )
     theory.add_argument(
         "--layers", default="", help="all, or numbers: 1,13 (default: four, evenly spread)"
     )
-    theory.add_argument("--units", type=int, default=4, help="units of each layer (default: 4)")
+    theory.add_argument("--units", type=int, default=2, help="units of each layer (default: 2)")
     theory.add_argument("--json", action="store_true", help="the numbers as JSON, and nothing else")
 
     bench = commands.add_parser("bench", help="how fast it is, as ratios measured side by side")

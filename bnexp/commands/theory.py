@@ -17,6 +17,8 @@ from bnexp.theory import THEOREMS, TOLERANCE, Case, Report, check_cases, inputs_
 from bnexp.theory import real_case as case_of
 from bnexp.training import FINISHED, Reloaded, reload
 
+NORMS = ("none", "bn", "noisy_bn")
+"""The runs that are checked unless told otherwise: trained with BN, or with nothing in its place."""
 LAYERS = 4
 """How many layers of a network are checked unless told otherwise."""
 
@@ -76,7 +78,7 @@ def _numbers(layers: str) -> list[int] | str:
 
 
 def _chosen(there: Sequence[Run], wanted: str | None, root: Path) -> list[Run]:
-    """The runs to check: the one asked for, or of each network and norm the first that there is.
+    """The runs to check: the one asked for, or one of each network and norm of ``NORMS``.
 
     Of several the one with the most steps, then the least seed, then the largest learning rate.
     """
@@ -93,7 +95,7 @@ def _chosen(there: Sequence[Run], wanted: str | None, root: Path) -> list[Run]:
         finished, key=lambda one: (one.state != "done", -one.steps, one.seed, -one.lr, one.id)
     )
     first: dict[tuple[str, str], Run] = {}
-    for one in order:
+    for one in [one for one in order if one.norm in NORMS] or order[:1]:
         first.setdefault((one.model, one.norm), one)
     return [first[key] for key in sorted(first)]
 

@@ -5,8 +5,8 @@ The network is y = X W' (a linear layer or convolution, bias included), z = gamm
 and eps is 0 unless said otherwise. The same function is the loss L of the network without BN as a
 function of y and the loss L^ of the one with BN as a function of z; the paper compares the two
 where dL/dy = dL^/dz. Here this holds by construction: g, the gradient without BN, and H, its
-Hessian, are taken at the point z that the BN network is at. Where no BN layer was trained, gamma = sigma and
-beta = mu (Observation 4.3): then z = y, and that point is the network's own.
+Hessian, are taken at the point z that the BN network is at. Where no BN layer was trained, gamma =
+sigma and beta = mu (Observation 4.3): then z = y, and that point is the network's own.
 """
 
 from __future__ import annotations
@@ -150,6 +150,17 @@ class Point:
     def x(self) -> Tensor:
         """X, ``(m, inputs of a unit)``."""
         return self.case.inputs()
+
+    @cached_property
+    def _bases(self) -> dict[bool, Tensor]:
+        return {}
+
+    def basis(self, bias: bool) -> Tensor:
+        """Orthonormal columns that span those of X, and where ``bias`` the vector 1 too."""
+        if bias not in self._bases:
+            columns = [self.x, self.x.new_ones(len(self.x), 1)][: 1 + bias]
+            self._bases[bias] = torch.linalg.qr(torch.cat(columns, 1))[0]
+        return self._bases[bias]
 
     @cached_property
     def restored(self) -> Tensor:

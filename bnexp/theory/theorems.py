@@ -219,9 +219,9 @@ def observation_4_3(unit: Unit) -> dict[str, Sides]:
     activations y_j, and with gamma = sigma_j; so all minima of the normal landscape are kept in
     the BN one. Checked: z = y and L^ = L there; with the scale gamma/sigma taken out, the gradient
     is no larger than g; and that a minimum of L by (W, b) is a stationary point of L^ by (W, gamma,
-    beta). For that, L = ||z - t||^2 / 2 with t chosen so that the present weights are its least squares
-    minimum. As printed it does not ask for a bias b, but beta is one: without it the BN network
-    can go lower.
+    beta). For that, L = ||z - t||^2 / 2 with t chosen so that the present weights are its least
+    squares minimum. As printed it does not ask for a bias b, but beta is one: without it the BN
+    network can go lower.
     """
     point = unit.point
     gap = float((point.restored - point.y)[:, unit.j].abs().max())
@@ -249,14 +249,12 @@ def _at_a_minimum(unit: Unit, bias: bool) -> Sides | None:
     x = unit.point.x
     if x.numel() > LARGEST:
         return None
-    one = x.new_ones(len(x), 1)
-    columns = torch.cat([x, one], 1) if bias else x
-    if len(x) < columns.shape[1] + 2:
+    if len(x) < x.shape[1] + bias + 2:
         return None
     offset = unit.y - x @ unit.w if bias else torch.zeros_like(unit.y)
     y = x @ unit.w + offset
     away = unit.normal(len(x), stream=unit.stream("minimum"))
-    basis = torch.linalg.qr(columns)[0]
+    basis = unit.point.basis(bias)
     for _ in range(2):  # twice, so that what is left is orthogonal to rounding
         away = away - basis @ (basis.T @ away)
     target = y - away

@@ -52,8 +52,7 @@ def reload(path: Path, config: dict[str, Any]) -> Reloaded:
     checkpoints = Checkpoints(path)
     if not any(file.exists() for file in checkpoints.files):
         raise UserError(f"{path}: expected a checkpoint of the trained network; there is none")
-    data = {key: value for key, value in config["data"].items() if key != "label"}
-    checked = check({**config, "data": data, "device": "cpu", "probes": {}, "progress": False})
+    checked = check({**config, "device": "cpu", "probes": {}, "progress": False})
     trainer, _ = trainer_of(Job(checked, torch.device("cpu"), "", RunDirectory(path)))
     model = trainer.setting.model
     initial = copy.deepcopy(model).double()
