@@ -88,7 +88,8 @@ def parser() -> argparse.ArgumentParser:
     theory.add_argument(
         "--run",
         metavar="ID",
-        help="only this run (an id or the start of one; default: one of each network with BN, noisy BN and none)",
+        help="only this run, an id or the start of one (default: one of each network with BN, "
+        "noisy BN and none)",
     )
     theory.add_argument(
         "--layers", default="", help="all, or numbers: 1,13 (default: four, evenly spread)"

@@ -34,6 +34,7 @@ PROBES: dict[str, dict[str, Any]] = {
     "gradient_shift": {"layers": "all"},
     "moments": {"layers": "all", "units": "all", "successive": False},
     "activations": {"layers": "all", "unit": None, "samples": 64},
+    "theory": {"layers": "all"},
 }
 """Every probe, at every step."""
 

@@ -18,7 +18,7 @@ from bnexp.theory import real_case as case_of
 from bnexp.training import FINISHED, Reloaded, reload
 
 NORMS = ("none", "bn", "noisy_bn")
-"""The runs that are checked unless told otherwise: trained with BN, or with nothing in its place."""
+"""Whose runs are checked unless told otherwise: BN, or nothing in its place."""
 LAYERS = 4
 """How many layers of a network are checked unless told otherwise."""
 

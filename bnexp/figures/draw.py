@@ -28,6 +28,7 @@ from bnexp.figures import (
     fig11,
     fig12,
     fig13,
+    fige5,
 )
 from bnexp.figures.data import Need, Selection, select, tell_missing
 from bnexp.figures.style import style
@@ -81,8 +82,12 @@ FIGURES: dict[str, Recipe] = {
         "11": fig11,
         "12": fig12,
         "13": fig13,
+        "E5": fige5,
     }.items()
 }
+
+PAPER = tuple(number for number in FIGURES if number.isdecimal())
+"""The paper's own figures; the others, E1, E2, .., are ours and are made when asked for."""
 
 
 def draw_figures(
@@ -148,7 +153,7 @@ def missing_message(drawn: Iterable[Drawn]) -> str | None:
 
 
 def _write(figure: Figure, out: Path, number: str, name: str) -> Path:
-    path = out / f"fig{int(number):02d}.{name}"
+    path = out / f"fig{number.zfill(2)}.{name}"
     buffer = io.BytesIO()
     # Not savefig, which draws everything twice to learn of a layout that is done already.
     canvas: Any

@@ -9,7 +9,7 @@ from bnexp.theory.terms import TERMS, layer_terms
 from bnexp.theory.theorems import KINDS, THEOREMS, Form, Sides, Theorem
 
 __all__ = [
-    "KINDS", "TERMS", "THEOREMS", "TOLERANCE", "Case", "Finding", "Form", "Point", "Report", "Sides",
-    "Theorem", "Unit", "check_cases", "has_bn", "inputs_of", "layer_terms", "random_case", "random_cases",
-    "real_case",
+    "KINDS", "TERMS", "THEOREMS", "TOLERANCE", "Case", "Finding", "Form", "Point", "Report",
+    "Sides", "Theorem", "Unit", "check_cases", "has_bn", "inputs_of", "layer_terms",
+    "random_case", "random_cases", "real_case",
 ]  # fmt: skip
