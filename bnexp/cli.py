@@ -81,6 +81,30 @@ def parser() -> argparse.ArgumentParser:
         "--layers", default="", help="whose distributions to keep: 1,11,24 (default: all)"
     )
 
+    theory = commands.add_parser(
+        "theory",
+        help="checks the paper's theorems numerically, on random networks and on runs",
+        description="Both sides of every theorem, in float64, on random networks; with --runs also "
+        "on the layers of trained networks and the batches of their last steps. Exit code 1 when a "
+        "statement that must hold does not.",
+    )
+    theory.add_argument("--cases", type=int, default=200, help="random networks (default: 200)")
+    theory.add_argument("--seed", type=int, default=0, help="of the random networks (default: 0)")
+    theory.add_argument(
+        "--runs", type=Path, metavar="DIR", help="also on the finished runs in this folder"
+    )
+    theory.add_argument(
+        "--run",
+        metavar="ID",
+        help="only this run, an id or the start of one (default: one of each network with BN, "
+        "noisy BN and none)",
+    )
+    theory.add_argument(
+        "--layers", default="", help="all, or numbers: 1,13 (default: four, evenly spread)"
+    )
+    theory.add_argument("--units", type=int, default=2, help="units of each layer (default: 2)")
+    theory.add_argument("--json", action="store_true", help="the numbers as JSON, and nothing else")
+
     bench = commands.add_parser("bench", help="how fast it is, as ratios measured side by side")
     bench.add_argument("--out", type=Path, metavar="FILE", help="also write the numbers as JSON")
     bench.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
@@ -155,6 +179,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             from bnexp.commands import compact
 
             return compact.run(arguments.runs, arguments.out, arguments.layers)
+        if arguments.command == "theory":
+            from bnexp.commands import theory
+
+            return theory.run(
+                theory.Asked(
+                    cases=arguments.cases,
+                    seed=arguments.seed,
+                    runs=arguments.runs,
+                    run=arguments.run,
+                    layers=arguments.layers,
+                    units=arguments.units,
+                ),
+                as_json=arguments.json,
+            )
         if arguments.command == "bench":
             from bnexp.commands import bench
 

@@ -36,6 +36,7 @@ PROBES: dict[str, dict[str, Any]] = {
     "activations": {"layers": "all", "unit": None, "samples": 64},
     "curvature": {},
     "sharpness": {"tolerance": 1e-3, "max_iterations": 4},
+    "theory": {"layers": "all"},
 }
 """Every probe, at every step."""
 

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "models": {"norms", "config", "seeds", "errors"},
     "data": {"seeds", "errors"},
     "objective": {"models"},
-    "probes": {"objective", "models", "norms", "config", "seeds", "errors"},
+    "probes": {"theory", "objective", "models", "norms", "config", "seeds", "errors"},
     "runs": {"errors"},
     "training": {
         "probes",
@@ -32,8 +32,18 @@ MAY_IMPORT = {
     },
     "figures": {"runs", "errors"},
     "claims": {"figures", "runs", "errors"},
+    "theory": {"objective", "models", "norms", "seeds", "errors", "config"},
     "bench": {"training", "probes", "objective", "models", "config", "errors"},
-    "commands": {"training", "figures", "claims", "bench", "runs", "config", "errors"},
+    "commands": {
+        "training",
+        "figures",
+        "claims",
+        "theory",
+        "bench",
+        "runs",
+        "config",
+        "errors",
+    },
     "cli": {"commands", "errors"},
 }
 """cli -> training -> probes -> objective -> models -> norms; claims -> figures -> runs only."""

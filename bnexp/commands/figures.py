@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bnexp.commands.runs import found
 from bnexp.errors import UserError
-from bnexp.figures import FIGURES, FORMATS, draw_figures, missing_message
+from bnexp.figures import FIGURES, FORMATS, PAPER, draw_figures, missing_message, select
 from bnexp.runs import Run
 
 
@@ -20,6 +20,8 @@ def run(ids: Sequence[str], *, runs: Path, out: Path | None, formats: str, paper
     wanted = chosen(ids)
     formats_of(formats)
     there = found(runs)
+    if not ids:  # of our own figures those that there are runs for
+        wanted += [one for one in FIGURES if one not in PAPER and _drawable(one, there)]
     target = out or (runs.parent if runs.name == "runs" else runs) / "figures"
     drawn = draw(wanted, there, target, formats, paper=paper)
     print(target)
@@ -27,20 +29,26 @@ def run(ids: Sequence[str], *, runs: Path, out: Path | None, formats: str, paper
 
 
 def chosen(ids: Sequence[str]) -> list[str]:
-    """The figures named by ``ids`` (``4``, ``04``, ``fig4``), all by default, each once.
+    """The figures named by ``ids`` (``4``, ``04``, ``fig4``, ``E5``), each once.
+
+    By default all of the paper's.
 
     Raises:
         UserError: there is no such figure.
     """
     names: list[str] = []
     for given in ids:
-        name = given.strip().lower().removeprefix("fig").lstrip("0")
+        name = given.strip().lower().removeprefix("fig").lstrip("0").upper()
         if name not in FIGURES:
             raise UserError(f"figures: expected all or some of {','.join(FIGURES)}; got '{given}'")
         if name in names:
             raise UserError(f"figures: expected each figure once; got {name} twice")
         names.append(name)
-    return names or list(FIGURES)
+    return names or list(PAPER)
+
+
+def _drawable(one: str, runs: Sequence[Run]) -> bool:
+    return any(select(FIGURES[one].needs, runs).found.values())
 
 
 def formats_of(formats: str) -> list[str]:

@@ -8,6 +8,7 @@ from bnexp.figures.data import Need, Selection, select
 from bnexp.figures.draw import (
     FIGURES,
     FORMATS,
+    PAPER,
     Drawn,
     Recipe,
     check_ids,
@@ -18,6 +19,7 @@ from bnexp.figures.draw import (
 __all__ = [
     "FIGURES",
     "FORMATS",
+    "PAPER",
     "Drawn",
     "Need",
     "Recipe",

@@ -28,6 +28,7 @@ from bnexp.figures import (
     fig11,
     fig12,
     fig13,
+    fige5,
 )
 from bnexp.figures.data import Need, Selection, select, tell_missing
 from bnexp.figures.style import style
@@ -81,8 +82,12 @@ FIGURES: dict[str, Recipe] = {
         "11": fig11,
         "12": fig12,
         "13": fig13,
+        "E5": fige5,
     }.items()
 }
+
+PAPER = tuple(number for number in FIGURES if number.isdecimal())
+"""The paper's own figures; the others, E1, E2, .., are ours and are made when asked for."""
 
 
 def draw_figures(
@@ -121,7 +126,7 @@ def draw_figures(
         if any(selection.found.values()):
             with style():
                 canvas = figure.draw(selection, paper)
-                stem = f"fig{int(number):02d}"
+                stem = f"fig{number.zfill(2)}"
                 paths = tuple(write_figure(canvas, out / f"{stem}.{name}") for name in formats)
         drawn.append(Drawn(number, paths, selection.missing))
     return drawn

@@ -28,7 +28,7 @@ _CHARACTERS = 150  # per line of the footer
 class Sheet:
     """One figure being drawn."""
 
-    number: int
+    number: int | str
     selection: Selection
     paper: bool
     figure: Figure
@@ -104,7 +104,7 @@ class Sheet:
         key, its_look = f"{norm}:{lr:g}", look(norm, faded)
         runs = self.selection.runs(family, norm, lr, quantity.table)
         panel.add(key, its_look, [quantity.trace(run, layer) for run in runs], quantity.filled)
-        if self.paper:
+        if self.paper and isinstance(self.number, int):
             curve = paper_curves.curve(self.number, letter, quantity.name, norm, lr, layer)
             if curve is not None:
                 panel.add_paper(key, its_look, curve)
@@ -119,7 +119,7 @@ class Sheet:
 
 
 def sheet(
-    number: int,
+    number: int | str,
     title: str,
     height: float,
     selection: Selection,

@@ -3,6 +3,10 @@
 from bnexp.training.estimate import Estimator
 from bnexp.training.failures import reason, record
 from bnexp.training.interrupts import Interrupted
+from bnexp.training.reload import Reloaded, reload
 from bnexp.training.run import FINISHED, Job, identify, train
 
-__all__ = ["FINISHED", "Estimator", "Interrupted", "Job", "identify", "reason", "record", "train"]
+__all__ = [
+    "FINISHED", "Estimator", "Interrupted", "Job", "Reloaded", "identify", "reason", "record",
+    "reload", "train",
+]  # fmt: skip

@@ -95,7 +95,7 @@ def test_every_recipe_composes(name: str, preset: str) -> None:
     configs = [check(compose(job)) for job in recipe_jobs(name, [f"preset={preset}"])]
     kinds = {(c.model.name, c.norm.name, c.optim.lr) for c in configs}
     seeds = {c.run.seed for c in configs}
-    assert len(kinds) >= 2
+    assert len(kinds) >= 2 or name.startswith("figE")
     assert len({(c.norm.name, c.optim.lr, c.run.seed) for c in configs}) == len(configs)
     assert len(configs) == len(kinds) * len(seeds), "every kind of run has the same seeds"
     assert len({c.model.name for c in configs}) == 1

@@ -9,10 +9,10 @@ from looking import artists, band, line, panels, words
 from synthetic_runs import make_run, runs_in
 
 from bnexp.errors import UserError
-from bnexp.figures import FIGURES, draw_figures, missing_message
+from bnexp.figures import FIGURES, PAPER, draw_figures, missing_message
 from bnexp.runs import TableWriter
 
-IDS = list(FIGURES)
+IDS = list(PAPER)
 
 
 def test_there_is_one_recipe_per_figure_with_data():

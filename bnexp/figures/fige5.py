@@ -1,0 +1,156 @@
+"""Figure E5, ours: both sides of Theorems 4.1 and 4.2 along training, and what each term does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bnexp.figures import read
+from bnexp.figures.data import Selection, needs
+from bnexp.figures.panel import Panel
+from bnexp.figures.series import Array, Trace
+from bnexp.figures.sheet import Sheet, sheet
+from bnexp.figures.style import Dash, Look
+from bnexp.runs import Run
+
+TITLE = "How much of the smoothing Theorem 4.1 explains"
+RECIPES = ("figE5a", "figE5b")
+_ROWS = (("vgg", 0.1, 5), ("vgg", 0.1, 10), ("dln", 1e-6, 9), ("dln", 1e-6, 17))
+NEEDS = needs("figE5a", "vgg", ["bn"], [0.1], {"theory": "a b c d e f"}) + needs(
+    "figE5b", "dln", ["bn"], [1e-6], {"theory": "g h i j k l"}
+)
+_LOOKS = {
+    "plain": Look("#CC3311", "-", "without BN: ‖g‖², g′Hg"),
+    "scaled": Look("#E0A100", "-", "scaled only: γ²/σ²‖g‖², γ²/σ² v′Hv"),
+    "bound": Look("#0077BB", "-", "right side"),
+    "left": Look("black", (0.0, (3.0, 3.0)), "left side: ‖∇L̂‖², v′Ĥv"),
+}
+_DOTS: Dash = (0.0, (1.4, 0.9))
+_SHARES = {
+    "mean": Look("#009988", "-", "share taken off: ⟨1,g⟩²/m"),
+    "yhat": Look("#AA4499", _DOTS, "share taken off: ⟨g,ŷ⟩²/m"),
+}
+_REMARKS = (
+    "Sums over the layer's units. g: gradient that arrives at the BN layer; v = ∇L̂ by its input. "
+    "4.2 along v of the whole layer, absolute values per ‖v‖² (g′Hg per ‖g‖²).",
+    "Where the left side lies on the right one, the theorem is an equality. The share taken off is "
+    "what 4.1 says of BN beyond the scale γ/σ; ⟨1,g⟩ is the gradient of β, ⟨g,ŷ⟩ that of γ.",
+)
+
+_Rows = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One series: its look, and its values from the table's columns."""
+
+    key: str
+    look: Look
+    value: Callable[[_Rows], Array]
+
+
+def _column(name: str) -> Callable[[_Rows], Array]:
+    return lambda rows: rows[name]
+
+
+def _size_of(curvature: str, length: str) -> Callable[[_Rows], Array]:
+    return lambda rows: np.abs(_ratio(rows[curvature], rows[length]))
+
+
+def _share(term: str) -> Callable[[_Rows], Array]:
+    return lambda rows: _ratio(rows[term], rows["scaled"])
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    """above / below; no number where below is 0."""
+    found = np.full(len(above), np.nan)
+    some = below != 0
+    found[some] = above[some] / below[some]
+    return found
+
+
+_COLUMNS: tuple[tuple[str, str, tuple[_Line, ...]], ...] = (
+    (
+        "4.1",
+        "squared gradient",
+        (
+            _Line("plain", _LOOKS["plain"], _column("plain")),
+            _Line("scaled", _LOOKS["scaled"], _column("scaled")),
+            _Line("bound", _LOOKS["bound"], _column("bound")),
+            _Line("left", _LOOKS["left"], _column("grad")),
+        ),
+    ),
+    (
+        "4.1, beyond the scale",
+        "share taken off",
+        (
+            _Line("mean", _SHARES["mean"], _share("mean_term")),
+            _Line("yhat", _SHARES["yhat"], _share("yhat_term")),
+        ),
+    ),
+    (
+        "4.2",
+        "curvature",
+        (
+            _Line("plain", _LOOKS["plain"], _size_of("curv_plain", "plain")),
+            _Line("scaled", _LOOKS["scaled"], _size_of("curv_scaled", "grad")),
+            _Line("bound", _LOOKS["bound"], _size_of("curv_bound", "grad")),
+            _Line("left", _LOOKS["left"], _size_of("curv", "grad")),
+        ),
+    ),
+)
+_TABLE = ("plain", "scaled", "bound", "grad", "mean_term", "yhat_term", "curv_plain",
+          "curv_scaled", "curv_bound", "curv")  # fmt: skip
+
+
+def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001  the paper has no such figure
+    """A row for each layer: the sides of 4.1, what it takes off beyond the scale, those of 4.2."""
+    entries = [*_LOOKS.values(), *_SHARES.values()]
+    page = sheet("E5", TITLE, 6.0, selection, False, entries, _REMARKS)
+    grid = page.body.subplots(len(_ROWS), len(_COLUMNS), squeeze=False)
+    for row, (family, lr, layer) in enumerate(_ROWS):
+        runs = selection.runs(family, "bn", lr, "theory")
+        tables = [(run, _table(run, layer)) for run in runs]
+        for column, (theorem, label, lines) in enumerate(_COLUMNS):
+            axes = grid[row, column]
+            letter = "abcdefghijkl"[3 * row + column]
+            title = f"({letter}) {family.upper()} {layer}: {theorem}"
+            _panel(page, axes, family, title, label, lines, tables)
+            axes.set_label(f"{letter}:{theorem}:layer{layer}")
+            if row == len(_ROWS) - 1:
+                axes.set_xlabel("steps")
+    return page.finish()
+
+
+def _panel(
+    page: Sheet,
+    axes: Axes,
+    family: str,
+    title: str,
+    label: str,
+    lines: tuple[_Line, ...],
+    tables: list[tuple[Run, _Rows]],
+) -> None:
+    panel = Panel(axes, True, page.selection.steps(family), small=True)
+    axes.set_ylabel(label)
+    page.head(axes, title, family)
+    for line in lines:
+        traces = [_trace(run, rows, line) for run, rows in tables if len(rows["step"])]
+        panel.add(line.key, line.look, traces, filled=False)
+    if not panel.ours:
+        panel.say("these runs have no such layer" if tables else "no runs")
+    page.panels.append(panel)
+
+
+def _table(run: Run, layer: int) -> _Rows:
+    frame = read.rows(run, "theory", ["step", *_TABLE], layer=layer)
+    return {str(name): frame[name].to_numpy(dtype=np.float64) for name in frame}
+
+
+def _trace(run: Run, rows: _Rows, line: _Line) -> Trace:
+    y = line.value(rows)
+    return Trace(rows["step"], y, y, run.state == "diverged")
