@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 
 from bnexp.claims.claim import claim
-from bnexp.claims.measures import at_equal_loss, first_third, last_half, log_ratio, middle
+from bnexp.claims.measures import at_equal_loss
 from bnexp.claims.source import Source
 from bnexp.claims.statistics import Region
 from bnexp.figures.data import Need, needs
+from bnexp.figures.summaries import first_third, last_half, log_ratio, middle
 
 MORE = Region(low=0.0)
 NORMS = ("none", "bn", "l1", "l2", "linf")
@@ -85,7 +86,7 @@ def _moved(source: Source, of: tuple[str, float]) -> float:
     return log_ratio(fine, coarse) / math.log10(2)
 
 
-_GRID = needs("figE2", "vgg", ("none", "bn"), (0.1, 0.03), {"landscape": ""})
+_GRID = needs("figE2", "vgg", ("none", "bn"), (0.1, 0.03), {"landscape": ""}, least_eta=0.125)
 _MOVED = "log2 of effective beta over the last half, eta_min lr/8 / lr/2"
 
 

@@ -7,54 +7,11 @@ import math
 import numpy as np
 
 from bnexp.claims.source import Source
-from bnexp.figures.series import Array, Trace
+from bnexp.figures.series import Trace
+from bnexp.figures.summaries import last_third, log_ratio, ratio_at_equal_loss
 
 REACH = 1 / 60
 """How far to either side accuracy is averaged, as a share of the run."""
-
-LEVELS = 30
-"""Losses that two nets are compared at."""
-
-
-def first_third(trace: Trace, steps: int) -> Trace:
-    """The part before a third of the run."""
-    return _between(trace, 0, steps / 3)
-
-
-def last_third(trace: Trace, steps: int) -> Trace:
-    """The part after two thirds of the run (in the paper: steps 10,000 to 15,000)."""
-    return _between(trace, 2 * steps / 3, math.inf)
-
-
-def last_half(trace: Trace, steps: int) -> Trace:
-    """The part after half of the run."""
-    return _between(trace, steps / 2, math.inf)
-
-
-def middle(trace: Trace) -> float:
-    """The median of the line over its steps; NaN where there are none."""
-    return _median(trace.lo)
-
-
-def top(trace: Trace) -> float:
-    """The median over steps of the band's upper edge."""
-    return _median(trace.hi)
-
-
-def width(trace: Trace) -> float:
-    """How wide a band is: the median over steps of log10(top/bottom)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return _median(np.log10(trace.hi) - np.log10(trace.lo))
-
-
-def log_ratio(of: float, over: float) -> float:
-    """log10 of a ratio: 0.3 is twice as much; NaN where it says nothing (0/0, inf/inf)."""
-    if math.isnan(of) or math.isnan(over) or of == over == 0:
-        return math.nan
-    if math.isinf(of) and math.isinf(over):
-        return math.nan
-    with np.errstate(divide="ignore"):
-        return float(np.log10(np.float64(of)) - np.log10(np.float64(over)))
 
 
 def smooth(trace: Trace, steps: int) -> Trace:
@@ -116,39 +73,9 @@ def final_loss(source: Source, norm: str, lr: float) -> float:
 def at_equal_loss(source: Source, quantity: str, norms: tuple[str, str], lr: float) -> float:
     """log10 of the ratio of a quantity between two nets where their losses are equal.
 
-    The median over `LEVELS` losses, evenly spaced in log between those that both have gone
-    through; each net is taken at the first recorded step by which its loss had come so far down.
-    NaN where the two have no loss in common.
+    See `bnexp.figures.summaries.ratio_at_equal_loss`.
     """
-    falls = [_falling(source, quantity, norm, lr) for norm in norms]
-    high = min(loss[0] for loss, _ in falls)
-    low = max(loss[-1] for loss, _ in falls)
-    if not 0 < low < high:
-        return math.nan
-    ratios = []
-    for level in np.geomspace(high, low, LEVELS):
-        one, other = (float(y[np.argmax(loss <= level * (1 + 1e-12))]) for loss, y in falls)
-        ratios.append(log_ratio(one, other))
-    return _median(np.array(ratios))
-
-
-def _falling(source: Source, quantity: str, norm: str, lr: float) -> tuple[Array, Array]:
-    """The least loss so far, and the quantity, at the steps at which both were recorded."""
-    loss = source.trace("train_loss", norm, lr)
-    of = source.trace(quantity, norm, lr)
-    least = np.minimum.accumulate(loss.lo)
-    _, mine, its = np.intersect1d(loss.x, of.x, return_indices=True)
-    if not len(mine):
-        return np.array([math.nan]), np.array([math.nan])
-    return least[mine], of.lo[its]
-
-
-def _between(trace: Trace, low: float, high: float) -> Trace:
-    inside = (trace.x >= low) & (trace.x <= high)
-    return Trace(trace.x[inside], trace.lo[inside], trace.hi[inside], trace.diverged)
-
-
-def _median(values: Array) -> float:
-    known = values[~np.isnan(values)]
-    with np.errstate(invalid="ignore"):  # the mean of two infinite middle values
-        return float(np.median(known)) if len(known) else math.nan
+    pairs = [
+        (source.trace("train_loss", norm, lr), source.trace(quantity, norm, lr)) for norm in norms
+    ]
+    return ratio_at_equal_loss(*pairs)

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from bnexp.claims.claim import claim
-from bnexp.claims.measures import (
-    final_accuracy,
-    final_loss,
-    first_third,
-    log_ratio,
-    middle,
-    speed,
-    width,
-)
+from bnexp.claims.measures import final_accuracy, final_loss, speed
 from bnexp.claims.source import Source
 from bnexp.claims.statistics import Region
 from bnexp.figures.data import Need, needs
+from bnexp.figures.summaries import first_third, log_ratio, middle, width
 
 LP = ("l1", "l2", "linf")
 ALL = ("none", "bn", *LP)

@@ -36,23 +36,6 @@ def _shift(column: str) -> Callable[[Run, int | None], Trace]:
     return trace
 
 
-def _column(name: str, table: str, column: str) -> Quantity:
-    return Quantity(name, table, name, lambda run, _: read.line(run, table, column), log=True)
-
-
-def beta_from(multiple: float) -> Quantity:
-    """Effective beta-smoothness had the grid begun at ``multiple`` times lr: E2."""
-
-    def trace(run: Run, layer: int | None) -> Trace:  # noqa: ARG001
-        frame = read.rows(run, "landscape", ["step", "eta", "beta"])
-        frame = frame[frame["eta"] >= multiple * run.lr * (1 - 1e-9)]
-        most = frame.groupby("step")["beta"].max()
-        x, y = most.index.to_numpy(dtype=np.float64), most.to_numpy(dtype=np.float64)
-        return Trace(x, y, y, run.state == "diverged")
-
-    return Quantity(f"beta_from_{multiple:g}", "landscape", "effective β-smoothness", trace, True)
-
-
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
@@ -66,10 +49,10 @@ QUANTITIES: dict[str, Quantity] = {
         q.beta(log=True),
         Quantity("abs_mean_step_change", "moments", "|μₜ₊₁ − μₜ|", _shift("mean"), log=True),
         Quantity("abs_var_step_change", "moments", "|σ²ₜ₊₁ − σ²ₜ|", _shift("var"), log=True),
-        *(beta_from(multiple) for multiple in (0.125, 0.25, 0.5)),
-        _column("beta_0", "curvature", "beta_0"),
-        _column("beta_0_scaled", "curvature", "beta_0_scaled"),
-        _column("sharpness", "sharpness", "sharpness"),
+        *(q.beta_from(multiple) for multiple in (0.125, 0.25, 0.5)),
+        q.BETA_0,
+        q.BETA_0_SCALED,
+        q.SHARPNESS,
     )
 }
 """Every quantity by name; the names of those that the paper plots are those of its curves."""

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from bnexp.claims.claim import claim
-from bnexp.claims.measures import (
-    final_accuracy,
-    log_ratio,
-    middle,
-    speed,
-    test_accuracy,
-)
+from bnexp.claims.measures import final_accuracy, speed, test_accuracy
 from bnexp.claims.source import Source
 from bnexp.claims.statistics import Region
 from bnexp.figures.data import needs
+from bnexp.figures.summaries import log_ratio, middle
 
 MORE = Region(low=0.0)
 """Any amount in the direction claimed."""

@@ -16,7 +16,11 @@ _FINISHED = ("done", "diverged")
 
 @dataclass(frozen=True)
 class Need:
-    """One table of one kind of run: who draws it (recipe, panels) and what it must be."""
+    """One table of one kind of run: who draws it (recipe, panels) and what it must be.
+
+    Tables of the landscape must be along ``direction``, and begin at ``least_eta`` times lr or
+    below.
+    """
 
     recipe: str
     panels: str
@@ -25,6 +29,7 @@ class Need:
     lr: float
     table: str
     direction: str = "gradient"
+    least_eta: float = math.inf
 
     @property
     def kind(self) -> tuple[str, str, float]:
@@ -43,14 +48,15 @@ def needs(
     lrs: Iterable[float],
     tables: Mapping[str, str],
     direction: str = "gradient",
+    least_eta: float = math.inf,
 ) -> tuple[Need, ...]:
     """The product of norms, learning rates and tables (name -> the panels drawn from it).
 
-    ``direction`` is the one along which landscape and smoothness were measured.
+    ``direction`` and ``least_eta`` are those of `Need`.
     """
     rates = tuple(lrs)
     return tuple(
-        Need(recipe, panels, family, norm, lr, table, direction)
+        Need(recipe, panels, family, norm, lr, table, direction, least_eta)
         for norm in norms
         for lr in rates
         for table, panels in tables.items()
@@ -63,10 +69,13 @@ class Selection:
 
     found: Mapping[Need, tuple[Run, ...]]
 
-    def runs(self, family: str, norm: str, lr: float, table: str) -> tuple[Run, ...]:
+    def runs(
+        self, family: str, norm: str, lr: float, table: str, direction: str = "gradient"
+    ) -> tuple[Run, ...]:
         """The runs to draw one series from."""
+        asked = family, norm, lr, table, direction
         for need, runs in self.found.items():
-            if need.kind == (family, norm, lr) and need.table == table:
+            if (*need.kind, need.table, need.direction) == asked:
                 return runs
         return ()
 
@@ -140,24 +149,25 @@ def tell_missing(missing: Iterable[Need], needed: Iterable[Need]) -> str:
 
 
 def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
-    """Meets the needs of each family with runs of one scale.
+    """Meets the needs of each family and direction with runs of one scale.
 
-    Of several scales the one that meets most needs counts, then the one with most steps, then the
-    one with most runs that are needed, then with most runs. Runs that are not finished are taken
+    Of several scales the one that meets most needs counts, then the one with most steps, then one
+    with its preset's grid of etas, then the one with most runs that are needed, or else most runs. Runs that are not finished are taken
     only where no finished one is.
     """
     found: dict[Need, tuple[Run, ...]] = dict.fromkeys(needed, ())
-    for family in dict.fromkeys(need.family for need in needed):
-        mine = [need for need in needed if need.family == family]
+    for family, direction in dict.fromkeys((need.family, need.direction) for need in needed):
+        mine = [need for need in needed if (need.family, need.direction) == (family, direction)]
         groups: dict[str, list[Run]] = {}
         for run in runs:
             if run.family == family:
                 groups.setdefault(json.dumps(scale(run), sort_keys=True), []).append(run)
-        best: tuple[tuple[int, int, int, int], dict[Need, tuple[Run, ...]]] | None = None
+        best: tuple[tuple[int, ...], dict[Need, tuple[Run, ...]]] | None = None
         for key in sorted(groups):
             met = {need: _meeting(need, groups[key]) for need in mine}
-            amount = sum(map(len, met.values()))
-            rank = sum(map(bool, met.values())), groups[key][0].steps, amount, len(groups[key])
+            amount, first = sum(map(len, met.values())), groups[key][0]
+            usual = _usual_grid(first)
+            rank = sum(map(bool, met.values())), first.steps, usual, amount, len(groups[key])
             if best is None or rank > best[0]:
                 best = rank, met
         if best is not None:
@@ -172,7 +182,7 @@ def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
         if run.norm == need.norm
         and math.isclose(run.lr, need.lr, rel_tol=1e-6)
         and has_table(run, need.table)
-        and (need.table not in ("landscape", "smoothness") or _direction(run) == need.direction)
+        and (need.table not in ("landscape", "smoothness") or _measured_as(run, need))
     ]
     finished = [run for run in fitting if run.state in _FINISHED]
     by_seed: dict[int, Run] = {}
@@ -181,9 +191,17 @@ def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
     return tuple(by_seed[seed] for seed in sorted(by_seed))
 
 
-def _direction(run: Run) -> str:
-    """What the landscape was measured along: the paper's figures have the gradient."""
-    return str(run.option("probes.landscape").get("direction", "gradient"))
+def _measured_as(run: Run, need: Need) -> bool:
+    """Whether the run's landscape was measured along the direction, from the eta, needed."""
+    probe = run.option("probes.landscape")
+    along = str(probe.get("direction", "gradient")) == need.direction
+    return along and min(map(float, probe.get("etas", [0.0]))) <= need.least_eta
+
+
+def _usual_grid(run: Run) -> bool:
+    """Whether the landscape was measured at the etas that the run's preset says."""
+    etas = (run.option("probes").get("landscape") or {}).get("etas")
+    return bool(etas == run.config.get("measure", {}).get("etas", etas))
 
 
 def _recorded(run: Run, table: str) -> float:

@@ -28,6 +28,10 @@ from bnexp.figures import (
     fig11,
     fig12,
     fig13,
+    fige1,
+    fige2,
+    fige3,
+    fige4,
     fige5,
 )
 from bnexp.figures.data import Need, Selection, select, tell_missing
@@ -82,6 +86,10 @@ FIGURES: dict[str, Recipe] = {
         "11": fig11,
         "12": fig12,
         "13": fig13,
+        "E1": fige1,
+        "E2": fige2,
+        "E3": fige3,
+        "E4": fige4,
         "E5": fige5,
     }.items()
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from bnexp.figures import read
 from bnexp.figures.series import Trace
 from bnexp.runs import Run
@@ -127,3 +129,26 @@ BETA_ETA = Quantity(
     log=True,
     small=True,
 )
+
+
+def column(name: str, table: str, label: str) -> Quantity:
+    """A column of a table with one row per step, on a log axis."""
+    return Quantity(name, table, label, lambda run, _: read.line(run, table, name), log=True)
+
+
+BETA_0 = column("beta_0", "curvature", "‖Hg‖/‖g‖")
+BETA_0_SCALED = column("beta_0_scaled", "curvature", "‖w‖²‖Hg‖/‖g‖")
+SHARPNESS = column("sharpness", "sharpness", "sharpness")
+
+
+def beta_from(multiple: float) -> Quantity:
+    """Effective beta-smoothness had the grid begun at ``multiple`` times lr."""
+
+    def trace(run: Run, layer: int | None) -> Trace:  # noqa: ARG001
+        frame = read.rows(run, "landscape", ["step", "eta", "beta"])
+        frame = frame[frame["eta"] >= multiple * run.lr * (1 - 1e-9)]
+        most = frame.groupby("step")["beta"].max()
+        x, y = most.index.to_numpy(dtype=np.float64), most.to_numpy(dtype=np.float64)
+        return Trace(x, y, y, run.state == "diverged")
+
+    return Quantity(f"beta_from_{multiple:g}", "landscape", "effective β-smoothness", trace, True)

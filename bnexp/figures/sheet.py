@@ -19,6 +19,7 @@ from bnexp.figures.panel import Panel
 from bnexp.figures.quantities import Quantity
 from bnexp.figures.scales import PAPER_SCALE, at_paper_scale
 from bnexp.figures.style import GREY, PAPER_DASH, SMALL, WARNING, WIDTH, Look, look
+from bnexp.runs import Run
 
 _LINE = 0.125  # inches per line of the footer
 _CHARACTERS = 150  # per line of the footer
@@ -46,6 +47,7 @@ class Sheet:
         layer: int | None = None,
         title: str = "",
         head: bool = True,
+        direction: str = "gradient",
     ) -> Panel:
         """A panel of one quantity over steps, one series per norm and learning rate.
 
@@ -60,9 +62,11 @@ class Sheet:
             self.head(axes, title, family)
         for faded, lr in enumerate(lrs):
             for norm in norms:
-                self._series(panel, letter, quantity, family, norm, lr, layer, bool(faded))
+                its_look = look(norm, bool(faded))
+                runs = self.selection.runs(family, norm, lr, quantity.table, direction)
+                self._series(panel, letter, quantity, norm, lr, layer, its_look, runs)
         if not panel.ours:
-            panel.say(self._why_empty(family, norms, lrs, quantity.table, layer))
+            panel.say(self._why_empty(family, norms, lrs, quantity.table, layer, direction))
         self.panels.append(panel)
         return panel
 
@@ -95,14 +99,13 @@ class Sheet:
         panel: Panel,
         letter: str,
         quantity: Quantity,
-        family: str,
         norm: str,
         lr: float,
         layer: int | None,
-        faded: bool,
+        its_look: Look,
+        runs: Sequence[Run],
     ) -> None:
-        key, its_look = f"{norm}:{lr:g}", look(norm, faded)
-        runs = self.selection.runs(family, norm, lr, quantity.table)
+        key = f"{norm}:{lr:g}"
         panel.add(key, its_look, [quantity.trace(run, layer) for run in runs], quantity.filled)
         if self.paper and isinstance(self.number, int):
             curve = paper_curves.curve(self.number, letter, quantity.name, norm, lr, layer)
@@ -110,9 +113,20 @@ class Sheet:
                 panel.add_paper(key, its_look, curve)
 
     def _why_empty(
-        self, family: str, norms: Sequence[str], lrs: Sequence[float], table: str, layer: int | None
+        self,
+        family: str,
+        norms: Sequence[str],
+        lrs: Sequence[float],
+        table: str,
+        layer: int | None,
+        direction: str,
     ) -> str:
-        runs = [r for n in norms for lr in lrs for r in self.selection.runs(family, n, lr, table)]
+        runs = [
+            run
+            for norm in norms
+            for lr in lrs
+            for run in self.selection.runs(family, norm, lr, table, direction)
+        ]
         if not runs:
             return "no runs"
         return f"these runs have no layer {layer}" if layer is not None else "no data"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bnexp.claims import CLAIMS, judged, measures
+from bnexp.figures import summaries
 from bnexp.figures.series import Trace
 from tests.claims.worlds import Knobs, World, fill
 
@@ -28,16 +29,16 @@ class Lines:
 
 def test_thirds_and_halves() -> None:
     trace = line([0, 10, 20, 30, 40, 50, 60], [0, 1, 2, 3, 4, 5, 6])
-    assert list(measures.first_third(trace, 60).lo) == [0, 1, 2]
-    assert list(measures.last_third(trace, 60).lo) == [4, 5, 6]
-    assert list(measures.last_half(trace, 60).lo) == [3, 4, 5, 6]
+    assert list(summaries.first_third(trace, 60).lo) == [0, 1, 2]
+    assert list(summaries.last_third(trace, 60).lo) == [4, 5, 6]
+    assert list(summaries.last_half(trace, 60).lo) == [3, 4, 5, 6]
 
 
 def test_width_is_the_median_of_decades() -> None:
     band = Trace(np.arange(3.0), np.array([1.0, 1, 1]), np.array([10.0, 100, 1000]))
-    assert measures.width(band) == pytest.approx(2)
-    assert measures.top(band) == 100
-    assert math.isnan(measures.width(line([], [])))
+    assert summaries.width(band) == pytest.approx(2)
+    assert summaries.top(band) == 100
+    assert math.isnan(summaries.width(line([], [])))
 
 
 @pytest.mark.parametrize(
@@ -45,14 +46,14 @@ def test_width_is_the_median_of_decades() -> None:
     [(100.0, 1.0, 2.0), (1.0, 0.0, math.inf), (0.0, 1.0, -math.inf), (math.inf, 1.0, math.inf)],
 )
 def test_log_ratio(of: float, over: float, expected: float) -> None:
-    assert measures.log_ratio(of, over) == expected
+    assert summaries.log_ratio(of, over) == expected
 
 
 @pytest.mark.parametrize(
     ("of", "over"), [(0.0, 0.0), (math.inf, math.inf), (math.nan, 1.0), (1.0, math.nan)]
 )
 def test_log_ratio_that_says_nothing(of: float, over: float) -> None:
-    assert math.isnan(measures.log_ratio(of, over))
+    assert math.isnan(summaries.log_ratio(of, over))
 
 
 def test_smoothing_is_a_mean_over_a_sixtieth_to_either_side() -> None:
