@@ -51,3 +51,34 @@ def test_the_numbers_are_the_cpus(tmp_path: Path, kind: list[str], norm: str) ->
         found = tables(gpu)[name]
         for column in expected.select_dtypes("number"):
             np.testing.assert_allclose(found[column], expected[column], rtol=1e-6, atol=1e-9)
+
+
+@KINDS
+@pytest.mark.parametrize("norm", ["none", "bn", "noisy_bn", "l1", "l2", "linf"])
+def test_curvature_and_sharpness_leave_no_trace_and_repeat(
+    tmp_path: Path, kind: list[str], norm: str
+) -> None:
+    common = [*kind, f"norm={norm}", "steps=4", "device=cuda"]
+    one, other = (job(tmp_path / name, *common, "probes=curvature") for name in "ab")
+    off = job(tmp_path, *common, "probes=none")
+    for each in (one, other, off):
+        train(each)
+    assert_same_tables(one, other)
+    assert_same_network(one, off)
+
+
+@KINDS
+@pytest.mark.parametrize("norm", ["none", "bn", "l1", "l2", "linf"])
+def test_curvature_and_sharpness_are_the_cpus(tmp_path: Path, kind: list[str], norm: str) -> None:
+    """The sharpness to its tolerance: a random start is another one on another device."""
+    common = [*kind, f"norm={norm}", "steps=2", "precision=float64", "probes=curvature"]
+    common += ["probes.sharpness.tolerance=1e-7", "probes.sharpness.max_iterations=1000"]
+    cpu, gpu = (job(tmp_path, *common, f"device={device}") for device in ("cpu", "cuda"))
+    train(cpu)
+    train(gpu)
+    for column in ("curvature", "beta_0"):
+        found, expected = (tables(run)["curvature"][column] for run in (gpu, cpu))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    found, expected = (tables(run)["sharpness"] for run in (gpu, cpu))
+    assert found["converged"].all()
+    np.testing.assert_allclose(found["sharpness"], expected["sharpness"], rtol=1e-6)

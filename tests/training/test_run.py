@@ -19,6 +19,11 @@ from bnexp.training.loop import Trainer
 
 VGG = ["model=vgg11", "model.width=0.0625", "batch_size=16", "data=digits"]
 DLN = ["model=dln", "model.k=4", "model.d=3", "data.samples=20", "optim.lr=1e-3"]
+CURVATURE = [
+    "+probes.curvature={every:2,dense:0}",
+    "+probes.sharpness={every:2,dense:0,tolerance:1e-3,max_iterations:3}",
+]
+"""Beside the probes of ``probes=paper``."""
 QUIET = ["progress=false", "measure.every=2", "measure.eval_every=3", "device=cpu"]
 
 
@@ -77,7 +82,7 @@ def test_moments_can_be_taken_at_successive_steps(tmp_path: Path) -> None:
 
 
 def test_columns_are_as_documented(tmp_path: Path) -> None:
-    done = job(tmp_path, *VGG, "steps=2", "probes=curvature", "probes.sharpness.max_iterations=2")
+    done = job(tmp_path, *VGG, "steps=2", *CURVATURE)
     train(done)
     assert {name: list(table.columns) for name, table in tables(done).items()} == {
         "train": ["step", "loss", "data_loss", "accuracy", "grad_norm"],
@@ -155,7 +160,7 @@ def test_a_resumed_run_gives_the_same_numbers(
 ) -> None:
     # so few iterations that the sharpness shows where it started, at the eigenvector before
     common = [*kind, f"norm={norm}", "steps=7", "optim.momentum=0.5"]
-    common += ["probes=curvature", "probes.sharpness.max_iterations=3"]
+    common += CURVATURE
     whole, broken = job(tmp_path / "a", *common), job(tmp_path / "b", *common)
     train(whole)
     original = Trainer.step
