@@ -152,8 +152,8 @@ def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
     """Meets the needs of each family and direction with runs of one scale.
 
     Of several scales the one that meets most needs counts, then the one with most steps, then one
-    with its preset's grid of etas, then the one with most runs that are needed, or else most runs. Runs that are not finished are taken
-    only where no finished one is.
+    with its preset's grid of etas, then the one with most runs that are needed, or else most
+    runs. Runs that are not finished are taken only where no finished one is.
     """
     found: dict[Need, tuple[Run, ...]] = dict.fromkeys(needed, ())
     for family, direction in dict.fromkeys((need.family, need.direction) for need in needed):

@@ -56,7 +56,9 @@ def sentences(selection: Selection) -> list[str]:
     for norm in _NORMS:
         values = [beta[norm, lr] for lr in _LRS if not math.isnan(beta[norm, lr])]
         if values:
-            told = f"{min(values):.2g} to {max(values):.2g}" if len(values) > 1 else f"{values[0]:.2g}"
+            told = (
+                f"{min(values):.2g} to {max(values):.2g}" if len(values) > 1 else f"{values[0]:.2g}"
+            )
             found.append(f"{told} ({short(norm)})")
     if not found:
         return []

@@ -29,7 +29,7 @@ _GRIDS = {
 
 
 def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001  the paper has no such figure
-    """A panel per net and learning rate: effective beta with each grid, and where each would end."""
+    """A panel per net and learning rate: effective beta with each grid, and where each ends."""
     page = sheet("E2", TITLE, 4.2, selection, False, list(_GRIDS.values()), sentences(selection))
     grid = page.body.subplots(len(_LRS), len(_NORMS), squeeze=False)
     for row, lr in enumerate(_LRS):

@@ -46,7 +46,9 @@ def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001  the pape
     grid = page.body.subplots(len(_ROWS), 3, squeeze=False)
     for row, (family, direction) in enumerate(_ROWS):
         lr = _RATES[family]
-        for column, quantity in enumerate((q.loss_band(), q.predictiveness_band(True), q.beta(True))):
+        for column, quantity in enumerate(
+            (q.loss_band(), q.predictiveness_band(True), q.beta(True))
+        ):
             axes, letter = grid[row, column], "abcdefghijkl"[3 * row + column]
             title = f"({letter}) {family.upper()}, {direction}"
             panel = page.panel(

@@ -27,7 +27,7 @@ NEEDS = tuple(
 
 
 def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001  the paper has no such figure
-    """A row per net: beta as eta -> 0, the same for distances relative to ||w||, against the loss."""
+    """A row per net: beta as eta -> 0, the same at distances relative to ||w||, against loss."""
     page = sheet(
         "E4", TITLE, 4.4, selection, False, [look(norm) for norm in _NORMS], sentences(selection)
     )
