@@ -42,16 +42,23 @@ def run(asked: Asked, *, as_json: bool) -> int:
             raise UserError(f"--{name}: expected {least} or more; got {value}")
     if asked.seed < 0:
         raise UserError(f"--seed: expected 0 or more; got {asked.seed}")
+    if asked.cases == 0 and asked.runs is None:
+        raise UserError("--cases: expected 1 or more where there is no --runs; got 0")
     layers = _numbers(asked.layers)
     if asked.run is not None and asked.runs is None:
         raise UserError("--run: expected --runs DIR beside it")
     chosen = [] if asked.runs is None else _chosen(found(asked.runs), asked.run, asked.runs)
-    reports = []
+    reports = [_on_run(one, layers, asked) for one in chosen]  # first: they may be refused
     if asked.cases:
-        bar = tqdm(random_cases(asked.cases, asked.seed), total=asked.cases, desc="random networks",
-                   leave=False, file=sys.stderr)  # fmt: skip
-        reports.append(check_cases(f"{asked.cases} random networks, seed {asked.seed}", bar))
-    reports += [_on_run(one, layers, asked) for one in chosen]
+        bar = tqdm(
+            random_cases(asked.cases, asked.seed),
+            total=asked.cases,
+            desc="random networks",
+            leave=False,
+            file=sys.stderr,
+        )
+        where = f"{asked.cases} random networks, seed {asked.seed}"
+        reports.insert(0, check_cases(where, bar))
     if as_json:
         print(json.dumps(_plain(reports), indent=1))
     else:
