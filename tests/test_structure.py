@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "commands": {"training", "figures", "bench", "theory", "runs", "config", "errors"},
     "cli": {"commands", "errors"},
 }
-"""cli -> training -> probes -> objective -> models -> norms; figures -> runs only."""
+"""cli -> training -> probes -> theory -> objective -> models -> norms; figures -> runs only."""
 
 
 def imported(path: Path) -> set[str]:

@@ -13,7 +13,16 @@ from tqdm import tqdm
 from bnexp.commands.runs import found
 from bnexp.errors import UserError
 from bnexp.runs import Run
-from bnexp.theory import THEOREMS, TOLERANCE, Case, Report, check_cases, inputs_of, random_cases
+from bnexp.theory import (
+    THEOREMS,
+    TOLERANCE,
+    Case,
+    Form,
+    Report,
+    check_cases,
+    inputs_of,
+    random_cases,
+)
 from bnexp.theory import real_case as case_of
 from bnexp.training import FINISHED, Reloaded, reload
 
@@ -179,12 +188,15 @@ def _table(report: Report) -> str:
             if finding.cases
             else f"{'-':>9} {'-':>9}"
         )
-        lines.append(f"  {form.kind:12}{numbers}  {_said(finding.verdict, form.must)}")
+        lines.append(f"  {form.kind:12}{numbers}  {_said(finding.verdict, form)}")
         lines.append(f"      {form.statement}")
         if form.about:
             lines.append(f"      ({form.about})")
     return "\n".join(lines)
 
 
-def _said(verdict: str, must: bool) -> str:
-    return verdict.upper() if must and verdict == "does not hold" else verdict
+def _said(verdict: str, form: Form) -> str:
+    """The verdict; in capitals where it says that something is wrong."""
+    if verdict != "does not hold":
+        return verdict
+    return verdict.upper() if form.must else "not always" if form.kind == "condition" else verdict

@@ -161,8 +161,8 @@ def theorem_c_1(unit: Unit) -> dict[str, Sides]:
     B_k) for B = (A - mu)/sigma, C = gamma B + beta; all that follows rests on it.
 
     Of a Theorem C.1 in weight space we had no text to check, so the wording is ours: the exact
-    counterpart of 4.2 for the weights, whose gradient direction is not orthogonal to 1 and y^ in activation
-    space. For any direction u of y_j: u'H^u = gamma^2/sigma^2 (Pu)'H(Pu) + gamma/sigma^2
+    counterpart of 4.2 for the weights, whose gradient direction is not orthogonal to 1 and y^ in
+    activation space. For any direction u of y_j: u'H^u = gamma^2/sigma^2 (Pu)'H(Pu) + gamma/sigma^2
     (<g, y^> (3 k^2 - ||c||^2/m) - 2 k <g, c>), with c = u less its mean and k = <y^, u>/m. With
     u = v it is 4.2; here u = X w, w = grad_{W_j} L^ = X'v. The third form says what becomes of
     4.2's right side when u stands in v's place.
