@@ -9,6 +9,7 @@ import pytest
 from looking import artists, line, panels
 from synthetic_runs import make_run, runs_in
 
+from bnexp.commands import figures
 from bnexp.figures import FIGURES, PAPER, draw_figures
 from bnexp.runs import Run, RunDirectory, TableWriter
 
@@ -77,3 +78,24 @@ def test_a_layer_that_was_not_recorded_is_said(draw, root: Path) -> None:
 def test_the_file_is_named_after_it(theory_runs, tmp_path: Path) -> None:
     (drawn,) = draw_figures(["E5"], theory_runs[0], tmp_path / "out", ["png"])
     assert [path.name for path in drawn.paths] == ["figE5.png"]
+
+
+def test_figures_draws_it_when_asked_or_when_its_runs_are_there(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[str]] = []
+
+    def draw(ids: list[str], *rest: object, **more: object) -> int:  # noqa: ARG001
+        drawn.append(ids)
+        return len(ids)
+
+    monkeypatch.setattr(figures, "draw", draw)
+    make_run(root, "dln", "bn", 1e-6)
+    assert figures.chosen(["e5"]) == figures.chosen(["figE5"]) == ["E5"]
+    assert figures.chosen([]) == list(PAPER)
+    arguments = {"runs": root, "out": root / "drawn", "formats": "png", "paper": False}
+    figures.run([], **arguments)
+    figures.run(["E5"], **arguments)
+    add_theory(make_run(root, "dln", "bn", 1e-6, seed=1), (9, 17))
+    figures.run([], **arguments)
+    assert drawn == [list(PAPER), ["E5"], [*PAPER, "E5"]]
