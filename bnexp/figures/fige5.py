@@ -121,6 +121,8 @@ def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001  the pape
             letter = "abcdefghijkl"[3 * row + column]
             title = f"({letter}) {family.upper()} {layer}: {theorem}"
             _panel(page, axes, family, title, label, lines, tables)
+            if column == 0:
+                page.remark_scale(axes, family)
             axes.set_label(f"{letter}:{theorem}:layer{layer}")
             if row == len(_ROWS) - 1:
                 axes.set_xlabel("steps")
@@ -138,7 +140,7 @@ def _panel(
 ) -> None:
     panel = Panel(axes, True, page.selection.steps(family), small=True)
     axes.set_ylabel(label)
-    page.head(axes, title, family)
+    axes.set_title(title, loc="left")
     for line in lines:
         traces = [_trace(run, rows, line) for run, rows in tables if len(rows["step"])]
         panel.add(line.key, line.look, traces, filled=False)

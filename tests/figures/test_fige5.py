@@ -85,7 +85,7 @@ def test_figures_draws_it_when_asked_or_when_its_runs_are_there(
 ) -> None:
     drawn: list[list[str]] = []
 
-    def draw(ids: list[str], *rest: object, **more: object) -> int:  # noqa: ARG001
+    def draw(ids: list[str], *rest: object, **more: object) -> int:
         drawn.append(ids)
         return len(ids)
 
