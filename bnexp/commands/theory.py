@@ -13,7 +13,16 @@ from tqdm import tqdm
 from bnexp.commands.runs import found
 from bnexp.errors import UserError
 from bnexp.runs import Run
-from bnexp.theory import THEOREMS, TOLERANCE, Case, Report, check_cases, inputs_of, random_cases
+from bnexp.theory import (
+    THEOREMS,
+    TOLERANCE,
+    Case,
+    Form,
+    Report,
+    check_cases,
+    inputs_of,
+    random_cases,
+)
 from bnexp.theory import real_case as case_of
 from bnexp.training import FINISHED, Reloaded, reload
 
@@ -42,16 +51,23 @@ def run(asked: Asked, *, as_json: bool) -> int:
             raise UserError(f"--{name}: expected {least} or more; got {value}")
     if asked.seed < 0:
         raise UserError(f"--seed: expected 0 or more; got {asked.seed}")
+    if asked.cases == 0 and asked.runs is None:
+        raise UserError("--cases: expected 1 or more where there is no --runs; got 0")
     layers = _numbers(asked.layers)
     if asked.run is not None and asked.runs is None:
         raise UserError("--run: expected --runs DIR beside it")
     chosen = [] if asked.runs is None else _chosen(found(asked.runs), asked.run, asked.runs)
-    reports = []
+    reports = [_on_run(one, layers, asked) for one in chosen]  # first: they may be refused
     if asked.cases:
-        bar = tqdm(random_cases(asked.cases, asked.seed), total=asked.cases, desc="random networks",
-                   leave=False, file=sys.stderr)  # fmt: skip
-        reports.append(check_cases(f"{asked.cases} random networks, seed {asked.seed}", bar))
-    reports += [_on_run(one, layers, asked) for one in chosen]
+        bar = tqdm(
+            random_cases(asked.cases, asked.seed),
+            total=asked.cases,
+            desc="random networks",
+            leave=False,
+            file=sys.stderr,
+        )
+        where = f"{asked.cases} random networks, seed {asked.seed}"
+        reports.insert(0, check_cases(where, bar))
     if as_json:
         print(json.dumps(_plain(reports), indent=1))
     else:
@@ -172,12 +188,15 @@ def _table(report: Report) -> str:
             if finding.cases
             else f"{'-':>9} {'-':>9}"
         )
-        lines.append(f"  {form.kind:12}{numbers}  {_said(finding.verdict, form.must)}")
+        lines.append(f"  {form.kind:12}{numbers}  {_said(finding.verdict, form)}")
         lines.append(f"      {form.statement}")
         if form.about:
             lines.append(f"      ({form.about})")
     return "\n".join(lines)
 
 
-def _said(verdict: str, must: bool) -> str:
-    return verdict.upper() if must and verdict == "does not hold" else verdict
+def _said(verdict: str, form: Form) -> str:
+    """The verdict; in capitals where it says that something is wrong."""
+    if verdict != "does not hold":
+        return verdict
+    return verdict.upper() if form.must else "not always" if form.kind == "condition" else verdict

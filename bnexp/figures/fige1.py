@@ -56,10 +56,8 @@ def sentences(selection: Selection) -> list[str]:
     for norm in _NORMS:
         values = [beta[norm, lr] for lr in _LRS if not math.isnan(beta[norm, lr])]
         if values:
-            told = (
-                f"{min(values):.2g} to {max(values):.2g}" if len(values) > 1 else f"{values[0]:.2g}"
-            )
-            found.append(f"{told} ({short(norm)})")
+            told = dict.fromkeys(f"{value:.2g}" for value in (min(values), max(values)))
+            found.append(f"{' to '.join(told)} ({short(norm)})")
     if not found:
         return []
     first = (

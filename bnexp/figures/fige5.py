@@ -38,9 +38,10 @@ _REMARKS = (
     "Sums over the layer's units. g: gradient that arrives at the BN layer; v = ∇L̂ by its input. "
     "4.2 along v of the whole layer, absolute values per ‖v‖² (g′Hg per ‖g‖²).",
     "Where the left side lies on the right one, the theorem is an equality. The share taken off is "
-    "what 4.1 says of BN beyond the scale γ/σ; ⟨1,g⟩ is the gradient of β, ⟨g,ŷ⟩ that of γ.",
+    "what 4.1 says of BN beyond the scale γ/σ; ⟨1,g⟩ is the gradient of β, ⟨g,ŷ⟩ that of γ. "
+    "Shares below 1e-8 are drawn at 1e-8.",
 )
-
+_LEAST = 1e-8  # a share below it is drawn as it: rounding, where a term is 0
 _Rows = dict[str, Array]
 
 
@@ -62,7 +63,7 @@ def _size_of(curvature: str, length: str) -> Callable[[_Rows], Array]:
 
 
 def _share(term: str) -> Callable[[_Rows], Array]:
-    return lambda rows: _ratio(rows[term], rows["scaled"])
+    return lambda rows: np.maximum(_ratio(rows[term], rows["scaled"]), _LEAST)
 
 
 def _ratio(above: Array, below: Array) -> Array:
@@ -85,8 +86,8 @@ _COLUMNS: tuple[tuple[str, str, tuple[_Line, ...]], ...] = (
         ),
     ),
     (
-        "4.1, beyond the scale",
-        "share taken off",
+        "4.1, share",
+        "taken off",
         (
             _Line("mean", _SHARES["mean"], _share("mean_term")),
             _Line("yhat", _SHARES["yhat"], _share("yhat_term")),
@@ -120,6 +121,8 @@ def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001  the pape
             letter = "abcdefghijkl"[3 * row + column]
             title = f"({letter}) {family.upper()} {layer}: {theorem}"
             _panel(page, axes, family, title, label, lines, tables)
+            if column == 0:
+                page.remark_scale(axes, family)
             axes.set_label(f"{letter}:{theorem}:layer{layer}")
             if row == len(_ROWS) - 1:
                 axes.set_xlabel("steps")
@@ -137,7 +140,7 @@ def _panel(
 ) -> None:
     panel = Panel(axes, True, page.selection.steps(family), small=True)
     axes.set_ylabel(label)
-    page.head(axes, title, family)
+    axes.set_title(title, loc="left")
     for line in lines:
         traces = [_trace(run, rows, line) for run, rows in tables if len(rows["step"])]
         panel.add(line.key, line.look, traces, filled=False)

@@ -21,9 +21,10 @@ from torch import Tensor
 from bnexp.objective import SecondOrder
 from bnexp.seeds import generator
 
-CONSTANT = 1e-20
-"""A unit whose variance over the batch is below this part of its mean square has none: BN with
-eps 0 is not defined there, and its theorems say nothing of it."""
+CONSTANT = 1e-10
+"""A unit whose variance over the batch is below this part of its mean square counts as constant:
+with eps 0 BN is not defined on a constant unit, and on one that is nearly so, rounding is what
+remains of y - mu."""
 
 
 def rows_of(values: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """What each theorem of the paper compares: one function per theorem that returns both sides.
 
-Section 4 and Appendix C. Theorem 4.2 to 4.4 and Observation 4.3 are of section 4.2, Lemma 4.5 is of
-section 4.3. In all of them g = dL/dy_j of the network without BN, v = grad_{y_j} L^ of the one with
-BN (by automatic differentiation), H_jj the loss's Hessian by y_j, y^ = (y_j - mu) / sigma.
+Section 4 and Appendix C of the paper. In all of them g = dL/dy_j of the network without BN, v =
+grad_{y_j} L^ of the one with BN (by automatic differentiation), H_jj the loss's Hessian by y_j,
+y^ = (y_j - mu) / sigma; setting.py says at which point.
 """
 
 from __future__ import annotations

@@ -160,9 +160,9 @@ def theorem_c_1(unit: Unit) -> dict[str, Sides]:
     Fact C.1, as printed: df/dA_b = gamma/(m sigma) (m df/dC_b - sum_k df/dC_k - B_b sum_k df/dC_k
     B_k) for B = (A - mu)/sigma, C = gamma B + beta; all that follows rests on it.
 
-    The second-order statement in weight space is in our own wording: we state the exact counterpart
-    of 4.2 for the weights, whose gradient direction is not orthogonal to 1 and y^ in activation
-    space. For any direction u of y_j: u'H^u = gamma^2/sigma^2 (Pu)'H(Pu) + gamma/sigma^2
+    Of a Theorem C.1 in weight space we had no text to check, so the wording is ours: the exact
+    counterpart of 4.2 for the weights, whose gradient direction is not orthogonal to 1 and y^ in
+    activation space. For any direction u of y_j: u'H^u = gamma^2/sigma^2 (Pu)'H(Pu) + gamma/sigma^2
     (<g, y^> (3 k^2 - ||c||^2/m) - 2 k <g, c>), with c = u less its mean and k = <y^, u>/m. With
     u = v it is 4.2; here u = X w, w = grad_{W_j} L^ = X'v. The third form says what becomes of
     4.2's right side when u stands in v's place.

@@ -77,3 +77,21 @@ def test_start_is_the_layers_own_initialisation() -> None:
     (gain,) = [f for f in report.findings if f.name == "gain"]
     assert gain.cases == report.units
     assert gain.violation < 1e-12
+
+
+def test_a_dead_network_has_nothing_against_the_theorems() -> None:
+    """All biases far below 0: behind the first layer every unit is constant, and g is 0."""
+    model = network("vgg", "none")
+    with torch.no_grad():
+        for layer in model.layers:
+            assert layer.affine.bias is not None
+            layer.affine.bias.fill_(-1e3)
+    batch = Draws("vgg").at(0)
+    inputs = inputs_of(model, [1, 4], batch.inputs)
+    made = [
+        real_case(model, Objective("cross_entropy"), n, x, batch.targets) for n, x in inputs.items()
+    ]
+    report = check_cases("dead", made)
+    assert report.units == model.layers[1].units
+    assert report.skipped == model.layers[4].units
+    assert not report.wrong
