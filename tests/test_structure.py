@@ -46,7 +46,7 @@ MAY_IMPORT = {
     },
     "cli": {"commands", "errors"},
 }
-"""cli -> training -> probes -> theory -> objective -> models -> norms; claims -> figures -> runs."""
+"""cli -> training -> probes -> theory -> objective -> models -> norms; claims -> figures -> runs"""
 
 
 def imported(path: Path) -> set[str]:

@@ -48,7 +48,9 @@ def chosen(ids: Sequence[str]) -> list[str]:
 
 
 def _drawable(one: str, runs: Sequence[Run]) -> bool:
-    return any(select(FIGURES[one].needs, runs).found.values())
+    """Whether there are runs that were made for it, not only for the paper's figures."""
+    found = select(FIGURES[one].needs, runs).found
+    return any(met for need, met in found.items() if need.beyond_the_paper)
 
 
 def formats_of(formats: str) -> list[str]:

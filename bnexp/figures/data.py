@@ -36,6 +36,12 @@ class Need:
         """Which runs can meet it, whatever they recorded."""
         return self.family, self.norm, self.lr
 
+    @property
+    def beyond_the_paper(self) -> bool:
+        """Whether no figure of the paper needs it."""
+        measured = self.table in ("curvature", "sharpness", "theory")
+        return measured or self.direction != "gradient" or math.isfinite(self.least_eta)
+
     def __str__(self) -> str:
         along = "" if self.direction == "gradient" else f" along {self.direction} directions"
         return f"{self.family.upper()} {self.norm} lr {self.lr:g}{along}"

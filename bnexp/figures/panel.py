@@ -22,7 +22,7 @@ from bnexp.figures.series import (
 from bnexp.figures.style import GREY, HALO, PAPER_DASH, SMALL, WARNING, Look, mixed
 
 _MARKS = 25  # at most so many triangles for values beyond the limits
-_REFERENCE_DASHES = ((0.0, (1.0, 1.0)), (1.0, (4.0, 4.0)))
+_REFERENCE_DASHES = ((0.0, (1.0, 1.0)), (1.0, (4.0, 4.0)), (0.0, (6.0, 2.0, 1.0, 2.0)))
 
 
 @dataclass(frozen=True)

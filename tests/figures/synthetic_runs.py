@@ -63,7 +63,9 @@ def make_run(
 ) -> Path:
     """Writes one run directory; `stop`: the step at which it diverged; `tables`: only those."""
     config = config_of(family, norm, lr, seed, steps, every, **extra)
+    landscape = config["probes"]["landscape"]
     name = f"{config['model']['name']}-{norm}-{lr:g}-{seed}-{steps}"
+    name += f"-{landscape.get('direction', 'gradient')}-{len(landscape['etas'])}"
     directory = RunDirectory(root / "runs" / name)
     directory.create(config, {})
     writer = TableWriter(directory.tables_dir)
@@ -74,6 +76,7 @@ def make_run(
         **_training(family, norm, lr, recorded, steps, rng),
         **_landscape(family, norm, lr, recorded, steps, rng, config["probes"]["landscape"]["etas"]),
         **_layers(norm, lr, recorded, depth, rng),
+        **_curvature(norm, lr, recorded, rng),
     }
     for table, columns in made.items():
         if tables is None or table in tables:
@@ -142,6 +145,17 @@ def _landscape(
             "beta": beta.max(1), "beta_eta": eta[beta.argmax(1)],
         },
     }  # fmt: skip
+
+
+def _curvature(
+    norm: str, lr: float, t: np.ndarray, rng: np.random.Generator
+) -> dict[str, dict[str, Any]]:
+    beta = CURVED[norm] / lr * np.exp(0.1 * rng.normal(size=len(t)))
+    sharpness = 2 / lr * (1 - np.exp(-5 * t / t[-1])) + 0.01 / lr
+    return {
+        "curvature": {"step": t, "beta_0": beta, "beta_0_scaled": 9.0 * beta},
+        "sharpness": {"step": t, "sharpness": sharpness},
+    }
 
 
 def _layers(

@@ -90,12 +90,12 @@ def test_figures_draws_it_when_asked_or_when_its_runs_are_there(
         return len(ids)
 
     monkeypatch.setattr(figures, "draw", draw)
-    make_run(root, "dln", "bn", 1e-6)
+    make_run(root, "dln", "bn", 1e-6, tables=("train", "smoothness"))
     assert figures.chosen(["e5"]) == figures.chosen(["figE5"]) == ["E5"]
     assert figures.chosen([]) == list(PAPER)
     arguments = {"runs": root, "out": root / "drawn", "formats": "png", "paper": False}
     figures.run([], **arguments)
     figures.run(["E5"], **arguments)
-    add_theory(make_run(root, "dln", "bn", 1e-6, seed=1), (9, 17))
+    add_theory(make_run(root, "dln", "bn", 1e-6, seed=1, tables=("train",)), (9, 17))
     figures.run([], **arguments)
     assert drawn == [list(PAPER), ["E5"], [*PAPER, "E5"]]
