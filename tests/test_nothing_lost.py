@@ -168,7 +168,7 @@ def test_checkpoints_from_before_probes_had_a_state_are_gone_on_with(
 
 def test_what_a_probe_remembers_goes_back_with_the_checkpoint_that_is_used(tmp_path: Path) -> None:
     """The one before the damaged last one; few iterations show where the sharpness started."""
-    remembering = ("probes=curvature", "probes.sharpness.max_iterations=3", "measure.every=1")
+    remembering = ("probes=sharpness", "probes.sharpness.max_iterations=3", "measure.every=1")
 
     def made(out: Path) -> int:
         return train(out, *remembering)

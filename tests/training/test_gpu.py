@@ -59,7 +59,7 @@ def test_curvature_and_sharpness_leave_no_trace_and_repeat(
     tmp_path: Path, kind: list[str], norm: str
 ) -> None:
     common = [*kind, f"norm={norm}", "steps=4", "device=cuda"]
-    one, other = (job(tmp_path / name, *common, "probes=curvature") for name in "ab")
+    one, other = (job(tmp_path / name, *common, "probes=sharpness") for name in "ab")
     off = job(tmp_path, *common, "probes=none")
     for each in (one, other, off):
         train(each)
@@ -71,7 +71,7 @@ def test_curvature_and_sharpness_leave_no_trace_and_repeat(
 @pytest.mark.parametrize("norm", ["none", "bn", "l1", "l2", "linf"])
 def test_curvature_and_sharpness_are_the_cpus(tmp_path: Path, kind: list[str], norm: str) -> None:
     """The sharpness to its tolerance: a random start is another one on another device."""
-    common = [*kind, f"norm={norm}", "steps=2", "precision=float64", "probes=curvature"]
+    common = [*kind, f"norm={norm}", "steps=2", "precision=float64", "probes=sharpness"]
     common += ["probes.sharpness.tolerance=1e-7", "probes.sharpness.max_iterations=1000"]
     cpu, gpu = (job(tmp_path, *common, f"device={device}") for device in ("cpu", "cuda"))
     train(cpu)
