@@ -38,7 +38,8 @@ def at_least(key: str, got: float, low: float) -> None:
 
 LOSSES = ("cross_entropy", "half_sum_squares", "sum_squares", "mean_squares")
 INITS = ("glorot_uniform", "glorot_normal")
-PRECISIONS = ("float32", "float64")
+PRECISIONS = ("float32", "float64", "bf16")
+"""Of parameters and products; bf16 is float32 with the products in bfloat16 (autocast)."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,7 @@ class RunConfig:
     seed: int
     device: str
     precision: str
+    tf32: bool
     deterministic: bool
     threads: int | None
     out: str

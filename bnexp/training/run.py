@@ -32,6 +32,7 @@ from bnexp.training.environment import environment
 from bnexp.training.failures import log, reason, record
 from bnexp.training.interrupts import Interrupted, Stop, watched
 from bnexp.training.loop import Trainer, diverged
+from bnexp.training.precision import cast, dtype_of, set_up_cuda
 
 STATUS_SECONDS = 2.0
 """How often a run says how far it is. Rows are written with each checkpoint."""
@@ -102,7 +103,7 @@ def train(job: Job) -> str:
     torch.set_num_threads(_threads(job))
     torch.manual_seed(derive(config.run.seed, "global"))
     if job.device.type == "cuda":
-        _exact_on_cuda(config.run.deterministic)
+        set_up_cuda(tf32=config.run.tf32, deterministic=config.run.deterministic)
     try:
         trainer, label = trainer_of(job)
     except UserError:
@@ -142,16 +143,6 @@ def _threads(job: Job) -> int:
     return torch.get_num_threads()
 
 
-def _exact_on_cuda(deterministic: bool) -> None:
-    """float32 in full precision; and, if asked, kernels that give the same numbers each time."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-        torch.use_deterministic_algorithms(True)
-
-
 def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -168,10 +159,10 @@ def trainer_of(job: Job) -> tuple[Trainer, str]:
     config, run = job.config, job.config.run
     data = {**job.config.plain["data"], "progress": run.progress}
     dataset = load_dataset(data, run.seed)
-    dtype = getattr(torch, run.precision)
+    dtype = dtype_of(run.precision)
     batches = Batches(dataset, run.batch_size, run.seed, job.device, dtype, config.data.augment)
     model = build_model(config.model, config.norm, classes=dataset.classes, seed=run.seed)
-    model = model.to(job.device, dtype)
+    model = cast(model, run.precision, job.device)
     if dataset.classes is not None:  # images: the layout that convolutions are fastest in
         model = model.to(memory_format=torch.channels_last)
     optim = config.optim
