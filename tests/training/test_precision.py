@@ -153,7 +153,7 @@ def test_a_resumed_run_gives_the_same_numbers(
 def test_it_trains_as_float32_does(tmp_path: Path) -> None:
     last = {}
     for precision in ("float32", "bf16"):
-        options = ["batch_size=64", "optim.lr=0.05", "steps=30", "probes=none"]
+        options = ["batch_size=64", "optim.lr=0.01", "steps=30", "probes=none"]
         done = job(tmp_path, *VGG, *options, f"precision={precision}")
         train(done)
         last[precision] = tables(done)["train"]["loss"]
