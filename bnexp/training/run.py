@@ -31,7 +31,7 @@ from bnexp.training.checkpoint import Checkpoints
 from bnexp.training.environment import environment
 from bnexp.training.failures import log, reason, record
 from bnexp.training.interrupts import Interrupted, Stop, watched
-from bnexp.training.loop import Trainer, diverged
+from bnexp.training.loop import Trainer
 from bnexp.training.precision import cast, dtype_of, set_up_cuda
 
 STATUS_SECONDS = 2.0
@@ -39,6 +39,9 @@ STATUS_SECONDS = 2.0
 
 EVALUATION_BATCH = 1000
 """Images per pass in evaluation, where the batch size changes nothing but the speed."""
+
+LOOK_EVERY = {"cpu": 1, "cuda": 100}
+"""Steps between two looks at the losses, by device: on a GPU the host has to wait to see them."""
 
 FINISHED = ("done", "diverged")
 """The states of a run that has its result."""
@@ -176,7 +179,9 @@ def trainer_of(job: Job) -> tuple[Trainer, str]:
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=optim.lr, momentum=optim.momentum)
     probes = build_probes(config.probes, setting)
-    return Trainer(setting, batches, optimizer, probes, run.steps), dataset.label
+    look_every = LOOK_EVERY[job.device.type]
+    trainer = Trainer(setting, batches, optimizer, probes, run.steps, look_every)
+    return trainer, dataset.label
 
 
 def _evaluation(dataset: Dataset, batches: Batches, split: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -238,24 +243,28 @@ class _Session:
             for number in range(first, steps + 1):
                 self.number = number
                 seen = self.trainer.step(number, self._record)
-                if diverged(seen):
-                    self.tables.flush()
-                    return self._finish("diverged", number)
                 now = time.monotonic()
-                if now - told > STATUS_SECONDS:
+                if telling := now - told > STATUS_SECONDS:
                     self.stop.look()
+                every = config.run.checkpoint_steps
+                late = now - saved > 60 * config.run.checkpoint_minutes
+                signum = self.stop.signum
+                saving = signum is not None or late or bool(every and (number + 1) % every == 0)
+                if telling or saving or number == steps:
+                    self.trainer.look(self._record)
+                if self.trainer.diverged is not None:
+                    self.tables.flush()
+                    return self._finish("diverged", self.trainer.diverged)
+                if telling:
                     bar.set_postfix(loss=f"{float(seen.loss):.4g}", refresh=False)
                     self._status("running", number)
                     told = now
-                every = config.run.checkpoint_steps
-                late = now - saved > 60 * config.run.checkpoint_minutes
-                if number < steps and (late or (every and (number + 1) % every == 0)):
+                if saving and number < steps:
                     self._save(number + 1)
                     saved = now
-                if self.stop.signum is not None and number < steps:
-                    self._save(number + 1)
-                    self._say(f"stopped after step {number}")
-                    raise Interrupted(self.stop.signum)
+                    if signum is not None:
+                        self._say(f"stopped after step {number}")
+                        raise Interrupted(signum)
                 bar.update()
         self._save(steps + 1)
         return self._finish("done", steps)
