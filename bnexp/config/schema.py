@@ -215,6 +215,7 @@ class RunConfig:
     precision: str
     tf32: bool
     deterministic: bool
+    cuda_graphs: Any
     threads: int | None
     out: str
     progress: bool
@@ -232,6 +233,8 @@ class RunConfig:
         ok = re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None
         expect(ok, "device", "auto, cpu, cuda or cuda:N", self.device)
         one_of("precision", self.precision, PRECISIONS)
+        ok = self.cuda_graphs == "auto" or type(self.cuda_graphs) is bool
+        expect(ok, "cuda_graphs", "auto, true or false", self.cuda_graphs)
         if self.threads is not None:
             at_least("threads", self.threads, 1)
         one_of("resume", self.resume, ("auto", "never"))

@@ -14,6 +14,7 @@ EXCLUDED = frozenset(
     {
         "out",
         "deterministic",
+        "cuda_graphs",
         "threads",
         "progress",
         "resume",

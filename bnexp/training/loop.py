@@ -15,9 +15,10 @@ from torch import Tensor
 from bnexp.data.batches import Batches
 from bnexp.models import captured
 from bnexp.norms import noises
-from bnexp.objective import norm
+from bnexp.objective import Pass, norm
 from bnexp.probes import Probe, Rows, Setting, Step
 from bnexp.probes.base import leaving_no_trace
+from bnexp.training.graphs import GraphedStep
 from bnexp.training.waiting import Waiting
 
 
@@ -31,6 +32,7 @@ class Trainer:
 
     A loss is looked at every ``look_every`` steps: on a GPU looking makes the host wait. A run is
     over at the step that diverged, whenever that is noticed: no row of a later step is recorded.
+    With ``graphs`` a step that no probe reads activations of is made by `GraphedStep`.
     """
 
     setting: Setting
@@ -39,6 +41,7 @@ class Trainer:
     probes: Sequence[Probe]
     steps: int
     look_every: int = 1
+    graphs: bool = False
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     diverged: int | None = field(default=None, init=False)
     """The step whose loss or gradient is not finite; None as long as none was seen."""
@@ -46,6 +49,8 @@ class Trainer:
     def __post_init__(self) -> None:
         self._noises = noises(self.setting.model)  # once: walking the modules takes long
         self._waiting = Waiting()
+        self._graphed = GraphedStep(self._passed, self._updated) if self.graphs else None
+        self._update = self._graphed.update if self._graphed else self._updated
 
     def step(self, number: int, record: Callable[[Rows], None]) -> Step:
         """Make training step ``number``; give every due probe's rows to ``record``, if not later.
@@ -100,8 +105,10 @@ class Trainer:
         model = self.setting.model
         batch = self.batches.at(number)
         layers = sorted({layer for probe in due for layer in probe.captures()})
+        graphed = self._graphed if number < self.steps and not layers else None
         with captured(model, layers) as activations:
-            done = self.setting.objective.loss_and_grads(model, batch.inputs, batch.targets)
+            passed = graphed.passed if graphed else self._passed
+            done, grad_norm = passed(batch.inputs, batch.targets)
         return Step(
             number=number,
             inputs=batch.inputs,
@@ -110,23 +117,22 @@ class Trainer:
             data_loss=done.data_loss,
             outputs=done.outputs,
             grads=done.grads,
-            grad_norm=norm(done.grads.values()),
+            grad_norm=grad_norm,
             params=model.own_params,
             activations=activations,
         )
 
-    def _measure(
-        self,
-        probe: Probe,
-        measure: Callable[[Step], Rows],
-        seen: Step,
-    ) -> None:
+    def _passed(self, inputs: Tensor, targets: Tensor) -> tuple[Pass, Tensor]:
+        done = self.setting.objective.loss_and_grads(self.setting.model, inputs, targets)
+        return done, norm(done.grads.values())
+
+    def _measure(self, probe: Probe, measure: Callable[[Step], Rows], seen: Step) -> None:
         begin = time.perf_counter()
         with nullcontext() if probe.passive else leaving_no_trace(self.setting.model):
             self._waiting.add_rows(seen.number, measure(seen))
         self.seconds[probe.name] += time.perf_counter() - begin
 
-    def _update(self, grads: dict[str, Tensor]) -> None:
+    def _updated(self, grads: dict[str, Tensor]) -> None:
         """One step of the optimiser along ``grads``; leaves no ``.grad`` behind."""
         for name, parameter in self.setting.model.own_params.items():
             parameter.grad = grads[name]

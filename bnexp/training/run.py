@@ -22,11 +22,13 @@ from bnexp.data import Dataset, fingerprint, load_dataset
 from bnexp.data.batches import Batches
 from bnexp.errors import UserError
 from bnexp.models import build_model, layer_count
+from bnexp.models.streams import streamable
 from bnexp.objective import Objective
 from bnexp.probes import Rows, Setting, build_probes, check_probes
 from bnexp.runs import RunDirectory, TableWriter, run_id
 from bnexp.runs.files import read_json
 from bnexp.seeds import derive
+from bnexp.training import graphs
 from bnexp.training.checkpoint import Checkpoints
 from bnexp.training.environment import environment
 from bnexp.training.failures import log, reason, record
@@ -179,8 +181,15 @@ def trainer_of(job: Job) -> tuple[Trainer, str]:
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=optim.lr, momentum=optim.momentum)
     probes = build_probes(config.probes, setting)
-    look_every = LOOK_EVERY[job.device.type]
-    trainer = Trainer(setting, batches, optimizer, probes, run.steps, look_every)
+    trainer = Trainer(
+        setting,
+        batches,
+        optimizer,
+        probes,
+        run.steps,
+        look_every=LOOK_EVERY[job.device.type],
+        graphs=graphs.wanted(run.cuda_graphs, model, job.device, small=streamable(model)),
+    )
     return trainer, dataset.label
 
 
