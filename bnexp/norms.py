@@ -58,6 +58,11 @@ def _over_batch(x: Tensor) -> tuple[int, ...]:
     return (0, *range(2, x.dim()))
 
 
+def widened(x: Tensor) -> Tensor:
+    """``x`` in float32 where autocast made it bfloat16; float32 and float64 as they are."""
+    return x.float() if x.dtype == torch.bfloat16 else x
+
+
 def _per_unit(values: Tensor, x: Tensor) -> Tensor:
     """One value per unit, shaped to broadcast against ``x``."""
     return values.reshape(1, -1, *[1] * (x.dim() - 2))
@@ -111,13 +116,17 @@ class BatchNorm(Statistics):
 
 
 class LpNorm(Statistics):
-    """l_p normalisation (section 3.3): the mean is subtracted, the average l_p norm divides."""
+    """l_p normalisation (section 3.3): the mean is subtracted, the average l_p norm divides.
+
+    As in torch's batch normalisation, a bfloat16 ``x`` is normalised in float32 and rounded once.
+    """
 
     def __init__(self, units: int, options: NormOptions, average: Callable[[Tensor], Tensor]):
         super().__init__(units, options)
         self.average = average
 
     def normalise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        given, x = x.dtype, widened(x)
         if self.training:
             mean, scale = x.mean(_over_batch(x)), self.average(x)
             if self.track:
@@ -129,7 +138,7 @@ class LpNorm(Statistics):
         # gamma (x - mean) / (scale + eps) + beta, in one pass over x
         gain = weight / (scale + self.eps)
         shift = bias - mean * gain
-        return torch.addcmul(_per_unit(shift, x), x, _per_unit(gain, x))
+        return torch.addcmul(_per_unit(shift, x), x, _per_unit(gain, x)).to(given)
 
 
 def average_l1(x: Tensor) -> Tensor:
@@ -197,8 +206,9 @@ class Noise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        m, s = self.draw(x)
-        return torch.addcmul(m, s, x)
+        wide = widened(x)
+        m, s = self.draw(wide)
+        return torch.addcmul(m, s, wide).to(x.dtype)
 
 
 def _identity(units: int, options: NormOptions, seed: int) -> nn.Module:  # noqa: ARG001

@@ -271,5 +271,5 @@ def norms_of(model: Network, tensors: Params) -> tuple[Tensor, Tensor]:
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """The fraction of rows whose largest output is the target class; NaN for regression."""
     if targets.is_floating_point():
-        return outputs.new_tensor(float("nan"))
+        return outputs.new_full((), float("nan"))  # made on the device
     return (outputs.argmax(1) == targets).to(outputs.dtype).mean()

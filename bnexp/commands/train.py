@@ -22,7 +22,7 @@ printed last, on stdout; progress goes to stderr. A run that is there already is
   data=digits|gaussian|images|cifar10   data.path=FILE_OR_FOLDER   data.augment=true
   optim.lr=0.1   optim.momentum=0.9   optim.weight_decay=5e-4
   batch_size=128   steps=15000   seed=0
-  device=auto|cpu|cuda|cuda:1   precision=float32|float64   threads=1   out=outputs
+  device=auto|cpu|cuda|cuda:1   precision=float32|float64|bf16   threads=1   out=outputs
   preset=quick|cpu|paper   experiment=fig4 (with -m: the runs of Figure 4)
   probes=none|paper|every   probes.landscape.every=10   probes.gradient_shift.layers=[5,10]
   probes.landscape.etas=[0.5,1,2,4]   probes.landscape.direction=gradient|random   ~probes.moments

@@ -97,6 +97,9 @@ def check(plain: Mapping[str, Any]) -> Config:
     if isinstance(model, DlnConfig) != isinstance(dataset, GaussianConfig):
         needs = " or ".join(DATA_OF[family])
         raise UserError(f"data: model={model.name} needs data={needs}; got {dataset.name}")
+    if isinstance(model, DlnConfig):
+        why = "float64 or float32 with model=dln, whose gradients span 15 decades"
+        expect(run.precision != "bf16", "precision", why, run.precision)
     if isinstance(model, DlnConfig) and isinstance(dataset, GaussianConfig):
         expect(dataset.d == model.d, "data.d", f"model.d, which is {model.d}", dataset.d)
     # As bound, not as given, so that 0.1 and "0.1" are one run.

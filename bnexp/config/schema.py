@@ -38,7 +38,8 @@ def at_least(key: str, got: float, low: float) -> None:
 
 LOSSES = ("cross_entropy", "half_sum_squares", "sum_squares", "mean_squares")
 INITS = ("glorot_uniform", "glorot_normal")
-PRECISIONS = ("float32", "float64")
+PRECISIONS = ("float32", "float64", "bf16")
+"""Of parameters and products; bf16 is float32 with the products in bfloat16 (autocast)."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,9 @@ class RunConfig:
     seed: int
     device: str
     precision: str
+    tf32: bool
     deterministic: bool
+    cuda_graphs: Any
     threads: int | None
     out: str
     progress: bool
@@ -230,6 +233,8 @@ class RunConfig:
         ok = re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None
         expect(ok, "device", "auto, cpu, cuda or cuda:N", self.device)
         one_of("precision", self.precision, PRECISIONS)
+        ok = self.cuda_graphs == "auto" or type(self.cuda_graphs) is bool
+        expect(ok, "cuda_graphs", "auto, true or false", self.cuda_graphs)
         if self.threads is not None:
             at_least("threads", self.threads, 1)
         one_of("resume", self.resume, ("auto", "never"))

@@ -141,7 +141,10 @@ def augmented(images: Tensor, source: torch.Generator) -> Tensor:
     b, h, w, _ = images.shape
     offsets = torch.randint(0, 2 * PAD + 1, (2, b), generator=source)
     mirror = torch.randint(0, 2, (1, b), generator=source)
-    down, right, mirror = torch.cat([offsets, mirror]).to(images.device).unsqueeze(-1)
+    draws = torch.cat([offsets, mirror])
+    if images.is_cuda:  # from pinned memory, so that the host does not wait for the device
+        draws = draws.pin_memory().to(images.device, non_blocking=True)
+    down, right, mirror = draws.unsqueeze(-1)
     across = torch.arange(w, device=images.device)
     rows = down + torch.arange(h, device=images.device)
     columns = right + torch.where(mirror == 1, across.flip(0), across)

@@ -8,12 +8,15 @@ the names of the parameters: ``layers.10.affine.weight`` is W_10.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
+
+from bnexp.norms import widened
 
 Params = Mapping[str, Tensor]
 """Parameters by name, as in ``dict(model.named_parameters())``."""
@@ -78,7 +81,13 @@ class Layers(nn.Module):
 
 
 class Network(nn.Module):
-    """A chain of :class:`Layer`; what every probe measures."""
+    """A chain of :class:`Layer`; what every probe measures.
+
+    With ``autocast`` the layers multiply in that type, by torch's autocast, from parameters that
+    stay float32; what the last one gives, and what `captured` keeps, is float32 again.
+    """
+
+    autocast: torch.dtype | None = None
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__()
@@ -97,12 +106,23 @@ class Network(nn.Module):
 
         ``params`` (by full name; default the network's own) stand in for the parameters.
         """
-        for number in range(first, len(self.layers) + 1):
-            x = self.run_layer(number, x, params)
-        return x
+        with self._precision(x.device):
+            for number in range(first, len(self.layers) + 1):
+                x = self._run_layer(number, x, params)
+        return widened(x)
 
     def run_layer(self, number: int, x: Tensor, params: Params | None = None) -> Tensor:
         """Layer ``number`` alone on its input ``x``, with its parameters out of ``params``."""
+        with self._precision(x.device):
+            return self._run_layer(number, x, params)
+
+    def _precision(self, device: torch.device) -> AbstractContextManager[object]:
+        if self.autocast is None:
+            return nullcontext()
+        # no cache of converted weights: a pass uses each once, and graphs must not keep them
+        return torch.autocast(device.type, self.autocast, cache_enabled=False)
+
+    def _run_layer(self, number: int, x: Tensor, params: Params | None) -> Tensor:
         layer = self.layers[number]
         if params is None:
             out: Tensor = layer(x)
@@ -136,7 +156,7 @@ def captured(model: Network, numbers: Iterable[int]) -> Iterator[dict[int, Tenso
 
     def keep(number: int) -> RemovableHandle:
         def hook(module: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
-            found[number] = output.detach()
+            found[number] = widened(output.detach())
 
         return model.layers[number].norm.register_forward_hook(hook)
 

@@ -17,7 +17,8 @@ from bnexp.norms import frozen_statistics, noises
 from bnexp.objective import Objective
 
 Rows = dict[str, dict[str, Sequence[Any]]]
-"""Rows to append, by table: each a column of equal length by name."""
+"""Rows to append, by table: each a column of equal length by name. A column of scalar tensors is
+fetched from the device later, together with those of other steps."""
 
 
 @dataclass(frozen=True)
@@ -230,10 +231,18 @@ def unknown_probe(name: str) -> UserError:
     return UserError(f"probes.{name}: no such probe; expected one of {', '.join(sorted(PROBES))}")
 
 
-def as_lists(columns: Mapping[str, Sequence[Tensor] | Sequence[float]]) -> dict[str, list[float]]:
-    """Columns of scalar tensors as lists of floats, fetched from the device in one go."""
-    stacked = {
-        name: torch.stack([torch.as_tensor(v, dtype=torch.float64).cpu() for v in values])
-        for name, values in columns.items()
-    }
-    return {name: values.tolist() for name, values in stacked.items()}
+def fetched(values: Sequence[Tensor]) -> list[float]:
+    """Scalar tensors as numbers, fetched from the device in one go."""
+    if not values:
+        return []
+    alike = len({value.dtype for value in values}) == 1
+    numbers: list[float] = torch.stack(
+        list(values) if alike else [value.double() for value in values]
+    ).tolist()
+    return numbers
+
+
+def as_lists(columns: Mapping[str, Sequence[Tensor]]) -> dict[str, list[float]]:
+    """Columns of scalar tensors as lists of numbers, fetched from the device in one go."""
+    numbers = iter(fetched([value for values in columns.values() for value in values]))
+    return {name: [next(numbers) for _ in values] for name, values in columns.items()}

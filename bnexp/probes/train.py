@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bnexp.objective import accuracy
-from bnexp.probes.base import Options, Probe, Rows, Step, as_lists, register
+from bnexp.probes.base import Options, Probe, Rows, Step, register
 
 
 @register("train", Options)
@@ -18,10 +18,12 @@ class Train(Probe):
     passive = True
 
     def before_update(self, step: Step) -> Rows:
-        columns = {
-            "loss": [step.loss],
-            "data_loss": [step.data_loss],
-            "accuracy": [accuracy(step.outputs, step.targets)],
-            "grad_norm": [step.grad_norm],
+        return {
+            "train": {
+                "step": [step.number],
+                "loss": [step.loss],
+                "data_loss": [step.data_loss],
+                "accuracy": [accuracy(step.outputs, step.targets)],
+                "grad_norm": [step.grad_norm],
+            }
         }
-        return {"train": {"step": [step.number], **as_lists(columns)}}

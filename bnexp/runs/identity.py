@@ -14,6 +14,7 @@ EXCLUDED = frozenset(
     {
         "out",
         "deterministic",
+        "cuda_graphs",
         "threads",
         "progress",
         "resume",
@@ -32,6 +33,10 @@ EXCLUDED = frozenset(
 """Dotted keys of a run's config that cannot change its numbers. The data are named by their
 content (the fingerprint), not by where they lie or what they are called."""
 
+NEWER: dict[str, Any] = {"tf32": False}
+"""Keys that came later, with the value that says what runs did before: with it, a key is left out
+of the id, so that the runs made before have the ids they had."""
+
 
 def run_id(config: Mapping[str, Any], fingerprint: str) -> str:
     """The name of the run that ``config`` asks for on the data with this ``fingerprint``.
@@ -39,7 +44,8 @@ def run_id(config: Mapping[str, Any], fingerprint: str) -> str:
     Returns:
         ``<model>-<norm>-<12 hex digits>``, such as ``vgg16-bn-1f2e3d4c5b6a``. It does not depend
         on the order of keys, on the spelling of a number (1 or 1.0) or on the `EXCLUDED` keys; of
-        the device only the type counts. It depends on everything else.
+        the device only the type counts; a `NEWER` key counts where it is not as before it was
+        there. It depends on everything else.
     """
     asked = {"config": canonical(config), "data": fingerprint}
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
@@ -50,6 +56,7 @@ def run_id(config: Mapping[str, Any], fingerprint: str) -> str:
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of ``config`` decides the numbers, each number in one spelling."""
     kept = _without(plain(config), EXCLUDED)
+    kept = {k: v for k, v in kept.items() if k not in NEWER or v is not NEWER[k]}
     device = kept.get("device")
     if isinstance(device, str):
         kept["device"] = device.partition(":")[0]

@@ -10,6 +10,7 @@ import torch
 from bnexp.models import build_model, layer_count
 from bnexp.objective import Objective
 from bnexp.probes import check_probes
+from bnexp.training.precision import cast, dtype_of
 from bnexp.training.run import Job
 
 CLASSES = 10
@@ -59,9 +60,10 @@ def _time(job: Job, threads: int | None) -> float:
     """The faster of two passes after one to warm up, in seconds."""
     config = job.config
     images = config.model.family == "vgg"
-    dtype = getattr(torch, config.run.precision)
+    dtype = dtype_of(config.run.precision)
     classes = CLASSES if images else None
-    model = build_model(config.model, config.norm, classes=classes, seed=0).to(job.device, dtype)
+    model = build_model(config.model, config.norm, classes=classes, seed=0)
+    model = cast(model, config.run.precision, job.device)
     size = config.run.batch_size or int(getattr(config.data, "samples", 1))
     width = int(getattr(config.model, "d", 1))
     shape = [size, 3, 32, 32] if images else [size, width]

@@ -15,9 +15,11 @@ from torch import Tensor
 from bnexp.data.batches import Batches
 from bnexp.models import captured
 from bnexp.norms import noises
-from bnexp.objective import norm
+from bnexp.objective import Pass, norm
 from bnexp.probes import Probe, Rows, Setting, Step
 from bnexp.probes.base import leaving_no_trace
+from bnexp.training.graphs import GraphedStep
+from bnexp.training.waiting import Waiting
 
 
 @dataclass
@@ -27,6 +29,10 @@ class Trainer:
     Steps 0, .., ``steps`` - 1 each make one update; at step ``steps`` the trained network is
     measured once more, with an update that is undone, so a schedule of every 100 has both ends.
     ``seconds`` adds up the time of ``training`` and of each probe.
+
+    A loss is looked at every ``look_every`` steps: on a GPU looking makes the host wait. A run is
+    over at the step that diverged, whenever that is noticed: no row of a later step is recorded.
+    With ``graphs`` a step that no probe reads activations of is made by `GraphedStep`.
     """
 
     setting: Setting
@@ -34,16 +40,23 @@ class Trainer:
     optimizer: torch.optim.Optimizer
     probes: Sequence[Probe]
     steps: int
+    look_every: int = 1
+    graphs: bool = False
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    diverged: int | None = field(default=None, init=False)
+    """The step whose loss or gradient is not finite; None as long as none was seen."""
 
     def __post_init__(self) -> None:
         self._noises = noises(self.setting.model)  # once: walking the modules takes long
+        self._waiting = Waiting()
+        self._graphed = GraphedStep(self._passed, self._updated) if self.graphs else None
+        self._update = self._graphed.update if self._graphed else self._updated
 
     def step(self, number: int, record: Callable[[Rows], None]) -> Step:
-        """Make training step ``number``; give every due probe's rows to ``record``.
+        """Make training step ``number``; give every due probe's rows to ``record``, if not later.
 
-        Returns what the step saw. If its loss or gradient is not finite (see ``diverged``), only
-        passive probes measured and no update was made.
+        Returns what the step saw. If it is seen that the step diverged, only passive probes
+        measured and no update was made.
         """
         begin = time.perf_counter()
         spent = sum(self.seconds.values())
@@ -51,10 +64,14 @@ class Trainer:
         for noise in self._noises:
             noise.at_step(number)
         seen = self._pass(number, due)
-        finite = not diverged(seen)
-        active = [probe for probe in due if finite or probe.passive]
+        self._waiting.add(seen)
+        looking = number % self.look_every == 0 or any(map(_looks, due))
+        if looking:
+            self.look(record)
+        finite = self.diverged is None
+        active = [probe for probe in due if finite or (probe.passive and number == self.diverged)]
         for probe in active:
-            self._measure(probe, probe.before_update, seen, record)
+            self._measure(probe, probe.before_update, seen)
         after = [probe for probe in active if probe.wants_update]
         if finite and (after or number < self.steps):
             if after:
@@ -63,18 +80,35 @@ class Trainer:
                 self._update(seen.grads)
                 seen.new_params = self.setting.model.own_params
                 for probe in after:
-                    self._measure(probe, probe.after_update, seen, record)
+                    self._measure(probe, probe.after_update, seen)
+        if looking:
+            self._hand_over(record)
         elapsed = time.perf_counter() - begin
         self.seconds["training"] += elapsed - (sum(self.seconds.values()) - spent)
         return seen
+
+    def look(self, record: Callable[[Rows], None]) -> None:
+        """See whether one of the steps diverged that were not looked at yet; `diverged` tells.
+
+        Their rows are given to ``record``, up to that step.
+        """
+        if self.diverged is None:
+            self.diverged = self._waiting.diverged()
+        self._hand_over(record)
+
+    def _hand_over(self, record: Callable[[Rows], None]) -> None:
+        for rows in self._waiting.take_rows(self.diverged):
+            record(rows)
 
     def _pass(self, number: int, due: Sequence[Probe]) -> Step:
         """Forward and backward on the step's batch, keeping the activations that probes read."""
         model = self.setting.model
         batch = self.batches.at(number)
         layers = sorted({layer for probe in due for layer in probe.captures()})
+        graphed = self._graphed if number < self.steps and not layers else None
         with captured(model, layers) as activations:
-            done = self.setting.objective.loss_and_grads(model, batch.inputs, batch.targets)
+            passed = graphed.passed if graphed else self._passed
+            done, grad_norm = passed(batch.inputs, batch.targets)
         return Step(
             number=number,
             inputs=batch.inputs,
@@ -83,24 +117,22 @@ class Trainer:
             data_loss=done.data_loss,
             outputs=done.outputs,
             grads=done.grads,
-            grad_norm=norm(done.grads.values()),
+            grad_norm=grad_norm,
             params=model.own_params,
             activations=activations,
         )
 
-    def _measure(
-        self,
-        probe: Probe,
-        measure: Callable[[Step], Rows],
-        seen: Step,
-        record: Callable[[Rows], None],
-    ) -> None:
+    def _passed(self, inputs: Tensor, targets: Tensor) -> tuple[Pass, Tensor]:
+        done = self.setting.objective.loss_and_grads(self.setting.model, inputs, targets)
+        return done, norm(done.grads.values())
+
+    def _measure(self, probe: Probe, measure: Callable[[Step], Rows], seen: Step) -> None:
         begin = time.perf_counter()
         with nullcontext() if probe.passive else leaving_no_trace(self.setting.model):
-            record(measure(seen))
+            self._waiting.add_rows(seen.number, measure(seen))
         self.seconds[probe.name] += time.perf_counter() - begin
 
-    def _update(self, grads: dict[str, Tensor]) -> None:
+    def _updated(self, grads: dict[str, Tensor]) -> None:
         """One step of the optimiser along ``grads``; leaves no ``.grad`` behind."""
         for name, parameter in self.setting.model.own_params.items():
             parameter.grad = grads[name]
@@ -116,6 +148,6 @@ class Trainer:
         self.optimizer.load_state_dict(state)
 
 
-def diverged(seen: Step) -> bool:
-    """Whether the step's loss or gradient is not finite."""
-    return not bool(torch.isfinite(seen.loss) & torch.isfinite(seen.grad_norm))
+def _looks(probe: Probe) -> bool:
+    """Whether the probe may only measure a step that is known not to have diverged."""
+    return probe.wants_update or not probe.passive

@@ -22,22 +22,28 @@ from bnexp.data import Dataset, fingerprint, load_dataset
 from bnexp.data.batches import Batches
 from bnexp.errors import UserError
 from bnexp.models import build_model, layer_count
+from bnexp.models.streams import streamable
 from bnexp.objective import Objective
 from bnexp.probes import Rows, Setting, build_probes, check_probes
 from bnexp.runs import RunDirectory, TableWriter, run_id
 from bnexp.runs.files import read_json
 from bnexp.seeds import derive
+from bnexp.training import graphs
 from bnexp.training.checkpoint import Checkpoints
 from bnexp.training.environment import environment
 from bnexp.training.failures import log, reason, record
 from bnexp.training.interrupts import Interrupted, Stop, watched
-from bnexp.training.loop import Trainer, diverged
+from bnexp.training.loop import Trainer
+from bnexp.training.precision import cast, dtype_of, set_up_cuda
 
 STATUS_SECONDS = 2.0
 """How often a run says how far it is. Rows are written with each checkpoint."""
 
 EVALUATION_BATCH = 1000
 """Images per pass in evaluation, where the batch size changes nothing but the speed."""
+
+LOOK_EVERY = {"cpu": 1, "cuda": 100}
+"""Steps between two looks at the losses, by device: on a GPU the host has to wait to see them."""
 
 FINISHED = ("done", "diverged")
 """The states of a run that has its result."""
@@ -102,7 +108,7 @@ def train(job: Job) -> str:
     torch.set_num_threads(_threads(job))
     torch.manual_seed(derive(config.run.seed, "global"))
     if job.device.type == "cuda":
-        _exact_on_cuda(config.run.deterministic)
+        set_up_cuda(tf32=config.run.tf32, deterministic=config.run.deterministic)
     try:
         trainer, label = trainer_of(job)
     except UserError:
@@ -142,16 +148,6 @@ def _threads(job: Job) -> int:
     return torch.get_num_threads()
 
 
-def _exact_on_cuda(deterministic: bool) -> None:
-    """float32 in full precision; and, if asked, kernels that give the same numbers each time."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-        torch.use_deterministic_algorithms(True)
-
-
 def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -168,10 +164,10 @@ def trainer_of(job: Job) -> tuple[Trainer, str]:
     config, run = job.config, job.config.run
     data = {**job.config.plain["data"], "progress": run.progress}
     dataset = load_dataset(data, run.seed)
-    dtype = getattr(torch, run.precision)
+    dtype = dtype_of(run.precision)
     batches = Batches(dataset, run.batch_size, run.seed, job.device, dtype, config.data.augment)
     model = build_model(config.model, config.norm, classes=dataset.classes, seed=run.seed)
-    model = model.to(job.device, dtype)
+    model = cast(model, run.precision, job.device)
     if dataset.classes is not None:  # images: the layout that convolutions are fastest in
         model = model.to(memory_format=torch.channels_last)
     optim = config.optim
@@ -185,7 +181,16 @@ def trainer_of(job: Job) -> tuple[Trainer, str]:
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=optim.lr, momentum=optim.momentum)
     probes = build_probes(config.probes, setting)
-    return Trainer(setting, batches, optimizer, probes, run.steps), dataset.label
+    trainer = Trainer(
+        setting,
+        batches,
+        optimizer,
+        probes,
+        run.steps,
+        look_every=LOOK_EVERY[job.device.type],
+        graphs=graphs.wanted(run.cuda_graphs, model, job.device, small=streamable(model)),
+    )
+    return trainer, dataset.label
 
 
 def _evaluation(dataset: Dataset, batches: Batches, split: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -247,24 +252,28 @@ class _Session:
             for number in range(first, steps + 1):
                 self.number = number
                 seen = self.trainer.step(number, self._record)
-                if diverged(seen):
-                    self.tables.flush()
-                    return self._finish("diverged", number)
                 now = time.monotonic()
-                if now - told > STATUS_SECONDS:
+                if telling := now - told > STATUS_SECONDS:
                     self.stop.look()
+                every = config.run.checkpoint_steps
+                late = now - saved > 60 * config.run.checkpoint_minutes
+                signum = self.stop.signum
+                saving = signum is not None or late or bool(every and (number + 1) % every == 0)
+                if telling or saving or number == steps:
+                    self.trainer.look(self._record)
+                if self.trainer.diverged is not None:
+                    self.tables.flush()
+                    return self._finish("diverged", self.trainer.diverged)
+                if telling:
                     bar.set_postfix(loss=f"{float(seen.loss):.4g}", refresh=False)
                     self._status("running", number)
                     told = now
-                every = config.run.checkpoint_steps
-                late = now - saved > 60 * config.run.checkpoint_minutes
-                if number < steps and (late or (every and (number + 1) % every == 0)):
+                if saving and number < steps:
                     self._save(number + 1)
                     saved = now
-                if self.stop.signum is not None and number < steps:
-                    self._save(number + 1)
-                    self._say(f"stopped after step {number}")
-                    raise Interrupted(self.stop.signum)
+                    if signum is not None:
+                        self._say(f"stopped after step {number}")
+                        raise Interrupted(signum)
                 bar.update()
         self._save(steps + 1)
         return self._finish("done", steps)

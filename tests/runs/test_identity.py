@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnexp.runs import EXCLUDED, run_id
+from bnexp.runs.identity import NEWER
 
 from .conftest import VGG, changed
 
@@ -89,6 +90,13 @@ def test_of_the_device_only_the_type_matters() -> None:
     ids = {d: run_id(changed(VGG, device=d), "f") for d in ("cpu", "cuda", "cuda:0", "cuda:1")}
     assert ids["cuda"] == ids["cuda:0"] == ids["cuda:1"]
     assert ids["cpu"] != ids["cuda"]
+
+
+@pytest.mark.parametrize("key", sorted(NEWER))
+def test_a_newer_key_matters_where_it_is_not_as_before_it_was_there(key: str) -> None:
+    assert run_id(changed(VGG, **{key: NEWER[key]}), "f") == run_id(VGG, "f")
+    assert run_id(changed(VGG, **{key: "another"}), "f") != run_id(VGG, "f")
+    assert run_id(changed(VGG, **{f"model__{key}": NEWER[key]}), "f") != run_id(VGG, "f")
 
 
 def test_every_other_option_matters() -> None:
