@@ -7,13 +7,12 @@ the names of the parameters: ``layers.10.affine.weight`` is W_10.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils.hooks import RemovableHandle
 
 Params = Mapping[str, Tensor]
 """Parameters by name, as in ``dict(model.named_parameters())``."""
@@ -38,6 +37,7 @@ class Layer(nn.Module):
         self.norm = norm if norm is not None else nn.Identity()
         self.activation = activation if activation is not None else nn.Identity()
         self.pool = pool if pool is not None else nn.Identity()
+        self.keep: Callable[[Tensor], None] | None = None
 
     @property
     def units(self) -> int:
@@ -47,7 +47,10 @@ class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.affine, nn.Linear):
             x = x.flatten(1)
-        out: Tensor = self.pool(self.activation(self.norm(self.affine(x))))
+        x = self.norm(self.affine(x))
+        if self.keep is not None:
+            self.keep(x)
+        out: Tensor = self.pool(self.activation(x))
         return out
 
 
@@ -134,15 +137,17 @@ def captured(model: Network, numbers: Iterable[int]) -> Iterator[dict[int, Tenso
     """
     found: dict[int, Tensor] = {}
 
-    def keep(number: int) -> RemovableHandle:
-        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
-            found[number] = output.detach()
+    def keeper(number: int) -> Callable[[Tensor], None]:
+        def keep(x: Tensor) -> None:
+            found[number] = x.detach()
 
-        return model.layers[number].norm.register_forward_hook(hook)
+        return keep
 
-    handles = [keep(number) for number in numbers]
+    watched = {number: model.layers[number] for number in numbers}
     try:
+        for number, layer in watched.items():
+            layer.keep = keeper(number)  # not a hook: entering and leaving those takes long
         yield found
     finally:
-        for handle in handles:
-            handle.remove()
+        for layer in watched.values():
+            layer.keep = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bnexp.config.schema import expect
 from bnexp.probes.base import LayerOptions, Options, Probe, Rows, Setting, Step, register
@@ -44,6 +46,8 @@ class Moments(Probe):
             number: sorted(units_of(setting.model, number, setting.seed, count))
             for number in self.captures()
         }
+        self._layers = [number for number, chosen in self.units.items() for _ in chosen]
+        self._units = [unit for chosen in self.units.values() for unit in chosen]
 
     def captures(self) -> list[int]:
         return self.options.numbers(self.setting.model)
@@ -52,30 +56,41 @@ class Moments(Probe):
         return super().due(step) or (self.options.successive and step > 0 and super().due(step - 1))
 
     def before_update(self, step: Step) -> Rows:
-        layers: list[int] = []
-        units: list[int] = []
-        means: list[torch.Tensor] = []
-        variances: list[torch.Tensor] = []
+        found = moments_of({number: step.activations[number] for number in self.units})
+        of_all = []
         for number, chosen in self.units.items():
-            mean, var = mean_and_variance(step.activations[number])
-            if len(chosen) < len(mean):
-                mean, var = mean[chosen], var[chosen]
-            layers += [number] * len(chosen)
-            units += chosen
-            means.append(mean)
-            variances.append(var)
+            both = found[number]
+            of_all.append(both if len(chosen) == both.shape[1] else both[:, chosen])
+        mean, var = torch.cat(of_all, 1).double().tolist()
         return {
             "moments": {
-                "step": [step.number] * len(units),
-                "layer": layers,
-                "unit": units,
-                "mean": torch.cat(means).double().tolist(),
-                "var": torch.cat(variances).double().tolist(),
+                "step": [step.number] * len(self._units),
+                "layer": self._layers,
+                "unit": self._units,
+                "mean": mean,
+                "var": var,
             }
         }
 
 
-def mean_and_variance(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def moments_of(activations: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """Mean and biased variance of each layer's units, ``(2, units)``, by number.
+
+    Layers without positions, ``(batch, units)``, are small: they lie side by side in one matrix.
+    """
+    found = {}
+    flat = {number: values for number, values in activations.items() if values.dim() == 2}
+    if flat:
+        both = torch.stack(mean_and_variance(torch.cat(list(flat.values()), 1)))
+        widths = [values.shape[1] for values in flat.values()]
+        found = dict(zip(flat, both.split(widths, 1), strict=True))
+    for number, values in activations.items():
+        if number not in flat:
+            found[number] = torch.stack(mean_and_variance(values))
+    return found
+
+
+def mean_and_variance(values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each unit, ``(units,)`` each, over all dimensions but the second.
 
     As columns of a matrix, which is many times faster than ``torch.var_mean`` over the dimensions
