@@ -83,7 +83,7 @@ def moments_of(activations: Mapping[int, Tensor]) -> dict[int, Tensor]:
     if flat:
         both = torch.stack(mean_and_variance(torch.cat(list(flat.values()), 1)))
         widths = [values.shape[1] for values in flat.values()]
-        found = dict(zip(flat, both.split(widths, 1), strict=True))
+        found = dict(zip(flat, torch.split(both, widths, 1), strict=True))
     for number, values in activations.items():
         if number not in flat:
             found[number] = torch.stack(mean_and_variance(values))

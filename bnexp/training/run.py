@@ -32,6 +32,7 @@ from bnexp.training.environment import environment
 from bnexp.training.failures import log, reason, record
 from bnexp.training.interrupts import Interrupted, Stop, watched
 from bnexp.training.loop import Trainer, diverged
+from bnexp.training.memory import keep_freed_memory
 
 STATUS_SECONDS = 2.0
 """How often a run says how far it is. Rows are written with each checkpoint."""
@@ -100,6 +101,7 @@ def train(job: Job) -> str:
         return str(state)
     config = job.config
     torch.set_num_threads(_threads(job))
+    keep_freed_memory()
     torch.manual_seed(derive(config.run.seed, "global"))
     if job.device.type == "cuda":
         _exact_on_cuda(config.run.deterministic)
