@@ -92,6 +92,11 @@ class Network(nn.Module):
         """The network's own parameters by name; found once, as walking the modules takes long."""
         return dict(self.named_parameters())
 
+    @cached_property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """Every module of the network, itself included; found once, as `own_params`."""
+        return tuple(self.modules())
+
     def forward(self, x: Tensor) -> Tensor:
         return self.run_from(1, x)
 
