@@ -165,7 +165,7 @@ class Objective:
             streams = Streams(inputs.T.expand(len(etas), *inputs.T.shape))
             for number in model.layers.numbers():
                 streams = run_stream_layer(model, number, streams, leaves)
-            outputs = streams.values()
+            outputs = streams.x
             data_loss = loss = self._data_of_streams(outputs, targets)
             if self.weight_decay:
                 loss = loss + torch.func.vmap(lambda point: self.penalty(model, point))(leaves)
@@ -209,7 +209,7 @@ class Objective:
                     begun = run_stream_layer(model, number, begun, own)
                     joined = begun if joined is None else joined.beside(begun)
             assert joined is not None
-            loss = self._data_of_streams(joined.values(), targets).sum()
+            loss = self._data_of_streams(joined.x, targets).sum()
             grads = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
         return {
             number: grad + self.weight_decay * leaf.detach()

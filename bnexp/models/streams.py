@@ -8,13 +8,13 @@ stream has its own statistics; all meet the same noise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from bnexp.models.layers import Network, Params
-from bnexp.models.stream_norm import LinearNorm
+from bnexp.models.stream_norm import NormLinear
 from bnexp.norms import BatchNorm, Noise, Statistics
 
 
@@ -28,49 +28,51 @@ def streamable(model: Network) -> bool:
 
 @dataclass(frozen=True)
 class Streams:
-    """What flows: gamma x + beta, where ``x`` is ``(streams, units, samples)``.
+    """What flows: ``x``, ``(streams, units, samples)``, yet to be normalised if there is a ``norm``.
 
-    ``gamma`` and ``beta`` are ``(units,)``, or ``(streams, units)``; without them it is ``x``
-    itself. They are left to the next layer, to whose weights they cost less than to the samples.
+    The batch normalisation of a layer is left to the next one, as it costs less with that one's
+    product. ``gamma`` and ``beta`` are its parameters, ``(units,)`` or ``(streams, units)``.
     """
 
     x: Tensor
+    norm: BatchNorm | None = None
     gamma: Tensor | None = None
     beta: Tensor | None = None
 
-    def values(self) -> Tensor:
-        """gamma x + beta, ``(streams, units, samples)``."""
-        if self.gamma is None or self.beta is None:
-            return self.x
-        return self.x * self.gamma.unsqueeze(-1) + self.beta.unsqueeze(-1)
-
     def beside(self, more: Streams) -> Streams:
-        """These streams, then those of ``more``, which have the same gamma and beta."""
-        return Streams(torch.cat([self.x, more.x]), self.gamma, self.beta)
+        """These streams, then those of ``more``, as far through the same network."""
+        return replace(self, x=torch.cat([self.x, more.x]))
 
 
 def run_stream_layer(model: Network, number: int, into: Streams, params: Params) -> Streams:
-    """Layer ``number`` on ``into``.
+    """Layer ``number`` on ``into``, which nobody may look at afterwards.
 
     Each of the layer's ``params`` (by full name) is one for all streams, or has a first dimension
     for the stream. Only for passes with the batch's statistics and the running ones frozen.
     """
     layer, prefix = model.layers[number], f"layers.{number}."
-    x, weight = into.x, params[prefix + "affine.weight"]
-    folded = weight if into.gamma is None else weight * into.gamma.unsqueeze(-2)
-    folded = folded.expand(len(x), *weight.shape[-2:])
-    plain = isinstance(layer.activation, nn.Identity)
-    if isinstance(layer.norm, BatchNorm):
-        # the mean that is subtracted takes beta and the bias with it
-        normal = LinearNorm.apply(folded, x, layer.norm.eps)
+    weight, bias = params[prefix + "affine.weight"], params.get(prefix + "affine.bias")
+    centred = isinstance(layer.norm, BatchNorm)  # then it takes away all that is the same over x
+    shifts = [] if centred or bias is None else [bias.unsqueeze(-1)]
+    wide = (len(into.x), *weight.shape[-2:])
+    if into.norm is None:
+        x = torch.bmm(weight.expand(wide), into.x)
+    else:
+        assert into.gamma is not None
+        assert into.beta is not None
+        scaled = (weight * into.gamma.unsqueeze(-2)).expand(wide)
+        x = NormLinear.apply(scaled, into.x, into.norm.eps, centred)
+        if not centred:
+            shifts.append(torch.matmul(weight, into.beta.unsqueeze(-1)))
+    for shift in shifts:
+        x = x + shift
+    if (
+        isinstance(layer.norm, BatchNorm)
+        and isinstance(layer.activation, nn.Identity)
+        and number < len(model.layers)
+    ):
         gamma, beta = (params[f"{prefix}norm.{name}"] for name in ("weight", "bias"))
-        out = Streams(normal, gamma, beta)
-        return out if plain else Streams(layer.activation(out.values()))
-    x = torch.bmm(folded, x)
-    if into.beta is not None:
-        x = x + torch.matmul(weight, into.beta.unsqueeze(-1))
-    if layer.affine.bias is not None:
-        x = x + params[prefix + "affine.bias"].unsqueeze(-1)
+        return Streams(x, layer.norm, gamma, beta)
     return Streams(layer.activation(_normalised(layer.norm, prefix + "norm.", x, params)))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -48,6 +49,15 @@ class Moments(Probe):
         }
         self._layers = [number for number, chosen in self.units.items() for _ in chosen]
         self._units = [unit for chosen in self.units.values() for unit in chosen]
+        self._chosen = None if count is None else self._places()
+
+    def _places(self) -> list[int]:
+        """Where the units are among those of all layers measured."""
+        places, before = [], 0
+        for number, chosen in self.units.items():
+            places += [before + unit for unit in chosen]
+            before += self.setting.model.layers[number].units
+        return places
 
     def captures(self) -> list[int]:
         return self.options.numbers(self.setting.model)
@@ -56,12 +66,10 @@ class Moments(Probe):
         return super().due(step) or (self.options.successive and step > 0 and super().due(step - 1))
 
     def before_update(self, step: Step) -> Rows:
-        found = moments_of({number: step.activations[number] for number in self.units})
-        of_all = []
-        for number, chosen in self.units.items():
-            both = found[number]
-            of_all.append(both if len(chosen) == both.shape[1] else both[:, chosen])
-        mean, var = torch.cat(of_all, 1).double().tolist()
+        found = moments_of(step.activations[number] for number in self.units)
+        if self._chosen is not None:
+            found = found[:, self._chosen]
+        mean, var = found.double().tolist()
         return {
             "moments": {
                 "step": [step.number] * len(self._units),
@@ -73,21 +81,16 @@ class Moments(Probe):
         }
 
 
-def moments_of(activations: Mapping[int, Tensor]) -> dict[int, Tensor]:
-    """Mean and biased variance of each layer's units, ``(2, units)``, by number.
+def moments_of(activations: Iterable[Tensor]) -> Tensor:
+    """Mean and biased variance of all units of all layers, ``(2, units)``.
 
-    Layers without positions, ``(batch, units)``, are small: they lie side by side in one matrix.
+    Layers without positions, ``(batch, units)``, are small: they are laid side by side.
     """
-    found = {}
-    flat = {number: values for number, values in activations.items() if values.dim() == 2}
-    if flat:
-        both = torch.stack(mean_and_variance(torch.cat(list(flat.values()), 1)))
-        widths = [values.shape[1] for values in flat.values()]
-        found = dict(zip(flat, torch.split(both, widths, 1), strict=True))
-    for number, values in activations.items():
-        if number not in flat:
-            found[number] = torch.stack(mean_and_variance(values))
-    return found
+    found = []
+    for flat, group in groupby(activations, lambda values: values.dim() == 2):
+        several = [torch.cat(list(group), 1)] if flat else group
+        found += [torch.stack(mean_and_variance(values)) for values in several]
+    return torch.cat(found, 1)
 
 
 def mean_and_variance(values: Tensor) -> tuple[Tensor, Tensor]:
