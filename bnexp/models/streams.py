@@ -28,7 +28,7 @@ def streamable(model: Network) -> bool:
 
 @dataclass(frozen=True)
 class Streams:
-    """What flows: ``x``, ``(streams, units, samples)``, yet to be normalised if there is a ``norm``.
+    """What flows: ``x``, ``(streams, units, samples)``, to be normalised if ``norm``.
 
     The batch normalisation of a layer is left to the next one, as it costs less with that one's
     product. ``gamma`` and ``beta`` are its parameters, ``(units,)`` or ``(streams, units)``.

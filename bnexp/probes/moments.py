@@ -88,7 +88,9 @@ def moments_of(activations: Iterable[Tensor]) -> Tensor:
     """
     found = []
     for flat, group in groupby(activations, lambda values: values.dim() == 2):
-        several = [torch.cat(list(group), 1)] if flat else group
+        several = list(group)
+        if flat:
+            several = [torch.cat(several, 1)]
         found += [torch.stack(mean_and_variance(values)) for values in several]
     return torch.cat(found, 1)
 
