@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ from bnexp.errors import UserError
 from bnexp.seeds import derive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True)
@@ -267,18 +267,20 @@ def at_step(model: nn.Module, step: int) -> None:
 
 
 @contextmanager
-def _untracked(module: Statistics) -> Iterator[None]:
-    before, module.track = module.track, False
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Within it, training-mode passes use the batch's statistics and leave the running ones be."""
+    with frozen(model.modules()):
+        yield
+
+
+@contextmanager
+def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """`frozen_statistics` for those of ``modules`` that have them."""
+    before = [(module, module.track) for module in modules if isinstance(module, Statistics)]
+    for module, _ in before:
+        module.track = False
     try:
         yield
     finally:
-        module.track = before
-
-
-def frozen_statistics(model: nn.Module) -> AbstractContextManager[object]:
-    """Within it, training-mode passes use the batch's statistics and leave the running ones be."""
-    stack = ExitStack()
-    for module in model.modules():
-        if isinstance(module, Statistics):
-            stack.enter_context(_untracked(module))
-    return stack
+        for module, track in before:
+            module.track = track

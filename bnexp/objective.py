@@ -6,7 +6,8 @@ every loss and gradient that is measured, and the optimiser itself decays nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from bnexp.models.layers import Network, Params
-from bnexp.models.streams import run_stream_layer, streamable
+from bnexp.models.streams import Streams, run_stream_layer, streamable
 
 DATA_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": F.cross_entropy,
@@ -35,6 +36,16 @@ class Pass:
     ``outputs`` is ``(batch, classes or d)``; ``grads`` holds the objective's gradient by parameter.
     All are detached.
     """
+
+    loss: Tensor
+    data_loss: Tensor
+    outputs: Tensor
+    grads: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Points:
+    """A pass at each of several points: as `Pass`, each with a first dimension for the point."""
 
     loss: Tensor
     data_loss: Tensor
@@ -115,46 +126,56 @@ class Objective:
         params: Params,
         direction: Params,
         etas: Sequence[float],
-    ) -> list[Pass]:
+    ) -> Iterator[Points]:
         """The objective and its gradient at ``params`` - eta ``direction`` for each of ``etas``.
 
-        For measuring: in training mode, with frozen running statistics. The passes of a network
-        of linear layers are made as one (``bnexp/models/streams.py``).
+        For measuring: in training mode, with frozen running statistics. In order, one point at a
+        time; but the passes of a network of linear layers are made as one
+        (``bnexp/models/streams.py``).
         """
-        if not streamable(model):
-            return [
-                self.loss_and_grads(
-                    model,
-                    inputs,
-                    targets,
-                    params={n: p.detach() - eta * direction[n] for n, p in params.items()},
-                )
-                for eta in etas
-            ]
-        steps = torch.tensor(etas, dtype=inputs.dtype, device=inputs.device)
-        leaves = {
-            name: torch.addcmul(
-                value.detach(), steps.view(-1, *[1] * value.dim()), direction[name], value=-1
-            ).requires_grad_()
-            for name, value in params.items()
-        }
+        if streamable(model):
+            yield self._points_joined(model, inputs, targets, params, direction, etas)
+            return
+        for eta in etas:
+            point = {n: p.detach() - eta * direction[n] for n, p in params.items()}
+            done = self.loss_and_grads(model, inputs, targets, params=point)
+            yield Points(
+                loss=done.loss[None],
+                data_loss=done.data_loss[None],
+                outputs=done.outputs[None],
+                grads={name: grad[None] for name, grad in done.grads.items()},
+            )
+
+    def _points_joined(
+        self,
+        model: Network,
+        inputs: Tensor,
+        targets: Tensor,
+        params: Params,
+        direction: Params,
+        etas: Sequence[float],
+    ) -> Points:
+        """`passes_along` for a network of linear layers."""
+        steps = torch.tensor(etas, dtype=inputs.dtype, device=inputs.device).unsqueeze(1)
+        here = torch.cat([value.detach().flatten() for value in params.values()])
+        along = torch.cat([direction[name].flatten() for name in params])
+        points = torch.addcmul(here, steps, along, value=-1).requires_grad_()  # a row for each
         with torch.enable_grad():
-            x = inputs.T.expand(len(etas), *inputs.T.shape)
+            leaves = _by_name(points, params)
+            streams = Streams(inputs.T.expand(len(etas), *inputs.T.shape))
             for number in model.layers.numbers():
-                x = run_stream_layer(model, number, x, leaves)
-            data_loss = loss = self._data_of_streams(x, targets)
+                streams = run_stream_layer(model, number, streams, leaves)
+            outputs = streams.x
+            data_loss = loss = self._data_of_streams(outputs, targets)
             if self.weight_decay:
                 loss = loss + torch.func.vmap(lambda point: self.penalty(model, point))(leaves)
-            grads = torch.autograd.grad(loss.sum(), list(leaves.values()))
-        return [
-            Pass(
-                loss=loss[i].detach(),
-                data_loss=data_loss[i].detach(),
-                outputs=x[i].detach().T,
-                grads={name: grad[i] for name, grad in zip(leaves, grads, strict=True)},
-            )
-            for i in range(len(etas))
-        ]
+            (grads,) = torch.autograd.grad(loss.sum(), [points])
+        return Points(
+            loss=loss.detach(),
+            data_loss=data_loss.detach(),
+            outputs=outputs.detach().mT,
+            grads=_by_name(grads, params),
+        )
 
     def weight_grads(
         self, model: Network, hidden: Mapping[int, Tensor], targets: Tensor, params: Params
@@ -175,7 +196,7 @@ class Objective:
             return found
         fixed = {name: value.detach() for name, value in params.items()}
         leaves: dict[int, Tensor] = {}
-        joined: Tensor | None = None
+        joined: Streams | None = None
         with torch.enable_grad():
             for number in range(min(hidden), len(model.layers) + 1):
                 if joined is not None:
@@ -184,11 +205,12 @@ class Objective:
                     name = model.weight_name(number)
                     leaves[number] = fixed[name].clone().requires_grad_()
                     own = {**fixed, name: leaves[number]}
-                    begun = run_stream_layer(model, number, hidden[number].detach().T[None], own)
-                    joined = begun if joined is None else torch.cat([joined, begun])
+                    begun = Streams(hidden[number].detach().T[None])
+                    begun = run_stream_layer(model, number, begun, own)
+                    joined = begun if joined is None else joined.beside(begun)
             assert joined is not None
-            loss = self._data_of_streams(joined, targets).sum()
-            grads = torch.autograd.grad(loss, list(leaves.values()))
+            loss = self._data_of_streams(joined.x, targets).sum()
+            grads = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
         return {
             number: grad + self.weight_decay * leaf.detach()
             for (number, leaf), grad in zip(leaves.items(), grads, strict=True)
@@ -266,6 +288,27 @@ def norms_of(model: Network, tensors: Params) -> tuple[Tensor, Tensor]:
     layers = torch.tensor([model.layer_of(name) for name in tensors], device=each.device)
     squares = each.new_zeros(len(model.layers) + 1).index_add_(0, layers, each.square())
     return each.norm(), squares.sqrt().sum()
+
+
+def norms_of_points(model: Network, tensors: Params) -> tuple[Tensor, Tensor]:
+    """`norms_of` at each of several points, ``(points,)`` both; they are the first dimension."""
+    if len(next(iter(tensors.values()))) == 1:
+        whole, by_layer = norms_of(model, {name: value[0] for name, value in tensors.items()})
+        return whole[None], by_layer[None]
+    layers: defaultdict[int, list[Tensor]] = defaultdict(list)
+    for name, value in tensors.items():
+        layers[model.layer_of(name)].append(value.flatten(1))
+    each = torch.stack([torch.cat(parts, 1).norm(dim=1) for parts in layers.values()])
+    return each.norm(dim=0), each.sum(0)
+
+
+def _by_name(rows: Tensor, like: Params) -> dict[str, Tensor]:
+    """``rows``, each all parameters one after the other, as ``(rows, *shape)`` by name."""
+    parts = torch.split(rows, [value.numel() for value in like.values()], 1)
+    return {
+        name: part.view(len(rows), *value.shape)
+        for part, (name, value) in zip(parts, like.items(), strict=True)
+    }
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:

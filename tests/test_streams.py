@@ -45,15 +45,18 @@ def test_points_along_a_direction(norm: str, loss: str, decay: float, which: str
     direction = dict(zip(params, draws(*(p.shape for p in params.values())), strict=True))
     etas = [1e-3, 0.1, 1.0]
     with frozen_statistics(model):
-        joined = objective.passes_along(model, x, y, params, direction, etas)
-        for eta, one in zip(etas, joined, strict=True):
+        (joined,) = objective.passes_along(model, x, y, params, direction, etas)
+        for i, eta in enumerate(etas):
             point = {name: p - eta * direction[name] for name, p in params.items()}
             alone = objective.loss_and_grads(model, x, y, params=point)
-            close(one.loss, alone.loss)
-            close(one.data_loss, alone.data_loss)
-            close(one.outputs, alone.outputs)
-            assert list(one.grads) == list(alone.grads)
-            close(*(torch.cat([g.flatten() for g in p.grads.values()]) for p in (one, alone)))
+            close(joined.loss[i], alone.loss)
+            close(joined.data_loss[i], alone.data_loss)
+            close(joined.outputs[i], alone.outputs)
+            assert list(joined.grads) == list(alone.grads)
+            close(
+                torch.cat([grad[i].flatten() for grad in joined.grads.values()]),
+                torch.cat([grad.flatten() for grad in alone.grads.values()]),
+            )
 
 
 @every_norm

@@ -7,14 +7,13 @@ the names of the parameters: ``layers.10.affine.weight`` is W_10.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils.hooks import RemovableHandle
 
 from bnexp.norms import widened
 
@@ -41,6 +40,7 @@ class Layer(nn.Module):
         self.norm = norm if norm is not None else nn.Identity()
         self.activation = activation if activation is not None else nn.Identity()
         self.pool = pool if pool is not None else nn.Identity()
+        self.keep: Callable[[Tensor], None] | None = None
 
     @property
     def units(self) -> int:
@@ -50,7 +50,10 @@ class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.affine, nn.Linear):
             x = x.flatten(1)
-        out: Tensor = self.pool(self.activation(self.norm(self.affine(x))))
+        x = self.norm(self.affine(x))
+        if self.keep is not None:
+            self.keep(x)
+        out: Tensor = self.pool(self.activation(x))
         return out
 
 
@@ -97,6 +100,11 @@ class Network(nn.Module):
     def own_params(self) -> dict[str, Tensor]:
         """The network's own parameters by name; found once, as walking the modules takes long."""
         return dict(self.named_parameters())
+
+    @cached_property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """Every module of the network, itself included; found once, as `own_params`."""
+        return tuple(self.modules())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run_from(1, x)
@@ -154,15 +162,18 @@ def captured(model: Network, numbers: Iterable[int]) -> Iterator[dict[int, Tenso
     """
     found: dict[int, Tensor] = {}
 
-    def keep(number: int) -> RemovableHandle:
-        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
-            found[number] = widened(output.detach())
+    def keeper(number: int) -> Callable[[Tensor], None]:
+        def keep(x: Tensor) -> None:
+            found[number] = widened(x.detach())
 
-        return model.layers[number].norm.register_forward_hook(hook)
+        return keep
 
-    handles = [keep(number) for number in numbers]
+    watched = {number: model.layers[number] for number in numbers}
     try:
+        for number, layer in watched.items():
+            # neither a hook nor a module's own way to set something: both take long
+            object.__setattr__(layer, "keep", keeper(number))
         yield found
     finally:
-        for handle in handles:
-            handle.remove()
+        for layer in watched.values():
+            object.__setattr__(layer, "keep", None)

@@ -8,11 +8,14 @@ stream has its own statistics; all meet the same noise.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor, nn
 
 from bnexp.models.layers import Network, Params
-from bnexp.norms import Noise, Statistics
+from bnexp.models.stream_norm import NormLinear
+from bnexp.norms import BatchNorm, Noise, Statistics
 
 
 def streamable(model: Network) -> bool:
@@ -23,18 +26,54 @@ def streamable(model: Network) -> bool:
     )
 
 
-def run_stream_layer(model: Network, number: int, x: Tensor, params: Params) -> Tensor:
-    """Layer ``number`` on ``x``, ``(streams, units, samples)``.
+@dataclass(frozen=True)
+class Streams:
+    """What flows: ``x``, ``(streams, units, samples)``, to be normalised if ``norm``.
+
+    The batch normalisation of a layer is left to the next one, as it costs less with that one's
+    product. ``gamma`` and ``beta`` are its parameters, ``(units,)`` or ``(streams, units)``.
+    """
+
+    x: Tensor
+    norm: BatchNorm | None = None
+    gamma: Tensor | None = None
+    beta: Tensor | None = None
+
+    def beside(self, more: Streams) -> Streams:
+        """These streams, then those of ``more``, as far through the same network."""
+        return replace(self, x=torch.cat([self.x, more.x]))
+
+
+def run_stream_layer(model: Network, number: int, into: Streams, params: Params) -> Streams:
+    """Layer ``number`` on ``into``, which nobody may look at afterwards.
 
     Each of the layer's ``params`` (by full name) is one for all streams, or has a first dimension
     for the stream. Only for passes with the batch's statistics and the running ones frozen.
     """
     layer, prefix = model.layers[number], f"layers.{number}."
-    x = torch.matmul(params[prefix + "affine.weight"], x)
-    if layer.affine.bias is not None:
-        x = x + params[prefix + "affine.bias"].unsqueeze(-1)
-    out: Tensor = layer.activation(_normalised(layer.norm, prefix + "norm.", x, params))
-    return out
+    weight, bias = params[prefix + "affine.weight"], params.get(prefix + "affine.bias")
+    centred = isinstance(layer.norm, BatchNorm)  # then it takes away all that is the same over x
+    shifts = [] if centred or bias is None else [bias.unsqueeze(-1)]
+    wide = (len(into.x), *weight.shape[-2:])
+    if into.norm is None:
+        x = torch.bmm(weight.expand(wide), into.x)
+    else:
+        assert into.gamma is not None
+        assert into.beta is not None
+        scaled = (weight * into.gamma.unsqueeze(-2)).expand(wide)
+        x = NormLinear.apply(scaled, into.x, into.norm.eps, centred)
+        if not centred:
+            shifts.append(torch.matmul(weight, into.beta.unsqueeze(-1)))
+    for shift in shifts:
+        x = x + shift
+    if (
+        isinstance(layer.norm, BatchNorm)
+        and isinstance(layer.activation, nn.Identity)
+        and number < len(model.layers)
+    ):
+        gamma, beta = (params[f"{prefix}norm.{name}"] for name in ("weight", "bias"))
+        return Streams(x, layer.norm, gamma, beta)
+    return Streams(layer.activation(_normalised(layer.norm, prefix + "norm.", x, params)))
 
 
 def _normalised(norm: nn.Module, prefix: str, x: Tensor, params: Params) -> Tensor:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,7 +45,7 @@ class Activations(Probe):
     def __init__(self, options: Options, setting: Setting) -> None:
         super().__init__(options, setting)
         self.units = {number: self._unit(number) for number in self.captures()}
-        self._places: dict[tuple[int, torch.Size], tuple[Tensor, ...]] = {}
+        self._places: dict[tuple[int, torch.Size], Tensor] = {}
 
     def _unit(self, number: int) -> int:
         """The unit of layer ``number`` that is looked at."""
@@ -60,25 +63,29 @@ class Activations(Probe):
         return self.options.numbers(self.setting.model)
 
     def before_update(self, step: Step) -> Rows:
-        values = []
-        for number, unit in self.units.items():
-            one = step.activations[number][:, unit]
-            values.append(one[self._where(number, one)].double().cpu().numpy())
+        kept = [
+            torch.take(step.activations[number], self._where(number, step.activations[number]))
+            for number in self.units
+        ]
+        values = torch.cat(kept).double().cpu().numpy()  # fetched from the device in one go
+        ends = list(accumulate(len(one) for one in kept))
         return {
             "activations": {
-                "step": [step.number] * len(values),
+                "step": [step.number] * len(kept),
                 "layer": list(self.units),
                 "unit": list(self.units.values()),
-                "values": values,
+                "values": np.split(values, ends[:-1]),
             }
         }
 
-    def _where(self, number: int, one: Tensor) -> tuple[Tensor, ...]:
-        """The places kept of ``one``, ``(batch,)`` or ``(batch, height, width)``: an index each."""
-        key = number, one.shape
+    def _where(self, number: int, values: Tensor) -> Tensor:
+        """The places kept of ``values``, ``(batch, units, ..)``, all of one unit, in its order."""
+        key = number, values.shape
         if key not in self._places:
+            batch, units, *rest = values.shape
+            positions = math.prod(rest)
             stream = generator(self.setting.seed, "probes", "samples", number)
-            kept = torch.randperm(one.numel(), generator=stream)[: self.options.samples]
-            index = torch.unravel_index(kept, one.shape)
-            self._places[key] = tuple(places.to(one.device) for places in index)
+            kept = torch.randperm(batch * positions, generator=stream)[: self.options.samples]
+            row = (kept // positions) * units + self.units[number]
+            self._places[key] = (row * positions + kept % positions).to(values.device)
         return self._places[key]

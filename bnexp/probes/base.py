@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bnexp.config.schema import at_least, expect
 from bnexp.errors import UserError
 from bnexp.models import Network, Params
-from bnexp.norms import frozen_statistics, noises
+from bnexp.norms import Noise, frozen
 from bnexp.objective import Objective
 
 Rows = dict[str, dict[str, Sequence[Any]]]
@@ -175,8 +175,7 @@ def register(name: str, options: type[Options]) -> Callable[[P], P]:
 class _Snapshot:
     """All that a probe could change of ``model`` and of torch's random state, to put back."""
 
-    def __init__(self, model: nn.Module) -> None:
-        modules = list(model.modules())  # once: walking them takes long
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
         self.modules = [
             (module, module.training, dict(module._parameters), dict(module._buffers))
             for module in modules
@@ -184,9 +183,10 @@ class _Snapshot:
         parameters = [p for m in modules for p in m._parameters.values() if p is not None]
         held = [*parameters, *(b for m in modules for b in m._buffers.values() if b is not None)]
         held += [p.grad for p in parameters if p.grad is not None]
-        self.values = [(value, value.detach().clone()) for value in held]
+        with torch.no_grad():
+            self.values = held, [value.clone() for value in held]
         self.parameters = [(p, p.grad, p.requires_grad) for p in parameters]
-        self.noises = [(noise, noise.step) for noise in noises(model)]
+        self.noises = [(one, one.step) for one in modules if isinstance(one, Noise)]
         self.random = torch.get_rng_state()
         self.random_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
@@ -206,8 +206,7 @@ class _Snapshot:
             parameter.grad = grad
             parameter.requires_grad_(requires_grad)
         with torch.no_grad():
-            for value, copy in self.values:
-                value.copy_(copy)
+            torch._foreach_copy_(*self.values)
 
 
 @contextmanager
@@ -218,9 +217,10 @@ def leaving_no_trace(model: nn.Module) -> Iterator[None]:
     torch's random state are put back. While in it, running statistics are frozen and the noise is
     that of the present step, so the function that is probed is the one being trained.
     """
-    snapshot = _Snapshot(model)
+    modules = model.parts if isinstance(model, Network) else tuple(model.modules())
+    snapshot = _Snapshot(modules)
     try:
-        with frozen_statistics(model):
+        with frozen(modules):
             yield
     finally:
         snapshot.put_back()

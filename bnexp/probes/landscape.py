@@ -15,8 +15,8 @@ from torch import Tensor
 
 from bnexp.config.schema import expect, one_of
 from bnexp.models import Params
-from bnexp.objective import norm, norms_of
-from bnexp.probes.base import Options, Probe, Rows, Step, as_lists, register
+from bnexp.objective import norm, norms_of, norms_of_points
+from bnexp.probes.base import Options, Probe, Rows, Step, register
 from bnexp.seeds import generator
 
 
@@ -80,20 +80,18 @@ class Landscape(Probe):
         model, objective = self.setting.model, self.setting.objective
         direction = self.direction(step)
         length, length_sum = norms_of(model, direction)
-        columns: dict[str, list[Tensor]] = {
-            name: [] for name in ("loss", "predictiveness", "predictiveness_sum")
-        }
+        columns: list[Tensor] = []
         etas = [float(multiple) * self.setting.lr for multiple in self.options.etas]
         here_grads = [step.grads[name] for name in step.params]
         for there in objective.passes_along(
             model, step.inputs, step.targets, step.params, direction, etas
         ):
             change = torch._foreach_sub(list(there.grads.values()), here_grads)
-            whole, by_layer = norms_of(model, dict(zip(there.grads, change, strict=True)))
-            columns["loss"].append(_infinite(there.loss))
-            columns["predictiveness"].append(_infinite(whole))
-            columns["predictiveness_sum"].append(_infinite(by_layer))
-        found = as_lists(columns)
+            norms = norms_of_points(model, dict(zip(there.grads, change, strict=True)))
+            columns.append(torch.stack([there.loss, *norms]))
+        values = _infinite(torch.cat(columns, 1)).double().tolist()
+        names = ("loss", "predictiveness", "predictiveness_sum")
+        found: dict[str, list[float]] = dict(zip(names, values, strict=True))
         here, one, total = (float(value) for value in (step.loss, length, length_sum))
         found["beta"] = _per_distance(found["predictiveness"], etas, one)
         found["beta_sum"] = _per_distance(found["predictiveness_sum"], etas, total)
@@ -119,9 +117,9 @@ class Landscape(Probe):
         }
 
 
-def _infinite(value: Tensor) -> Tensor:
-    """``value``, with an infinity for what is no number (an overflow along the way)."""
-    return torch.where(value.isnan(), torch.inf, value)
+def _infinite(values: Tensor) -> Tensor:
+    """``values``, with an infinity for what is no number (an overflow along the way)."""
+    return torch.where(values.isnan(), torch.inf, values)
 
 
 def _per_distance(values: Sequence[float], etas: Sequence[float], length: float) -> list[float]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bnexp.config.schema import expect
 from bnexp.probes.base import LayerOptions, Options, Probe, Rows, Setting, Step, register
@@ -44,6 +47,17 @@ class Moments(Probe):
             number: sorted(units_of(setting.model, number, setting.seed, count))
             for number in self.captures()
         }
+        self._layers = [number for number, chosen in self.units.items() for _ in chosen]
+        self._units = [unit for chosen in self.units.values() for unit in chosen]
+        self._chosen = None if count is None else self._places()
+
+    def _places(self) -> list[int]:
+        """Where the units are among those of all layers measured."""
+        places, before = [], 0
+        for number, chosen in self.units.items():
+            places += [before + unit for unit in chosen]
+            before += self.setting.model.layers[number].units
+        return places
 
     def captures(self) -> list[int]:
         return self.options.numbers(self.setting.model)
@@ -52,30 +66,36 @@ class Moments(Probe):
         return super().due(step) or (self.options.successive and step > 0 and super().due(step - 1))
 
     def before_update(self, step: Step) -> Rows:
-        layers: list[int] = []
-        units: list[int] = []
-        means: list[torch.Tensor] = []
-        variances: list[torch.Tensor] = []
-        for number, chosen in self.units.items():
-            mean, var = mean_and_variance(step.activations[number])
-            if len(chosen) < len(mean):
-                mean, var = mean[chosen], var[chosen]
-            layers += [number] * len(chosen)
-            units += chosen
-            means.append(mean)
-            variances.append(var)
+        found = moments_of(step.activations[number] for number in self.units)
+        if self._chosen is not None:
+            found = found[:, self._chosen]
+        mean, var = found.double().tolist()
         return {
             "moments": {
-                "step": [step.number] * len(units),
-                "layer": layers,
-                "unit": units,
-                "mean": torch.cat(means).double().tolist(),
-                "var": torch.cat(variances).double().tolist(),
+                "step": [step.number] * len(self._units),
+                "layer": self._layers,
+                "unit": self._units,
+                "mean": mean,
+                "var": var,
             }
         }
 
 
-def mean_and_variance(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def moments_of(activations: Iterable[Tensor]) -> Tensor:
+    """Mean and biased variance of all units of all layers, ``(2, units)``.
+
+    Layers without positions, ``(batch, units)``, are small: they are laid side by side.
+    """
+    found = []
+    for flat, group in groupby(activations, lambda values: values.dim() == 2):
+        several = list(group)
+        if flat:
+            several = [torch.cat(several, 1)]
+        found += [torch.stack(mean_and_variance(values)) for values in several]
+    return torch.cat(found, 1)
+
+
+def mean_and_variance(values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each unit, ``(units,)`` each, over all dimensions but the second.
 
     As columns of a matrix, which is many times faster than ``torch.var_mean`` over the dimensions

@@ -34,6 +34,7 @@ from bnexp.training.environment import environment
 from bnexp.training.failures import log, reason, record
 from bnexp.training.interrupts import Interrupted, Stop, watched
 from bnexp.training.loop import Trainer
+from bnexp.training.memory import keep_freed_memory
 from bnexp.training.precision import cast, dtype_of, set_up_cuda
 
 STATUS_SECONDS = 2.0
@@ -106,6 +107,7 @@ def train(job: Job) -> str:
         return str(state)
     config = job.config
     torch.set_num_threads(_threads(job))
+    keep_freed_memory()
     torch.manual_seed(derive(config.run.seed, "global"))
     if job.device.type == "cuda":
         set_up_cuda(tf32=config.run.tf32, deterministic=config.run.deterministic)
