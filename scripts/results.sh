@@ -1,24 +1,44 @@
 #!/usr/bin/env bash
-# Make the committed reference results again: bash scripts/results.sh dln
-# Runs go to outputs/<name> (what is there is not made again), small copies and figures to results/<name>.
+# Make committed reference results again: bash scripts/results.sh dln|vgg
+# Runs go to outputs/<name> (what is there is not made again); small copies, figures and claims to results/<name>.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH"
 
-case "${1:-}" in
-  dln) # the deep linear network at the paper's size: Figs 3b, 5b, 9, 10, 11b, 13
-    settings=(preset=paper seed=0,1,2 out=outputs/dln threads=1)
-    launcher=(hydra/launcher=joblib hydra.launcher.batch_size=1 progress=false)
-    bnexp train -m experiment=fig3b "${settings[@]}" "${launcher[@]}"
-    bnexp train -m experiment=fig13 "${settings[@]}" "${launcher[@]}"
-    layers=1,11,24 figures=(3 5 9 10 11 13)
+name=${1:-}
+# sweep RECIPE OVERRIDES..: the runs of a recipe, one on each core
+sweep() {
+  bnexp train -m "experiment=$1" "${settings[@]}" "${@:2}" out="outputs/$name" threads=1 \
+    hydra/launcher=joblib hydra.launcher.batch_size=1 progress=false
+}
+
+case "$name" in
+  dln) # the deep linear network at the paper's size
+    settings=(preset=paper)
+    sweep fig3b seed=0,1,2,3,4,5,6,7,8,9
+    sweep fig13 seed=0,1,2
+    sweep fig13 norm=l1 seed=3,4,5,6,7,8,9
+    sweep figE1 seed=0
+    sweep figE4b seed=1,2,3,4,5
+    layers=1,11,24 figures=(3 5 9 10 11 13 E1 E4)
+    ;;
+  vgg) # the VGG at an eighth of its width, a thousand steps on CIFAR-10; BNEXP_IMAGES=FILE takes it from an archive
+    settings=(preset=quick steps=1000 measure.every=50 measure.eval_every=250 seed=0,1,2)
+    if [ -n "${BNEXP_IMAGES:-}" ]; then
+      settings+=(data=images "data.path=$BNEXP_IMAGES" "data.label='CIFAR-10, JPEG'")
+    else
+      settings+=(data=cifar10)
+    fi
+    for recipe in fig1 fig2 fig3a fig5a claim2 figE2 figE3a; do sweep "$recipe"; done
+    layers=2,3,9,11,13 figures=(1 2 3 4 5 6 8 11 12 E2 E3 E4)
     ;;
   *)
-    echo "results.sh: expected the name of a set of results: dln" >&2
+    echo "results.sh: expected the name of a set of results: dln or vgg" >&2
     exit 2
     ;;
 esac
-rm -rf "results/$1/runs" "results/$1/figures"
-bnexp compact --runs "outputs/$1" --out "results/$1" --layers "$layers"
-bnexp figures "${figures[@]}" --runs "results/$1" --out "results/$1/figures" --format png
+rm -rf "results/$name"
+bnexp compact --runs "outputs/$name" --out "results/$name" --layers "$layers"
+bnexp figures "${figures[@]}" --runs "results/$name" --out "results/$name/figures" --format png
+bnexp claims --runs "outputs/$name" --out "results/$name/claims" --format png >/dev/null

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,8 +38,8 @@ class Keep:
 def compact(run: Run, runs_dir: Path, keep: Keep) -> Path:
     """Copy ``run`` into ``runs_dir`` with small tables; returns where the copy lies.
 
-    Configuration, environment, status and the tables of the landscape and the gradient shift are
-    copied whole; checkpoints and logs are left out.
+    Environment, status and the tables of the landscape and the gradient shift are copied whole,
+    the configuration less the places on this machine; checkpoints and logs are left out.
 
     Raises:
         UserError: there is something in the way, or a file of the run is damaged.
@@ -46,10 +47,12 @@ def compact(run: Run, runs_dir: Path, keep: Keep) -> Path:
     source, target = RunDirectory(run.path), RunDirectory(runs_dir / run.id)
     if target.path.exists():
         raise UserError(f"{target.path}: expected no such folder yet")
-    read_json(source.env_file)
+    env = read_json(source.env_file)
+    config = _without_places(source.read_config())
     frames = {name: run.table(name) for name in table_names(source.tables_dir)}
     target.path.mkdir(parents=True)
-    for file in (source.config_file, source.env_file, source.status_file):
+    target.create(config, env)
+    for file in (source.env_file, source.status_file):
         shutil.copyfile(file, target.path / file.name)
     writer = TableWriter(target.tables_dir)
     scheduled = run.table("smoothness")
@@ -65,6 +68,15 @@ def compact(run: Run, runs_dir: Path, keep: Keep) -> Path:
             writer.add(name, {str(column): frame[column].to_list() for column in frame})
     writer.flush()
     return target.path
+
+
+def _without_places(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of a copy: of folders on the machine that made it only the last name is kept."""
+    kept = {**config, "data": dict(config.get("data") or {})}
+    for group, key in ((kept, "out"), (kept["data"], "path"), (kept["data"], "cache")):
+        if isinstance(group.get(key), str):
+            group[key] = Path(group[key]).name
+    return kept
 
 
 def _of_layers(frame: pd.DataFrame, keep: Keep) -> pd.DataFrame:

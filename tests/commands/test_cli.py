@@ -347,6 +347,9 @@ def test_compact_copies_draw_the_same_figures_and_sum_up(
     text = (copy / "SUMMARY.md").read_text()
     assert "2 runs: " in text
     assert "| none | 1e-06 | 0 | 1 done |" in text
+    configs = list((copy / "runs").glob("*/config.yaml"))
+    assert configs
+    assert not any(str(here.parent) in path.read_text() for path in configs), "no places kept"
     assert main(["compact", "--runs", str(here), "--out", str(copy)]) == 2, "never overwrites"
     assert {path.name for path in copy.iterdir()} == {"runs", "figures", "SUMMARY.md"}
 
