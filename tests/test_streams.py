@@ -67,7 +67,7 @@ def test_gradients_of_suffixes(norm: str, numbers: list[int]) -> None:
     params = {name: p.detach() for name, p in model.named_parameters()}
     hidden = dict(zip(numbers, inputs, strict=True))
     with frozen_statistics(model):
-        joined = objective.weight_grads(model, hidden, y, params)
+        joined = objective.weight_grads(model, hidden.items(), y, params)
         for number, x in hidden.items():
             name = model.weight_name(number)
             alone = objective.loss_and_grads(model, x, y, params=params, wrt=[name], first=number)

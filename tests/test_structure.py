@@ -31,7 +31,7 @@ MAY_IMPORT = {
         "errors",
     },
     "figures": {"runs", "errors"},
-    "bench": {"training", "probes", "objective", "models", "config", "errors"},
+    "bench": {"training", "probes", "objective", "models", "runs", "config", "errors"},
     "commands": {"training", "figures", "bench", "runs", "config", "errors"},
     "cli": {"commands", "errors"},
 }

@@ -53,7 +53,9 @@ class Trainer:
         seen = self._pass(number, due)
         finite = not diverged(seen)
         active = [probe for probe in due if finite or probe.passive]
-        for probe in active:
+        for probe in sorted(active, key=lambda probe: not probe.passive):
+            if not probe.passive:
+                seen.activations.clear()  # only passive ones read them; the others need the memory
             self._measure(probe, probe.before_update, seen, record)
         after = [probe for probe in active if probe.wants_update]
         if finite and (after or number < self.steps):

@@ -1,0 +1,112 @@
+"""What was tried to make it faster: each as a ratio in this run, whether it was kept or not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bnexp.bench.comparisons import SETTINGS, Bench, make_trainer
+from bnexp.bench.timing import side_by_side
+from bnexp.training.memory import DEFAULT, keep_freed_memory
+
+
+def trials(device: str, seconds: float) -> Iterator[dict[str, Any]]:
+    """Each trial: ``what`` was tried ``against`` what, seconds of both, whether it was ``kept``."""
+    for setting, overrides in SETTINGS.items():
+        bench = Bench(make_trainer(*overrides, "norm=bn", f"device={device}"))
+
+        def trial(
+            what: str,
+            against: str,
+            kept: bool,
+            works: tuple[Callable[[], object], Callable[[], object]],
+            setting: str = setting,
+        ) -> dict[str, Any]:
+            pair = dict(zip((what, against), works, strict=True))
+            found = side_by_side(pair, seconds=seconds, least=3)
+            return {
+                "setting": f"{setting} bn",
+                "what": what,
+                "against": against,
+                "seconds": found[what],
+                "against_seconds": found[against],
+                "ratio": found[what] / found[against],
+                "kept": kept,
+            }
+
+        if setting == "vgg16":
+            works = bench.one_pass, _contiguous(bench)
+            yield trial("channels_last, a pass", "contiguous", True, works)
+        else:
+            for name, parts in (("landscape", "point"), ("gradient_shift", "suffix")):
+                joined, apart = bench.measure(name), bench.measure_apart(name)
+                what, against = f"{name}, joined", f"{parts} after {parts}"
+                yield trial(what, against, True, (joined, apart))
+        loop = _updates(bench, foreach=False, fused=False)
+        yield trial("foreach update", "one loop", False, (_updates(bench, foreach=True), loop))
+        if device == "cpu" or torch.cuda.is_available():
+            yield trial("fused update", "one loop", False, (_updates(bench, fused=True), loop))
+        if device == "cpu" and keep_freed_memory():
+            for name, work in _memory_hungry(bench).items():
+                both = _kept(work, True), _kept(work, False)
+                yield trial(f"freed memory kept, {name}", "given back", True, both)
+            keep_freed_memory()
+        if setting == "dln" and (shutil.which("g++") or device != "cpu"):
+            compiled = _compiled(bench), bench.one_pass
+            yield trial("torch.compile, a pass", "as it is", False, compiled)
+
+
+def _memory_hungry(bench: Bench) -> dict[str, Callable[[], object]]:
+    return {
+        "a step": bench.step(),
+        "landscape": bench.measure("landscape"),
+        "gradient_shift": bench.measure("gradient_shift"),
+    }
+
+
+def _contiguous(bench: Bench) -> Callable[[], object]:
+    """A pass with everything in contiguous memory instead of channels_last."""
+    batch = bench.batch.inputs.contiguous()
+    params = {name: p.detach().contiguous() for name, p in bench.model.own_params.items()}
+
+    def work() -> object:
+        return bench.objective.loss_and_grads(
+            bench.model, batch, bench.batch.targets, params=params
+        )
+
+    return work
+
+
+def _updates(bench: Bench, **how: bool) -> Callable[[], object]:
+    """An update of copies of the parameters by ``torch.optim.SGD``, told ``how``."""
+    own = bench.model.own_params.values()
+    copies = [torch.nn.Parameter(p.detach().clone()) for p in own]
+    for copy in copies:
+        copy.grad = torch.zeros_like(copy)
+    return torch.optim.SGD(copies, lr=0.1, momentum=0.9, **how).step
+
+
+def _kept(work: Callable[[], object], keep: bool) -> Callable[[], object]:
+    """``work`` with freed memory kept, or given back as soon as may be."""
+
+    def done() -> None:
+        keep_freed_memory(*(() if keep else (DEFAULT,)))
+        work()
+
+    return done
+
+
+def _compiled(bench: Bench) -> Callable[[], object]:
+    """A pass through the network as torch.compile makes it."""
+    compiled = torch.compile(bench.model)
+    params: list[Tensor] = list(bench.model.own_params.values())
+
+    def work() -> object:
+        loss = bench.objective.data(compiled(bench.batch.inputs), bench.batch.targets)
+        return torch.autograd.grad(loss, params)
+
+    return work
