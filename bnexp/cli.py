@@ -80,6 +80,12 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--seconds", type=float, default=5.0, help="for each comparison (default: 5)"
     )
+    bench.add_argument(
+        "--document",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: make the tables in this Markdown file from what was measured",
+    )
     return top
 
 
@@ -140,6 +146,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "bench":
             from bnexp.commands import bench
 
+            if arguments.document is not None:
+                return bench.fill(arguments.document)
             return bench.run(
                 arguments.out,
                 device=arguments.device,

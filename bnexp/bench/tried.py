@@ -47,7 +47,7 @@ def trials(device: str, seconds: float) -> Iterator[dict[str, Any]]:
                 what, against = f"{name}, joined", f"{parts} after {parts}"
                 yield trial(what, against, True, (joined, apart))
         loop = _updates(bench, foreach=False, fused=False)
-        yield trial("foreach update", "one loop", False, (_updates(bench, foreach=True), loop))
+        yield trial("foreach update", "one loop", True, (_updates(bench, foreach=True), loop))
         if device == "cpu" or torch.cuda.is_available():
             yield trial("fused update", "one loop", False, (_updates(bench, fused=True), loop))
         if device == "cpu" and keep_freed_memory():
