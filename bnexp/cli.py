@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     bench.add_argument("--threads", type=int, help="CPU threads (default: as torch chooses)")
     bench.add_argument(
-        "--seconds", type=float, default=5.0, help="for each comparison (default: 5)"
+        "--seconds", type=float, default=4.0, help="for each comparison (default: 4)"
     )
     bench.add_argument(
         "--document",

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 from bnexp.models.layers import Network, Params
 from bnexp.models.streams import Streams, run_stream_layer, streamable
@@ -281,7 +280,8 @@ def _bends(slope: Tensor) -> bool:
 
 def norm(tensors: Iterable[Tensor]) -> Tensor:
     """The 2-norm of all ``tensors`` taken as one vector, a scalar tensor."""
-    return get_total_norm(list(tensors))
+    whole: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
+    return whole
 
 
 def norms_of(model: Network, tensors: Params) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""How much memory a process needs to train: asked of a process of its own."""
+"""Memory: what it takes to train, and what keeping it saves; asked of processes of their own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 STEPS = 3
+PACED = "landscape", "gradient_shift"
 _RESET = "5"  # of /proc/self/clear_refs: forget the greatest memory so far
 
 
@@ -22,14 +23,30 @@ def peak(overrides: Sequence[str], probes: bool) -> tuple[int, int]:
         overrides: of the config, as for ``bnexp train``.
         probes: whether all of the paper's probes measure at each of the steps.
     """
+    greatest, before = _asked("peak", overrides, probes)
+    return int(greatest), int(before)
+
+
+def pace(overrides: Sequence[str], keep: bool) -> dict[str, float]:
+    """Seconds that probes take in a process that keeps the memory it frees, or does not."""
+    return dict(zip(PACED, map(float, _asked("pace", overrides, keep)), strict=True))
+
+
+def _asked(what: str, overrides: Sequence[str], flag: bool) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "bnexp.bench.memory", json.dumps([*overrides]), str(int(probes))],
+        [
+            sys.executable,
+            "-m",
+            "bnexp.bench.memory",
+            what,
+            json.dumps([*overrides]),
+            str(int(flag)),
+        ],
         capture_output=True,
         text=True,
         check=True,
     )
-    greatest, before = done.stdout.split()[-2:]
-    return int(greatest), int(before)
+    return done.stdout.split()[-2:]
 
 
 def measured(overrides: Sequence[str], probes: bool) -> tuple[int, int]:
@@ -72,5 +89,19 @@ def _greatest(on_cuda: bool) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (10 if kilobytes else 0)
 
 
+def paced(overrides: Sequence[str], keep: bool) -> list[float]:
+    """`pace`, in this process."""
+    from bnexp.bench.comparisons import Bench, make_trainer
+    from bnexp.bench.timing import side_by_side
+    from bnexp.training.memory import keep_freed_memory
+
+    if keep:
+        keep_freed_memory()
+    bench = Bench(make_trainer(*overrides))
+    found = side_by_side({name: bench.measure(name) for name in PACED}, seconds=1.0)
+    return [found[name] for name in PACED]
+
+
 if __name__ == "__main__":
-    print(*measured(json.loads(sys.argv[1]), sys.argv[2] == "1"))
+    answer = {"peak": measured, "pace": paced}[sys.argv[1]]
+    print(*answer(json.loads(sys.argv[2]), sys.argv[3] == "1"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bnexp.bench.comparisons import SETTINGS, Bench, make_trainer
+from bnexp.bench.memory import pace
 from bnexp.bench.timing import side_by_side
-from bnexp.training.memory import DEFAULT, keep_freed_memory
+from bnexp.training.memory import keep_freed_memory
 
 
 def trials(device: str, seconds: float) -> Iterator[dict[str, Any]]:
@@ -28,15 +29,7 @@ def trials(device: str, seconds: float) -> Iterator[dict[str, Any]]:
         ) -> dict[str, Any]:
             pair = dict(zip((what, against), works, strict=True))
             found = side_by_side(pair, seconds=seconds, least=3)
-            return {
-                "setting": f"{setting} bn",
-                "what": what,
-                "against": against,
-                "seconds": found[what],
-                "against_seconds": found[against],
-                "ratio": found[what] / found[against],
-                "kept": kept,
-            }
+            return _told(setting, what, against, kept, found[what], found[against])
 
         if setting == "vgg16":
             works = bench.one_pass, _contiguous(bench)
@@ -50,21 +43,33 @@ def trials(device: str, seconds: float) -> Iterator[dict[str, Any]]:
         yield trial("foreach update", "one loop", True, (_updates(bench, foreach=True), loop))
         if device == "cpu" or torch.cuda.is_available():
             yield trial("fused update", "one loop", False, (_updates(bench, fused=True), loop))
-        if device == "cpu" and keep_freed_memory():
-            for name, work in _memory_hungry(bench).items():
-                both = _kept(work, True), _kept(work, False)
-                yield trial(f"freed memory kept, {name}", "given back", True, both)
-            keep_freed_memory()
+        if setting == "dln" and device == "cpu" and keep_freed_memory():
+            yield from _memory_kept(overrides, setting)
         if setting == "dln" and (shutil.which("g++") or device != "cpu"):
             compiled = _compiled(bench), bench.one_pass
             yield trial("torch.compile, a pass", "as it is", False, compiled)
 
 
-def _memory_hungry(bench: Bench) -> dict[str, Callable[[], object]]:
+def _memory_kept(overrides: Sequence[str], setting: str) -> Iterator[dict[str, Any]]:
+    """Processes that keep the memory they free and such that do not, in turns."""
+    asked = (*overrides, "norm=bn", "device=cpu")
+    turns = [(pace(asked, keep=True), pace(asked, keep=False)) for _ in range(2)]
+    for name in turns[0][0]:
+        kept, given = (min(turn[i][name] for turn in turns) for i in (0, 1))
+        yield _told(setting, f"freed memory kept, {name}", "given back", True, kept, given)
+
+
+def _told(
+    setting: str, what: str, against: str, kept: bool, seconds: float, against_seconds: float
+) -> dict[str, Any]:
     return {
-        "a step": bench.step(),
-        "landscape": bench.measure("landscape"),
-        "gradient_shift": bench.measure("gradient_shift"),
+        "setting": f"{setting} bn",
+        "what": what,
+        "against": against,
+        "seconds": seconds,
+        "against_seconds": against_seconds,
+        "ratio": seconds / against_seconds,
+        "kept": kept,
     }
 
 
@@ -88,16 +93,6 @@ def _updates(bench: Bench, **how: bool) -> Callable[[], object]:
     for copy in copies:
         copy.grad = torch.zeros_like(copy)
     return torch.optim.SGD(copies, lr=0.1, momentum=0.9, **how).step
-
-
-def _kept(work: Callable[[], object], keep: bool) -> Callable[[], object]:
-    """``work`` with freed memory kept, or given back as soon as may be."""
-
-    def done() -> None:
-        keep_freed_memory(*(() if keep else (DEFAULT,)))
-        work()
-
-    return done
 
 
 def _compiled(bench: Bench) -> Callable[[], object]:

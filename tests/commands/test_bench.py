@@ -36,6 +36,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(room, "make_trainer", make)
     # other processes, and a compiler
     monkeypatch.setattr(more, "peak", lambda overrides, probes: (10 << 20, 8 << 20))
+    monkeypatch.setattr(tried, "pace", lambda overrides, keep: {"landscape": 1.0 - keep / 4})
     monkeypatch.setattr(tried, "_compiled", lambda bench: bench.one_pass)
 
 
@@ -152,6 +153,6 @@ def test_the_page_on_performance_is_made_from_the_committed_numbers() -> None:
     page = ROOT / "docs" / "performance.md"
     text = page.read_text()
     assert filled(text, page.parent) == text
-    prose = BLOCK.sub("", text)
+    prose = BLOCK.sub("", text).replace("Definition 2.1", "")
     assert len(BLOCK.findall(text)) == 4
     assert not re.search(r"\d+\.\d|\d ?%|\d ?(times|ms|MB)\b", prose)
