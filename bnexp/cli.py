@@ -110,7 +110,13 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     bench.add_argument("--threads", type=int, help="CPU threads (default: as torch chooses)")
     bench.add_argument(
-        "--seconds", type=float, default=5.0, help="for each comparison (default: 5)"
+        "--seconds", type=float, default=4.0, help="for each comparison (default: 4)"
+    )
+    bench.add_argument(
+        "--document",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: make the tables in this Markdown file from what was measured",
     )
     return top
 
@@ -196,6 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "bench":
             from bnexp.commands import bench
 
+            if arguments.document is not None:
+                return bench.fill(arguments.document)
             return bench.run(
                 arguments.out,
                 device=arguments.device,

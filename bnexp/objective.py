@@ -7,13 +7,12 @@ every loss and gradient that is measured, and the optimiser itself decays nothin
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 from bnexp.models.layers import Network, Params
 from bnexp.models.streams import Streams, run_stream_layer, streamable
@@ -178,16 +177,20 @@ class Objective:
         )
 
     def weight_grads(
-        self, model: Network, hidden: Mapping[int, Tensor], targets: Tensor, params: Params
+        self,
+        model: Network,
+        hidden: Iterable[tuple[int, Tensor]],
+        targets: Tensor,
+        params: Params,
     ) -> dict[int, Tensor]:
-        """For each layer i of ``hidden``, the gradient by W_i where ``hidden[i]`` is its input.
+        """For each layer i and its input of ``hidden``, in order, the gradient by W_i there.
 
         Layers i, .., k have ``params``. For measuring, as `passes_along`; the suffixes of a network
         of linear layers are run side by side, each joining where it begins.
         """
         if not streamable(model):
             found = {}
-            for number, x in hidden.items():
+            for number, x in hidden:
                 name = model.weight_name(number)
                 done = self.loss_and_grads(
                     model, x, targets, params=params, wrt=[name], first=number
@@ -198,14 +201,15 @@ class Objective:
         leaves: dict[int, Tensor] = {}
         joined: Streams | None = None
         with torch.enable_grad():
-            for number in range(min(hidden), len(model.layers) + 1):
+            inputs = dict(hidden)
+            for number in range(min(inputs), len(model.layers) + 1):
                 if joined is not None:
                     joined = run_stream_layer(model, number, joined, fixed)
-                if number in hidden:
+                if number in inputs:
                     name = model.weight_name(number)
                     leaves[number] = fixed[name].clone().requires_grad_()
                     own = {**fixed, name: leaves[number]}
-                    begun = Streams(hidden[number].detach().T[None])
+                    begun = Streams(inputs[number].detach().T[None])
                     begun = run_stream_layer(model, number, begun, own)
                     joined = begun if joined is None else joined.beside(begun)
             assert joined is not None
@@ -276,7 +280,8 @@ def _bends(slope: Tensor) -> bool:
 
 def norm(tensors: Iterable[Tensor]) -> Tensor:
     """The 2-norm of all ``tensors`` taken as one vector, a scalar tensor."""
-    return get_total_norm(list(tensors))
+    whole: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
+    return whole
 
 
 def norms_of(model: Network, tensors: Params) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "figures": {"runs", "errors"},
     "claims": {"figures", "runs", "errors"},
     "theory": {"objective", "models", "norms", "seeds", "errors", "config"},
-    "bench": {"training", "probes", "objective", "models", "config", "errors"},
+    "bench": {"training", "probes", "objective", "models", "runs", "config", "errors"},
     "commands": {
         "training",
         "figures",

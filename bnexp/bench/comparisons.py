@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,7 @@ class Row:
 
     Attributes:
         share: what the seconds are divided by beyond ``against``, such as the number of etas.
+        unit: of ``seconds`` and ``against_seconds``: ``s``, or ``bytes`` in a comparison of memory.
     """
 
     setting: str
@@ -45,6 +47,7 @@ class Row:
     against_seconds: float
     reach: float | None
     share: float = 1.0
+    unit: str = "s"
 
     @property
     def ratio(self) -> float:
@@ -98,6 +101,16 @@ class Bench:
                 if probe.wants_update:
                     return probe.after_update(self.seen)
                 return probe.before_update(self.seen)
+
+        return work
+
+    def measure_apart(self, name: str) -> Callable[[], Rows]:
+        """As `measure`, as for a network whose passes cannot be joined."""
+        joined = self.measure(name)
+
+        def work() -> Rows:
+            with patch("bnexp.objective.streamable", return_value=False):
+                return joined()
 
         return work
 

@@ -41,9 +41,9 @@ class GradientShift(Probe):
     def after_update(self, step: Step) -> Rows:
         model, objective = self.setting.model, self.setting.objective
         numbers = self.options.numbers(model)
-        hidden = dict(self._hidden(step, numbers))
         after = {1: step.grads[model.weight_name(1)]}
-        if hidden:
+        if numbers != [1]:
+            hidden = self._hidden(step, numbers)
             after |= objective.weight_grads(model, hidden, step.targets, step.params)
         columns: dict[str, list[Tensor]] = {"l2": [], "cos": [], "grad_norm": []}
         for number in numbers:
@@ -63,11 +63,11 @@ class GradientShift(Probe):
         """What reaches each of ``numbers`` but layer 1 through the new parameters before it."""
         assert step.new_params is not None
         x = step.inputs
-        with torch.no_grad():
-            for number in range(1, numbers[-1] + 1):
-                if number > 1 and number in numbers:
-                    yield number, x
-                if number < numbers[-1]:
+        for number in range(1, numbers[-1] + 1):
+            if number > 1 and number in numbers:
+                yield number, x
+            if number < numbers[-1]:
+                with torch.no_grad():
                     x = self.setting.model.run_layer(number, x, step.new_params)
 
 

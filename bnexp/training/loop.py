@@ -70,7 +70,9 @@ class Trainer:
             self.look(record)
         finite = self.diverged is None
         active = [probe for probe in due if finite or (probe.passive and number == self.diverged)]
-        for probe in active:
+        for probe in sorted(active, key=lambda probe: not probe.passive):
+            if not probe.passive:
+                seen.activations.clear()  # only passive ones read them; the others need the memory
             self._measure(probe, probe.before_update, seen)
         after = [probe for probe in active if probe.wants_update]
         if finite and (after or number < self.steps):

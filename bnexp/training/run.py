@@ -181,7 +181,9 @@ def trainer_of(job: Job) -> tuple[Trainer, str]:
         seed=run.seed,
         evaluation=lambda split: _evaluation(dataset, batches, split),
     )
-    optimizer = torch.optim.SGD(model.parameters(), lr=optim.lr, momentum=optim.momentum)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=optim.lr, momentum=optim.momentum, foreach=True
+    )
     probes = build_probes(config.probes, setting)
     trainer = Trainer(
         setting,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from bnexp.bench import Row
+from bnexp.bench import Row, more, tried
 from bnexp.bench import comparisons as module
+from bnexp.bench.document import BLOCK, SECTIONS, filled
 from bnexp.bench.machine import operations
+from bnexp.bench.memory import peak
 from bnexp.bench.timing import side_by_side
 from bnexp.cli import main
 from bnexp.commands import bench
+from bnexp.errors import UserError
 
 
 @pytest.fixture
@@ -28,7 +32,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         kept = [o for o in asked if o != "model=vgg16" and "layers=[" not in o]
         return real(*kept, *sizes[kind])
 
-    monkeypatch.setattr(module, "make_trainer", make)
+    for room in (module, more, tried):
+        monkeypatch.setattr(room, "make_trainer", make)
+    # other processes, and a compiler
+    monkeypatch.setattr(more, "peak", lambda overrides, probes: (10 << 20, 8 << 20))
+    monkeypatch.setattr(tried, "pace", lambda overrides, keep: {"landscape": 1.0 - keep / 4})
+    monkeypatch.setattr(tried, "_compiled", lambda bench: bench.one_pass)
 
 
 @pytest.mark.usefixtures("small")
@@ -48,13 +57,29 @@ def test_the_table_and_the_json_say_the_same(
     }
     whats = {row["what"].split(",")[0] for row in found["rows"]}
     assert whats >= {"bare training step", "data", "landscape", "gradient_shift"}
+    assert whats >= {"writing tables", "peak memory"}
     for row in found["rows"]:
         ratio = row["seconds"] / (row["against_seconds"] * row["share"])
         assert row["ratio"] == pytest.approx(ratio)
         assert f"{ratio:.3f}" in printed
+        assert row["unit"] == (
+            "bytes" if "memory" in row["what"] or "of it" in row["what"] else "s"
+        )
         assert row["reached"] is (None if row["reach"] is None else ratio <= row["reach"])
     assert found["machine"]["threads"] == 1
     assert len(found["growth"]) == 15
+    assert {trial["what"] for trial in found["trials"]} >= {"foreach update", "landscape, joined"}
+    for trial in found["trials"]:
+        assert trial["ratio"] == pytest.approx(trial["seconds"] / trial["against_seconds"])
+        assert trial["what"] in printed
+    document = tmp_path / "page.md"
+    document.write_text("".join(f"<!-- bench bench.json {s} -->\n<!-- end -->\n" for s in SECTIONS))
+    assert main(["bench", "--document", str(document)]) == 0
+    page = document.read_text()
+    for row in found["rows"]:
+        assert f"| {row['ratio']:.3g} |" in page
+    assert main(["bench", "--document", str(document)]) == 0
+    assert document.read_text() == page
     assert found["products_per_second"]["float64"] > 0
 
 
@@ -85,6 +110,7 @@ def test_a_row_that_does_not_reach_says_so() -> None:
         (["--device", "tpu"], "--device"),
         (["--seconds", "0"], "--seconds"),
         (["--threads", "0"], "--threads"),
+        (["--document", "/nowhere/page.md"], "--document"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -95,3 +121,38 @@ def test_bad_input_is_one_line(
     assert named in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "named"),
+    [
+        ("<!-- bench none.json rows -->\n<!-- end -->", "none.json"),
+        ("<!-- bench other.json rows -->\n<!-- end -->", "other.json"),
+        ("<!-- bench other.json colours -->\n<!-- end -->", "colours"),
+    ],
+)
+def test_a_table_that_cannot_be_made_is_named(block: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(UserError, match=named):
+        filled(block, tmp_path)
+
+
+def test_more_memory_is_seen(tmp_path: Path) -> None:
+    """By a process of its own: one step's activations and gradients, with probes and without."""
+    asked = ("model=dln", "data.samples=200000", "model.k=4")
+    (most, before), (bare, bare_before) = (peak(asked, probes) for probes in (True, False))
+    values = 200_000 * 10 * 8  # bytes of what is between two layers
+    assert bare - bare_before > 4 * values
+    assert most - before > 1.3 * (bare - bare_before)
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_page_on_performance_is_made_from_the_committed_numbers() -> None:
+    page = ROOT / "docs" / "performance.md"
+    text = page.read_text()
+    assert filled(text, page.parent) == text
+    prose = BLOCK.sub("", text).replace("Definition 2.1", "")
+    assert len(BLOCK.findall(text)) == 4
+    assert not re.search(r"\d+\.\d|\d ?%|\d ?(times|ms|MB)\b", prose)
