@@ -138,8 +138,22 @@ class Objective:
             ).requires_grad_()
             for name, value in params.items()
         }
+        return self.passes_of(model, inputs.expand(len(etas), *inputs.shape), targets, leaves)
+
+    def passes_of(
+        self, model: Network, inputs: Tensor, targets: Tensor, leaves: Params
+    ) -> list[Pass]:
+        """One pass per stream of a network of linear layers, made as one.
+
+        Args:
+            model: where the norms are from; those with running averages move them if they have one
+                for every unit of every stream.
+            inputs: ``(streams, samples, d)``.
+            targets: ``(samples, d)`` for all streams, or ``(streams, samples, d)``.
+            leaves: each parameter, for every stream: ``(streams, ..)``, requiring gradients.
+        """
         with torch.enable_grad():
-            x = inputs.T.expand(len(etas), *inputs.T.shape)
+            x = inputs.mT
             for number in model.layers.numbers():
                 x = run_stream_layer(model, number, x, leaves)
             data_loss = loss = self._data_of_streams(x, targets)
@@ -153,7 +167,7 @@ class Objective:
                 outputs=x[i].detach().T,
                 grads={name: grad[i] for name, grad in zip(leaves, grads, strict=True)},
             )
-            for i in range(len(etas))
+            for i in range(len(x))
         ]
 
     def weight_grads(
@@ -214,7 +228,10 @@ class Objective:
 
     def _data_of_streams(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The data loss of each stream; ``outputs`` is ``(streams, d, samples)``."""
-        losses: Tensor = torch.func.vmap(lambda out: self.data(out.T, targets))(outputs)
+        own = 0 if targets.dim() == outputs.dim() else None
+        losses: Tensor = torch.func.vmap(
+            lambda out, target: self.data(out.T, target), in_dims=(0, own)
+        )(outputs, targets)
         return losses
 
 
