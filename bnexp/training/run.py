@@ -104,13 +104,16 @@ def train(job: Job) -> str:
     """
     if (state := job.state()) in FINISHED:
         return str(state)
-    with watched() as stop, begun(job, stop) as session:
-        return str(job.state()) if session is None else session.run()
+    with begun(job) as trainer:
+        if trainer is None:
+            return str(job.state())
+        with watched() as stop:
+            return Session(job, trainer, stop).run()
 
 
 @contextmanager
-def begun(job: Job, stop: Stop) -> Iterator[Session | None]:
-    """Within it the run is this process's to make; None where it was finished meanwhile.
+def begun(job: Job) -> Iterator[Trainer | None]:
+    """Within it the run is this process's to make; None where another one finished it meanwhile.
 
     Raises:
         UserError: as `train`.
@@ -143,7 +146,7 @@ def begun(job: Job, stop: Stop) -> Iterator[Session | None]:
             job.directory.read_config()  # a damaged one is named now, not when the run is drawn
         plain = {**config.plain, "data": {**config.plain["data"], "label": label}}
         job.directory.create(plain, environment(job.device, job.fingerprint))
-        yield Session(job, trainer, stop)
+        yield trainer
 
 
 def _threads(job: Job) -> int:

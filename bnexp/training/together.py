@@ -34,10 +34,11 @@ def train_together(jobs: Sequence[Job]) -> list[str]:
         Exception: what the first of the runs that failed raised, after the others were made.
     """
     with ExitStack() as stack:
+        todo = {job.id: job for job in jobs if job.state() not in FINISHED}
+        # locked in one order, whoever asks, so that no two processes wait for each other
+        begin = [(todo[one], stack.enter_context(begun(todo[one]))) for one in sorted(todo)]
         stop = stack.enter_context(watched())
-        todo = [job for job in jobs if job.state() not in FINISHED]
-        begin = [stack.enter_context(begun(job, stop)) for job in todo]
-        _make([session for session in begin if session is not None])
+        _make([Session(job, trainer, stop) for job, trainer in begin if trainer is not None])
     return [str(job.state()) for job in jobs]
 
 
