@@ -114,6 +114,15 @@ class BatchNorm(Statistics):
             torch.backends.cudnn.enabled and self.eps > 0,
         )
 
+    def seen(self, mean: Tensor, var: Tensor, values: int) -> None:
+        """Move the running averages, unless frozen, as a batch with these statistics does.
+
+        ``var`` is the biased variance of ``values`` values of each unit.
+        """
+        if self.track:
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_scale.lerp_(var * (values / (values - 1)), self.momentum)
+
 
 class LpNorm(Statistics):
     """l_p normalisation (section 3.3): the mean is subtracted, the average l_p norm divides.

@@ -132,43 +132,46 @@ class Objective:
         time; but the passes of a network of linear layers are made as one
         (``bnexp/models/streams.py``).
         """
-        if streamable(model):
-            yield self._points_joined(model, inputs, targets, params, direction, etas)
+        if not streamable(model):
+            for eta in etas:
+                point = {n: p.detach() - eta * direction[n] for n, p in params.items()}
+                done = self.loss_and_grads(model, inputs, targets, params=point)
+                yield Points(
+                    loss=done.loss[None],
+                    data_loss=done.data_loss[None],
+                    outputs=done.outputs[None],
+                    grads={name: grad[None] for name, grad in done.grads.items()},
+                )
             return
-        for eta in etas:
-            point = {n: p.detach() - eta * direction[n] for n, p in params.items()}
-            done = self.loss_and_grads(model, inputs, targets, params=point)
-            yield Points(
-                loss=done.loss[None],
-                data_loss=done.data_loss[None],
-                outputs=done.outputs[None],
-                grads={name: grad[None] for name, grad in done.grads.items()},
-            )
-
-    def _points_joined(
-        self,
-        model: Network,
-        inputs: Tensor,
-        targets: Tensor,
-        params: Params,
-        direction: Params,
-        etas: Sequence[float],
-    ) -> Points:
-        """`passes_along` for a network of linear layers."""
         steps = torch.tensor(etas, dtype=inputs.dtype, device=inputs.device).unsqueeze(1)
-        here = torch.cat([value.detach().flatten() for value in params.values()])
-        along = torch.cat([direction[name].flatten() for name in params])
-        points = torch.addcmul(here, steps, along, value=-1).requires_grad_()  # a row for each
+        here = torch.cat([params[name].detach().flatten() for name in model.own_params])
+        along = torch.cat([direction[name].flatten() for name in model.own_params])
+        points = torch.addcmul(here, steps, along, value=-1)
+        yield self.passes_of(model, inputs.expand(len(etas), *inputs.shape), targets, points)
+
+    def passes_of(self, model: Network, inputs: Tensor, targets: Tensor, points: Tensor) -> Points:
+        """One pass per stream of a network of linear layers, made as one.
+
+        Args:
+            model: where the norms are from. Running averages that are not frozen are moved: one for
+                every unit of every stream.
+            inputs: ``(streams, samples, d)``.
+            targets: ``(samples, d)`` for all streams, or ``(streams, samples, d)``.
+            points: ``(streams, parameters)``: all parameters of a stream, one after the other in
+                the network's order.
+        """
+        params = model.own_params
+        rows = points.detach().requires_grad_()
         with torch.enable_grad():
-            leaves = _by_name(points, params)
-            streams = Streams(inputs.T.expand(len(etas), *inputs.T.shape))
+            leaves = _by_name(rows, params)
+            streams = Streams(inputs.mT)
             for number in model.layers.numbers():
                 streams = run_stream_layer(model, number, streams, leaves)
             outputs = streams.x
             data_loss = loss = self._data_of_streams(outputs, targets)
             if self.weight_decay:
                 loss = loss + torch.func.vmap(lambda point: self.penalty(model, point))(leaves)
-            (grads,) = torch.autograd.grad(loss.sum(), [points])
+            (grads,) = torch.autograd.grad(loss.sum(), [rows])
         return Points(
             loss=loss.detach(),
             data_loss=data_loss.detach(),
@@ -240,7 +243,10 @@ class Objective:
 
     def _data_of_streams(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The data loss of each stream; ``outputs`` is ``(streams, d, samples)``."""
-        losses: Tensor = torch.func.vmap(lambda out: self.data(out.T, targets))(outputs)
+        own = 0 if targets.dim() == outputs.dim() else None
+        losses: Tensor = torch.func.vmap(
+            lambda out, target: self.data(out.T, target), in_dims=(0, own)
+        )(outputs, targets)
         return losses
 
 

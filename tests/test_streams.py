@@ -166,7 +166,9 @@ def test_a_normalisation_and_the_product_after_it_by_hand(dtype: torch.dtype) ->
             given = factor - factor.mean(-1, keepdim=True) if centred else factor
             if centred:
                 expected = torch.autograd.grad((formula(*leaves) * given).sum(), wanted)
-            out = NormLinear.apply(leaves[0], leaves[1] * 1, 1e-3, centred)
+            out, mean, var = NormLinear.apply(leaves[0], leaves[1] * 1, 1e-3, centred)
+            close(mean, z.mean(-1, keepdim=True))
+            close(var, z.var(-1, correction=0, keepdim=True))
             close(out, direct)
             for one, other in zip(
                 torch.autograd.grad((out * given).sum(), wanted), expected, strict=True

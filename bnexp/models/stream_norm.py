@@ -14,28 +14,34 @@ from torch import Tensor
 
 
 class NormLinear(torch.autograd.Function):
-    """W (z - mean z) / sqrt(var z + eps) over the samples, biased variance.
+    """W (z - mean z) / sqrt(var z + eps) over the samples, biased variance; the mean; the variance.
 
     W is ``(streams, units, inputs)`` and z ``(streams, inputs, samples)``. **z is overwritten**, so
-    nobody else may look at it. Differentiable once, by W and z. With ``centred``, the gradient of
-    what is returned adds up to zero over the samples, as it does if that is batch normalised next.
+    nobody else may look at it. Differentiable once, by W and z; the statistics are not. With
+    ``centred``, the gradient of what is returned adds up to zero over the samples, as it does if
+    that is batch normalised next.
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, z: Tensor, eps: float, centred: bool) -> Tensor:
-        """The units after W, ``(streams, units, samples)``."""
-        normal = z.sub_(z.mean(-1, keepdim=True))
-        var = torch.linalg.vector_norm(normal, dim=-1, keepdim=True).square_()
-        scale = var.div_(z.shape[-1]).add_(eps).rsqrt_()
+    def forward(
+        ctx: Any, weight: Tensor, z: Tensor, eps: float, centred: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The units after W, ``(streams, units, samples)``, and ``(streams, inputs, 1)`` twice."""
+        mean = z.mean(-1, keepdim=True)
+        normal = z.sub_(mean)
+        var = torch.linalg.vector_norm(normal, dim=-1, keepdim=True).square_().div_(z.shape[-1])
+        scale = var.add(eps).rsqrt_()
         normal.mul_(scale)
         ctx.centred = centred
         ctx.save_for_backward(weight, normal, scale)
-        return torch.bmm(weight, normal)
+        ctx.mark_non_differentiable(mean, var)
+        ctx.set_materialize_grads(False)
+        return torch.bmm(weight, normal), mean, var
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient by W and z."""
-        (grad,) = grads
+        grad = grads[0]
         weight, normal, scale = ctx.saved_tensors
         samples = normal.shape[-1]
         by_weight = torch.bmm(grad, normal.mT) if ctx.needs_input_grad[0] else None

@@ -48,7 +48,8 @@ def run_stream_layer(model: Network, number: int, into: Streams, params: Params)
     """Layer ``number`` on ``into``, which nobody may look at afterwards.
 
     Each of the layer's ``params`` (by full name) is one for all streams, or has a first dimension
-    for the stream. Only for passes with the batch's statistics and the running ones frozen.
+    for the stream. Only for passes with the batch's statistics. Running averages that are not
+    frozen are moved: ``(streams * units,)``.
     """
     layer, prefix = model.layers[number], f"layers.{number}."
     weight, bias = params[prefix + "affine.weight"], params.get(prefix + "affine.bias")
@@ -61,7 +62,8 @@ def run_stream_layer(model: Network, number: int, into: Streams, params: Params)
         assert into.gamma is not None
         assert into.beta is not None
         scaled = (weight * into.gamma.unsqueeze(-2)).expand(wide)
-        x = NormLinear.apply(scaled, into.x, into.norm.eps, centred)
+        x, mean, var = NormLinear.apply(scaled, into.x, into.norm.eps, centred)
+        into.norm.seen(mean.flatten(), var.flatten(), into.x.shape[-1])
         if not centred:
             shifts.append(torch.matmul(weight, into.beta.unsqueeze(-1)))
     for shift in shifts:

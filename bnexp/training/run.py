@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,20 @@ def train(job: Job) -> str:
     """
     if (state := job.state()) in FINISHED:
         return str(state)
+    with begun(job) as trainer:
+        if trainer is None:
+            return str(job.state())
+        with watched() as stop:
+            return Session(job, trainer, stop).run()
+
+
+@contextmanager
+def begun(job: Job) -> Iterator[Trainer | None]:
+    """Within it the run is this process's to make; None where another one finished it meanwhile.
+
+    Raises:
+        UserError: as `train`.
+    """
     config = job.config
     torch.set_num_threads(_threads(job))
     keep_freed_memory()
@@ -123,7 +137,8 @@ def train(job: Job) -> str:
         print(f"bnexp: waiting for another process that makes {job.id}", file=sys.stderr)
     with job.directory.lock():
         if (state := job.state()) in FINISHED:
-            return str(state)
+            yield None
+            return
         if state is not None and config.run.resume == "never":
             raise UserError(
                 f"resume: expected auto to go on with {job.directory.path}, which is there "
@@ -133,8 +148,7 @@ def train(job: Job) -> str:
             job.directory.read_config()  # a damaged one is named now, not when the run is drawn
         plain = {**config.plain, "data": {**config.plain["data"], "label": label}}
         job.directory.create(plain, environment(job.device, job.fingerprint))
-        with watched() as stop:
-            return _Session(job, trainer, stop).run()
+        yield trainer
 
 
 def _threads(job: Job) -> int:
@@ -204,7 +218,7 @@ def _evaluation(dataset: Dataset, batches: Batches, split: str) -> Iterator[tupl
             yield batch.inputs, batch.targets
 
 
-class _Session:
+class Session:
     """One process's stretch of a run: from the checkpoint, if there is one, to the end."""
 
     def __init__(self, job: Job, trainer: Trainer, stop: Stop) -> None:
@@ -213,12 +227,19 @@ class _Session:
         self.checkpoints = Checkpoints(job.directory.path)
         self.tables = TableWriter(job.directory.tables_dir)
         self.number = 0
+        self.state = ""
 
     def run(self) -> str:
         """Train to the end; returns ``done`` or ``diverged``."""
+        for _ in self.steps():
+            pass
+        return self.state
+
+    def steps(self) -> Iterator[int]:
+        """Train to the end; gives the number of each step before it is made."""
         self.number = self._resume()
         try:
-            return self._steps(self.number)
+            yield from self._steps(self.number)
         except (Interrupted, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -238,7 +259,7 @@ class _Session:
         self._say(f"{'resumed' if first else 'started'} at step {first}")
         return first
 
-    def _steps(self, first: int) -> str:
+    def _steps(self, first: int) -> Iterator[int]:
         config, steps = self.job.config, self.trainer.steps
         saved = told = time.monotonic()
         self._status("running", first)
@@ -255,6 +276,7 @@ class _Session:
         with bar:
             for number in range(first, steps + 1):
                 self.number = number
+                yield number
                 seen = self.trainer.step(number, self._record)
                 now = time.monotonic()
                 if telling := now - told > STATUS_SECONDS:
@@ -267,7 +289,8 @@ class _Session:
                     self.trainer.look(self._record)
                 if self.trainer.diverged is not None:
                     self.tables.flush()
-                    return self._finish("diverged", self.trainer.diverged)
+                    self._finish("diverged", self.trainer.diverged)
+                    return
                 if telling:
                     bar.set_postfix(loss=f"{float(seen.loss):.4g}", refresh=False)
                     self._status("running", number)
@@ -280,7 +303,7 @@ class _Session:
                         raise Interrupted(signum)
                 bar.update()
         self._save(steps + 1)
-        return self._finish("done", steps)
+        self._finish("done", steps)
 
     def _record(self, rows: Rows) -> None:
         for table, columns in rows.items():
@@ -293,11 +316,11 @@ class _Session:
         self.checkpoints.save(following, model, optimizer, self.trainer.probes)
         self._status("running", following - 1)
 
-    def _finish(self, state: str, number: int) -> str:
+    def _finish(self, state: str, number: int) -> None:
         # A diverged run keeps its last checkpoint: cut off before this, it diverges again.
         self._status(state, number)
         self._say(f"{state} at step {number}")
-        return state
+        self.state = state
 
     def _status(self, state: str, number: int, **more: Any) -> None:
         seconds = {name: round(value, 3) for name, value in self.trainer.seconds.items()}
