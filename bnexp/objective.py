@@ -7,15 +7,15 @@ every loss and gradient that is measured, and the optimiser itself decays nothin
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bnexp.models.layers import Network, Params
-from bnexp.models.streams import Streams, run_stream_layer, streamable
+from bnexp.models.streams import Kept, Streams, run_stream_layer, streamable
 
 DATA_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": F.cross_entropy,
@@ -44,12 +44,16 @@ class Pass:
 
 @dataclass(frozen=True)
 class Points:
-    """A pass at each of several points: as `Pass`, each with a first dimension for the point."""
+    """A pass at each of several points: as `Pass`, each with a first dimension for the point.
+
+    ``activations`` holds the pre-activations of the layers that were asked for.
+    """
 
     loss: Tensor
     data_loss: Tensor
     outputs: Tensor
     grads: dict[str, Tensor]
+    activations: dict[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,15 @@ class Objective:
         points = torch.addcmul(here, steps, along, value=-1)
         yield self.passes_of(model, inputs.expand(len(etas), *inputs.shape), targets, points)
 
-    def passes_of(self, model: Network, inputs: Tensor, targets: Tensor, points: Tensor) -> Points:
+    def passes_of(
+        self,
+        model: Network,
+        inputs: Tensor,
+        targets: Tensor,
+        points: Tensor,
+        *,
+        keep: Collection[int] = (),
+    ) -> Points:
         """One pass per stream of a network of linear layers, made as one.
 
         Args:
@@ -159,14 +171,15 @@ class Objective:
             targets: ``(samples, d)`` for all streams, or ``(streams, samples, d)``.
             points: ``(streams, parameters)``: all parameters of a stream, one after the other in
                 the network's order.
+            keep: the layers whose pre-activations, ``(streams, samples, units)``, are wanted.
         """
-        params = model.own_params
         rows = points.detach().requires_grad_()
+        kept = Kept(keep)
         with torch.enable_grad():
-            leaves = _by_name(rows, params)
+            leaves = _by_name(rows, model.own_params)
             streams = Streams(inputs.mT)
             for number in model.layers.numbers():
-                streams = run_stream_layer(model, number, streams, leaves)
+                streams = run_stream_layer(model, number, streams, leaves, kept)
             outputs = streams.x
             data_loss = loss = self._data_of_streams(outputs, targets)
             if self.weight_decay:
@@ -176,7 +189,8 @@ class Objective:
             loss=loss.detach(),
             data_loss=data_loss.detach(),
             outputs=outputs.detach().mT,
-            grads=_by_name(grads, params),
+            grads=_by_name(grads, model.own_params),
+            activations=kept.found,
         )
 
     def weight_grads(

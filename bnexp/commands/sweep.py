@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
+from joblib import effective_n_jobs
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -28,8 +30,12 @@ from bnexp.config import check, compose, config_dir, resolve
 from bnexp.config.compose import one_line, path_override
 from bnexp.errors import UserError
 from bnexp.runs import RunDirectory
-from bnexp.training import FINISHED, Interrupted, Job, identify, reason, record, train
+from bnexp.training import FINISHED, Interrupted, Job, identify, reason, record
 from bnexp.training.interrupts import STOP_FILE, Stop, watched
+from bnexp.training.together import may_join, train_together
+
+WITH_SEEDS = "with_seeds"
+"""The key by which a launcher is told to make runs of several seeds in one process."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +72,33 @@ def ask(jobs: Sequence[Sequence[str]]) -> list[Asked]:
     return list(asked.values())
 
 
-def perform(config: DictConfig) -> Outcome:
-    """Train the run that ``config`` describes; what goes wrong is told, not raised."""
-    job = identify(check(resolve(config)))
-    path = str(job.directory.path)
+def perform(config: DictConfig) -> list[Outcome]:
+    """Train the run that ``config`` describes, once for each seed of ``with_seeds`` if it has that.
+
+    What goes wrong is told, not raised.
+    """
+    plain = resolve(config)
+    seeds = plain.pop(WITH_SEEDS, [plain["seed"]])
+    jobs = [identify(check({**plain, "seed": seed})) for seed in seeds]
+    paths = [str(job.directory.path) for job in jobs]
     stop = Stop()
     if stop.signum is not None or stop.failed:
-        return Outcome(path, "not started")
-    try:
-        return Outcome(path, train(job))
-    except Interrupted as stopped:
-        return Outcome(path, "interrupted", str(stopped))
-    except Exception as error:
-        if job.config.run.fail_fast:
-            stop.fail()
-        return Outcome(path, "failed", reason(error))
+        return [Outcome(path, "not started") for path in paths]
+    outcomes = [
+        _outcome(path, found) for path, found in zip(paths, train_together(jobs), strict=True)
+    ]
+    if jobs[0].config.run.fail_fast and any(one.state == "failed" for one in outcomes):
+        stop.fail()
+    return outcomes
+
+
+def _outcome(path: str, found: str | Exception) -> Outcome:
+    """What became of the run in ``path``, which ended in a state or with an error."""
+    if isinstance(found, Interrupted):
+        return Outcome(path, "interrupted", str(found))
+    if isinstance(found, Exception):
+        return Outcome(path, "failed", reason(found))
+    return Outcome(path, found)
 
 
 def make(runs: Sequence[Asked], hydra: Sequence[str]) -> int:
@@ -95,13 +113,14 @@ def make(runs: Sequence[Asked], hydra: Sequence[str]) -> int:
     if not runs:
         return 0
     out = path_override("out", runs[0].job.config.run.out)
-    with _launcher([*hydra, out]) as launcher, stoppable() as stop, _progress(runs):
+    with _launcher([*hydra, out]) as (launcher, at_once), stoppable() as stop, _progress(runs):
         skipped = {run.job.id: run.job.state() for run in runs if run.job.state() in FINISHED}
-        made = iter(_launch(launcher, [run for run in runs if run.job.id not in skipped]))
+        todo = [run for run in runs if run.job.id not in skipped]
+        made = _launch(launcher, grouped(todo, at_once))
         outcomes = [
             Outcome(str(run.job.directory.path), "skipped", f"{skipped[run.job.id]} before")
             if run.job.id in skipped
-            else next(made)
+            else made[run.job.id]
             for run in runs
         ]
         stop.look()
@@ -112,30 +131,65 @@ def make(runs: Sequence[Asked], hydra: Sequence[str]) -> int:
     return 1 if any(one.state == "failed" for one in outcomes) else 0
 
 
-def _launch(launcher: Launcher, runs: Sequence[Asked]) -> list[Outcome]:
-    """What became of each of ``runs``, also where a process of the launcher was killed.
+def grouped(runs: Sequence[Asked], at_once: int) -> list[list[Asked]]:
+    """``runs`` in groups, each for one process, of which so many are there ``at_once``.
+
+    Those that differ in their seeds only and whose passes can be joined are in one group, or in as
+    many as there are processes.
+    """
+    alike: dict[object, list[Asked]] = {}
+    for run in runs:
+        others = {k: v for k, v in run.job.config.plain.items() if k != "seed"}
+        key = json.dumps(others, sort_keys=True) if may_join(run.job) else run.job.id
+        alike.setdefault(key, []).append(run)
+    parts = []
+    for group in alike.values():
+        size = -(-len(group) // min(at_once, len(group)))
+        parts += [group[i : i + size] for i in range(0, len(group), size)]
+    return parts
+
+
+def _at_once(launcher: DictConfig) -> int:
+    """How many processes the launcher makes; of one that does not say, one for every run."""
+    if "basic_launcher" in launcher._target_:
+        return 1
+    jobs = launcher.get("n_jobs")
+    return sys.maxsize if jobs is None else int(effective_n_jobs(jobs))
+
+
+def _launch(launcher: Launcher, groups: Sequence[list[Asked]]) -> dict[str, Outcome]:
+    """What became of each run of ``groups``, also where a process of the launcher was killed.
 
     Such a launcher gives nothing back at all, and ends its other processes too: each run that was
     half done goes on alone, has failed if it is killed again, and then the others are launched.
     """
-    batches, found = [list(runs)] if runs else [], dict[str, Outcome]()
+    batches, found = [list(groups)] if groups else [], dict[str, Outcome]()
     while batches:
         batch = batches.pop(0)
         try:
-            returned = launcher.launch([(*run.overrides, "progress=false") for run in batch], 0)
+            returned = launcher.launch([_asking_for(group) for group in batch], 0)
         except BrokenExecutor:
-            if len(batch) == 1:
-                found[batch[0].job.id] = _killed(batch[0].job)
+            runs = [run for group in batch for run in group]
+            if len(runs) == 1:
+                found[runs[0].job.id] = _killed(runs[0].job)
                 continue
-            begun = [run for run in batch if run.job.state() is not None]
+            begun = [run for run in runs if run.job.state() is not None]
             if not begun:
                 raise
-            others = [run for run in batch if run.job.state() is None]
-            batches = [*([run] for run in begun), *([others] if others else []), *batches]
+            others = [[run for run in group if run not in begun] for group in batch]
+            others = [group for group in others if group]
+            batches = [*([[run]] for run in begun), *([others] if others else []), *batches]
         else:
-            for run, one in zip(batch, returned, strict=True):
-                found[run.job.id] = one.return_value
-    return [found[run.job.id] for run in runs]
+            for group, one in zip(batch, returned, strict=True):
+                found.update({r.job.id: o for r, o in zip(group, one.return_value, strict=True)})
+    return found
+
+
+def _asking_for(group: Sequence[Asked]) -> tuple[str, ...]:
+    """The overrides that ask for the runs of ``group``."""
+    seeds = ",".join(str(run.job.config.run.seed) for run in group)
+    more = [f"+{WITH_SEEDS}=[{seeds}]"] if len(group) > 1 else []
+    return (*group[0].overrides, "progress=false", *more)
 
 
 def _killed(job: Job) -> Outcome:
@@ -145,8 +199,8 @@ def _killed(job: Job) -> Outcome:
 
 
 @contextmanager
-def _launcher(overrides: Sequence[str]) -> Iterator[Launcher]:
-    """The launcher that ``overrides`` choose (default: one run after the other).
+def _launcher(overrides: Sequence[str]) -> Iterator[tuple[Launcher, int]]:
+    """The launcher that ``overrides`` choose (default: one run after the other), and its processes.
 
     Raises:
         UserError: the launcher is not known or not installed.
@@ -161,9 +215,10 @@ def _launcher(overrides: Sequence[str]) -> Iterator[Launcher]:
         except HydraException as error:
             raise UserError(one_line(error)) from None
         context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
-        yield Plugins.instance().instantiate_launcher(
+        launcher = Plugins.instance().instantiate_launcher(
             hydra_context=context, task_function=perform, config=config
         )
+        yield launcher, _at_once(config.hydra.launcher)
 
 
 @contextmanager

@@ -216,6 +216,7 @@ class RunConfig:
     tf32: bool
     deterministic: bool
     cuda_graphs: Any
+    together: bool
     threads: int | None
     out: str
     progress: bool

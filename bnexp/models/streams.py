@@ -8,6 +8,7 @@ stream has its own statistics; all meet the same noise.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,12 +45,35 @@ class Streams:
         return replace(self, x=torch.cat([self.x, more.x]))
 
 
-def run_stream_layer(model: Network, number: int, into: Streams, params: Params) -> Streams:
+class Kept:
+    """The pre-activations of the layers ``wanted``, once they are ``found``.
+
+    Each is ``(streams, samples, units)``, detached.
+    """
+
+    def __init__(self, wanted: Collection[int]) -> None:
+        self._wanted = frozenset(wanted)
+        self.found: dict[int, Tensor] = {}
+
+    def see(self, number: int, x: Tensor) -> None:
+        """Keep ``x``, ``(streams, units, samples)``, if layer ``number`` is wanted."""
+        if number in self._wanted:
+            self.found[number] = x.detach().mT
+
+    def see_scaled(self, number: int, x: Tensor, gain: Tensor, shift: Tensor) -> None:
+        """Keep ``x gain + shift``; all are as in `see`."""
+        if number in self._wanted:
+            self.found[number] = torch.addcmul(shift.detach(), x.detach(), gain.detach()).mT
+
+
+def run_stream_layer(
+    model: Network, number: int, into: Streams, params: Params, kept: Kept | None = None
+) -> Streams:
     """Layer ``number`` on ``into``, which nobody may look at afterwards.
 
     Each of the layer's ``params`` (by full name) is one for all streams, or has a first dimension
     for the stream. Only for passes with the batch's statistics. Running averages that are not
-    frozen are moved: ``(streams * units,)``.
+    frozen are moved: ``(streams * units,)``. Pre-activations that are wanted are ``kept``.
     """
     layer, prefix = model.layers[number], f"layers.{number}."
     weight, bias = params[prefix + "affine.weight"], params.get(prefix + "affine.bias")
@@ -61,9 +85,13 @@ def run_stream_layer(model: Network, number: int, into: Streams, params: Params)
     else:
         assert into.gamma is not None
         assert into.beta is not None
-        scaled = (weight * into.gamma.unsqueeze(-2)).expand(wide)
-        x, mean, var = NormLinear.apply(scaled, into.x, into.norm.eps, centred)
-        into.norm.seen(mean.flatten(), var.flatten(), into.x.shape[-1])
+        gamma = into.gamma.expand(into.x.shape[:2])
+        x, mean, var, gain = NormLinear.apply(
+            weight.expand(wide), gamma, into.x, into.norm.eps, centred
+        )
+        into.norm.seen(mean.view(-1), var.view(-1), into.x.shape[-1])
+        if kept is not None:
+            kept.see_scaled(number - 1, into.x, gain, into.beta.unsqueeze(-1))
         if not centred:
             shifts.append(torch.matmul(weight, into.beta.unsqueeze(-1)))
     for shift in shifts:
@@ -75,7 +103,10 @@ def run_stream_layer(model: Network, number: int, into: Streams, params: Params)
     ):
         gamma, beta = (params[f"{prefix}norm.{name}"] for name in ("weight", "bias"))
         return Streams(x, layer.norm, gamma, beta)
-    return Streams(layer.activation(_normalised(layer.norm, prefix + "norm.", x, params)))
+    x = _normalised(layer.norm, prefix + "norm.", x, params)
+    if kept is not None:
+        kept.see(number, x)
+    return Streams(layer.activation(x))
 
 
 def _normalised(norm: nn.Module, prefix: str, x: Tensor, params: Params) -> Tensor:

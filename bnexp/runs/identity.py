@@ -15,6 +15,7 @@ EXCLUDED = frozenset(
         "out",
         "deterministic",
         "cuda_graphs",
+        "together",
         "threads",
         "progress",
         "resume",

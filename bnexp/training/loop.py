@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +21,14 @@ from bnexp.probes import Probe, Rows, Setting, Step
 from bnexp.probes.base import leaving_no_trace
 from bnexp.training.graphs import GraphedStep
 from bnexp.training.waiting import Waiting
+
+
+class Passed(NamedTuple):
+    """A pass, the norm of its gradient, and pre-activations by layer, ``(batch, units)``."""
+
+    done: Pass
+    grad_norm: Tensor
+    activations: dict[int, Tensor]
 
 
 @dataclass
@@ -49,12 +58,10 @@ class Trainer:
     def __post_init__(self) -> None:
         self._noises = noises(self.setting.model)  # once: walking the modules takes long
         self._waiting = Waiting()
-        self._update = self._updated
-        self.faster: Callable[[Tensor, Tensor], tuple[Pass, Tensor]] | None = None
-        """Another way to the pass and gradient norm of a step whose activations are not read."""
-        if self.graphs:
-            self._graphed = GraphedStep(self._passed, self._updated)
-            self.faster, self._update = self._graphed.passed, self._graphed.update
+        self._graphed = GraphedStep(self._passed, self._updated) if self.graphs else None
+        self._update = self._graphed.update if self._graphed else self._updated
+        self.joined: Callable[[int], Passed] | None = None
+        """What makes the pass of a step instead of the network's own forward pass."""
 
     def step(self, number: int, record: Callable[[Rows], None]) -> Step:
         """Make training step ``number``; give every due probe's rows to ``record``, if not later.
@@ -110,11 +117,14 @@ class Trainer:
         """Forward and backward on the step's batch, keeping the activations that probes read."""
         model = self.setting.model
         batch = self.batches.at(number)
-        layers = sorted({layer for probe in due for layer in probe.captures()})
-        faster = self.faster if number < self.steps and not layers else None
-        with captured(model, layers) as activations:
-            passed = faster or self._passed
-            done, grad_norm = passed(batch.inputs, batch.targets)
+        if self.joined is not None:
+            done, grad_norm, activations = self.joined(number)
+        else:
+            layers = _read_by(due)
+            graphed = self._graphed if number < self.steps and not layers else None
+            with captured(model, layers) as activations:
+                passed = graphed.passed if graphed else self._passed
+                done, grad_norm = passed(batch.inputs, batch.targets)
         return Step(
             number=number,
             inputs=batch.inputs,
@@ -127,6 +137,10 @@ class Trainer:
             params=model.own_params,
             activations=activations,
         )
+
+    def read_at(self, number: int) -> list[int]:
+        """The layers whose pre-activations are read at step ``number``."""
+        return _read_by([probe for probe in self.probes if probe.due(number)])
 
     def _passed(self, inputs: Tensor, targets: Tensor) -> tuple[Pass, Tensor]:
         done = self.setting.objective.loss_and_grads(self.setting.model, inputs, targets)
@@ -152,6 +166,10 @@ class Trainer:
         with leaving_no_trace(self.setting.model):
             yield
         self.optimizer.load_state_dict(state)
+
+
+def _read_by(probes: Iterable[Probe]) -> list[int]:
+    return sorted({layer for probe in probes for layer in probe.captures()})
 
 
 def _looks(probe: Probe) -> bool:

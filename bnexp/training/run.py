@@ -33,6 +33,7 @@ from bnexp.training.checkpoint import Checkpoints
 from bnexp.training.environment import environment
 from bnexp.training.failures import log, reason, record
 from bnexp.training.interrupts import Interrupted, Stop, watched
+from bnexp.training.joined import Joined, joinable
 from bnexp.training.loop import Trainer
 from bnexp.training.memory import keep_freed_memory
 from bnexp.training.precision import cast, dtype_of, set_up_cuda
@@ -147,8 +148,18 @@ def begun(job: Job) -> Iterator[Trainer | None]:
         if job.directory.config_file.exists():
             job.directory.read_config()  # a damaged one is named now, not when the run is drawn
         plain = {**config.plain, "data": {**config.plain["data"], "label": label}}
-        job.directory.create(plain, environment(job.device, job.fingerprint))
+        if _together(job) and joinable([trainer]):
+            Joined([trainer])
+        joined = {"joined": trainer.joined is not None}
+        job.directory.create(plain, {**environment(job.device, job.fingerprint), **joined})
         yield trainer
+
+
+def _together(job: Job) -> bool:
+    """Whether passes are to be joined; a run that is resumed goes on as it began."""
+    if job.directory.env_file.exists():
+        return bool(read_json(job.directory.env_file).get("joined"))
+    return job.config.run.together
 
 
 def _threads(job: Job) -> int:

@@ -173,7 +173,7 @@ def test_a_signal_stops_a_whole_sweep_which_has_saved(
     tmp_path: Path, launcher: list[str], whole_group: bool
 ) -> None:
     at_once = 2 if launcher else 1
-    process = started(tmp_path, "-m", "seed=0,1,2,3", *launcher, runs=at_once)
+    process = started(tmp_path, "-m", "seed=0,1,2,3", "together=false", *launcher, runs=at_once)
     if whole_group:
         os.killpg(process.pid, signal.SIGINT)
     else:
@@ -320,7 +320,7 @@ def test_reproduce_makes_only_what_is_missing_and_shares_runs(
     assert main([*command[:1], "figures=9,10", *command[2:]]) == 0
     assert "2 runs, 0 to be made" in capsys.readouterr().err
     assert {path.name for path in (out / "figures").iterdir()} == {"fig09.png", "fig10.png"}
-    assert {path.name for path in out.iterdir()} == {"runs", "figures"}
+    assert {path.name for path in out.iterdir()} == {"runs", "figures", "claims"}
 
 
 def test_figures_in_a_folder_that_cannot_be_written_are_refused(

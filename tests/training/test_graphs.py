@@ -109,7 +109,7 @@ def test_the_numbers_are_those_of_single_steps(
     looks: int,
 ) -> None:
     common = [*kind, f"norm={norm}", f"probes={probes}", "steps=11", "measure.every=5"]
-    common += ["optim.momentum=0.9", "measure.eval_every=4"]
+    common += ["optim.momentum=0.9", "measure.eval_every=4", "together=false"]
     one, other = (job(tmp_path / name, *common) for name in ("graphs", "single"))
     monkeypatch.setitem(run_module.LOOK_EVERY, "cpu", looks)
     train(one)
@@ -152,7 +152,7 @@ def test_a_resumed_run_gives_the_same_numbers(
 def test_a_diverging_run_ends_where_it_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    common = [*DLN, "norm=none", "optim.lr=0.02", "probes=none", "steps=60"]
+    common = [*DLN, "norm=none", "optim.lr=0.02", "probes=none", "steps=60", "together=false"]
     one, other = (job(tmp_path / name, *common) for name in ("graphs", "single"))
     monkeypatch.setitem(run_module.LOOK_EVERY, "cpu", 100)
     assert train(one) == "diverged"
