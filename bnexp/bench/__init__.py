@@ -4,6 +4,7 @@ from bnexp.bench.comparisons import Row, growth, help_seconds, ratios
 from bnexp.bench.document import filled
 from bnexp.bench.machine import machine, product_rate
 from bnexp.bench.more import memory, tables
+from bnexp.bench.seeds import many_seeds
 from bnexp.bench.tried import trials
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "growth",
     "help_seconds",
     "machine",
+    "many_seeds",
     "memory",
     "product_rate",
     "ratios",

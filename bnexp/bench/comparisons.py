@@ -19,6 +19,7 @@ from bnexp.models import Network
 from bnexp.probes import Probe, Rows, Step
 from bnexp.probes.base import leaving_no_trace
 from bnexp.training import identify
+from bnexp.training.joined import Joined, joinable
 from bnexp.training.loop import Trainer
 from bnexp.training.run import trainer_of
 
@@ -64,7 +65,10 @@ def make_trainer(*overrides: str) -> Trainer:
     """A trainer as ``bnexp train`` would make it, all the paper's probes on at every step."""
     common = ("progress=false", "measure.every=1", "out=/nowhere")
     config = check(compose([*common, *overrides]))
-    return trainer_of(identify(config))[0]
+    trainer = trainer_of(identify(config))[0]
+    if joinable([trainer]):
+        Joined([trainer])
+    return trainer
 
 
 class Bench:
@@ -117,11 +121,11 @@ class Bench:
     def step(self, names: Sequence[str] = ()) -> Callable[[], None]:
         """A training step of the loop with the probes ``names`` due; rows are thrown away."""
         probes = [self.probes[name] for name in names]
-        bare = replace(self.trainer, probes=probes)
 
         def work() -> None:
             self._number += 1
-            bare.step(self._number, _thrown_away)
+            self.trainer.probes = probes
+            self.trainer.step(self._number, _thrown_away)
 
         return work
 

@@ -17,6 +17,7 @@ from bnexp.bench import (
     growth,
     help_seconds,
     machine,
+    many_seeds,
     memory,
     product_rate,
     ratios,
@@ -52,6 +53,8 @@ def run(out: Path | None, *, device: str, threads: int | None, seconds: float) -
         rows = _counted(ratios(name, seconds), bar)
         rows += _counted(tables(name, seconds), bar)
         rows += _counted(memory(name), bar)
+        if where.type == "cpu":
+            rows += _counted(many_seeds(seconds / 2), bar)
         points = _counted(growth(name, seconds / 4), bar)
         tried = _counted(trials(name, seconds / 3), bar)
     rows.append(Row("-", "bnexp --help", "one second", help_seconds(), 1.0, 1.0))

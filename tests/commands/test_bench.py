@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bnexp.bench import Row, more, tried
+from bnexp.bench import Row, more, seeds, tried
 from bnexp.bench import comparisons as module
 from bnexp.bench.document import BLOCK, SECTIONS, filled
 from bnexp.bench.machine import operations
@@ -37,6 +37,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     # other processes, and a compiler
     monkeypatch.setattr(more, "peak", lambda overrides, probes: (10 << 20, 8 << 20))
     monkeypatch.setattr(tried, "pace", lambda overrides, keep: {"landscape": 1.0 - keep / 4})
+    monkeypatch.setattr(seeds, "step_seconds", lambda *given: 1.0)
     monkeypatch.setattr(tried, "_compiled", lambda bench: bench.one_pass)
 
 
@@ -156,3 +157,8 @@ def test_the_page_on_performance_is_made_from_the_committed_numbers() -> None:
     prose = BLOCK.sub("", text).replace("Definition 2.1", "")
     assert len(BLOCK.findall(text)) == 4
     assert not re.search(r"\d+\.\d|\d ?%|\d ?(times|ms|MB)\b", prose)
+
+
+def test_seeds_are_made_in_so_many_processes() -> None:
+    asked = ["model=dln", "model.k=3", "model.d=4", "data.samples=64", "device=cpu"]
+    assert 0.0 < seeds.step_seconds(asked, 3, 2, 0.05) < 60.0
