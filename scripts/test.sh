@@ -7,4 +7,6 @@ export PATH="$PWD/.venv/bin:$PATH"
 ruff format --check .
 ruff check .
 mypy
-exec python -m pytest "$@"
+cores=$(nproc)
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # the tests are side by side, so each has one thread
+exec python -m pytest -n $((cores < 8 ? cores : 8)) --dist worksteal "$@"

@@ -150,25 +150,27 @@ def test_tables_of_a_network_with_momentum(norm: str, dtype: torch.dtype) -> Non
 @both_precisions
 def test_a_normalisation_and_the_product_after_it_by_hand(dtype: torch.dtype) -> None:
     """The gradient of the joined function against automatic differentiation of the formula."""
-    weight, z = draws((3, 5, 4), (3, 4, 20), dtype=dtype)
+    weight, gamma, z = draws((3, 5, 4), (3, 4), (3, 4, 20), dtype=dtype)
     (factor,) = draws((3, 5, 20), dtype=dtype)
 
-    def formula(weight: Tensor, z: Tensor) -> Tensor:
+    def formula(weight: Tensor, gamma: Tensor, z: Tensor) -> Tensor:
         mean, var = z.mean(-1, keepdim=True), z.var(-1, correction=0, keepdim=True)
-        return weight @ ((z - mean) / (var + 1e-3).sqrt())
+        return weight @ (gamma.unsqueeze(-1) * (z - mean) / (var + 1e-3).sqrt())
 
-    for weight_too in (True, False):
-        leaves = [weight.clone().requires_grad_(weight_too), z.clone().requires_grad_()]
-        wanted = leaves if weight_too else leaves[1:]
-        direct = formula(*leaves)
-        expected = torch.autograd.grad((direct * factor).sum(), wanted)
+    for first in (0, 1, 2):  # by all three; not by W; by z alone
+        leaves = [
+            value.clone().requires_grad_(i >= first) for i, value in enumerate((weight, gamma, z))
+        ]
+        wanted = leaves[first:]
         for centred in (False, True):
             given = factor - factor.mean(-1, keepdim=True) if centred else factor
-            if centred:
-                expected = torch.autograd.grad((formula(*leaves) * given).sum(), wanted)
-            out, mean, var = NormLinear.apply(leaves[0], leaves[1] * 1, 1e-3, centred)
+            direct = formula(*leaves)
+            expected = torch.autograd.grad((direct * given).sum(), wanted)
+            its_weight, its_gamma, its_z = leaves
+            out, mean, var, gain = NormLinear.apply(its_weight, its_gamma, its_z * 1, 1e-3, centred)
             close(mean, z.mean(-1, keepdim=True))
             close(var, z.var(-1, correction=0, keepdim=True))
+            close(gain, gamma.unsqueeze(-1) / (var + 1e-3).sqrt())
             close(out, direct)
             for one, other in zip(
                 torch.autograd.grad((out * given).sum(), wanted), expected, strict=True

@@ -1,7 +1,8 @@
 """A document whose numbers are a bench's: its blocks are made from the JSON of `bnexp bench`.
 
 A block stands between ``<!-- bench FILE SECTION -->`` and ``<!-- end -->``; FILE is relative to the
-document, SECTION is machine, rows, growth or trials.
+document. SECTION is machine, rows, growth or trials; or machine, measurements or accuracies, where
+FILE is what `scripts/precision.py` wrote.
 """
 
 from __future__ import annotations
@@ -45,12 +46,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _machine(found: Mapping[str, Any]) -> str:
-    has, rates = found["machine"], found["products_per_second"]
+    has, rates = found["machine"], found.get("products_per_second", {})
     rate = " and ".join(f"{value / 1e9:.0f} in {dtype}" for dtype, value in rates.items())
+    products = f" Products of large matrices run at {rate} thousand million operations per second."
     return (
         f"{has['device_name']}, {has['threads']} threads of {has['cores']} cores, "
-        f"{has['platform']}, torch {has['packages']['torch']}, Python {has['python']}. "
-        f"Products of large matrices run at {rate} thousand million operations per second."
+        f"{has['platform']}, torch {has['packages']['torch']}, Python {has['python']}."
+        f"{products if rates else ''}"
     )
 
 
@@ -118,10 +120,41 @@ def _trials(found: Mapping[str, Any]) -> str:
     return _table(head, lines)
 
 
+def _measurements(found: Mapping[str, Any]) -> str:
+    """Each measurement a line, each norm and precision a column."""
+    kinds = dict.fromkeys((row["norm"], row["precision"]) for row in found["measurements"])
+    rms = {
+        (row["table"], row["column"], row["norm"], row["precision"]): row["rms"]
+        for row in found["measurements"]
+    }
+    whats = dict.fromkeys((table, column) for table, column, _, _ in rms)
+    lines = [
+        (f"{table}.{column}", *(f"{rms[(table, column, *kind)]:.1e}" for kind in kinds))
+        for table, column in whats
+    ]
+    return _table(("measured", *(f"{norm}, {precision}" for norm, precision in kinds)), lines)
+
+
+def _accuracies(found: Mapping[str, Any]) -> str:
+    lines = [
+        (
+            row["norm"],
+            row["precision"],
+            f"{row['train_accuracy']:.3f}",
+            "-" if row["test_accuracy"] is None else f"{row['test_accuracy']:.3f}",
+            f"{1e3 * row['seconds_per_step']:.1f} ms",
+        )
+        for row in found["runs"]
+    ]
+    return _table(("norm", "precision", "training accuracy", "test accuracy", "a step"), lines)
+
+
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "machine": _machine,
     "rows": _rows,
     "growth": _growth,
     "trials": _trials,
+    "measurements": _measurements,
+    "accuracies": _accuracies,
 }
 """What a block can show, each from all that the bench found to Markdown."""

@@ -19,7 +19,7 @@ class Need:
     """One table of one kind of run: who draws it (recipe, panels) and what it must be.
 
     Tables of the landscape must be along ``direction``, and begin at ``least_eta`` times lr or
-    below.
+    below. What is ``optional`` is drawn where it is there, and not missed.
     """
 
     recipe: str
@@ -30,6 +30,7 @@ class Need:
     table: str
     direction: str = "gradient"
     least_eta: float = math.inf
+    optional: bool = False
 
     @property
     def kind(self) -> tuple[str, str, float]:
@@ -39,7 +40,7 @@ class Need:
     @property
     def beyond_the_paper(self) -> bool:
         """Whether no figure of the paper needs it."""
-        measured = self.table in ("curvature", "sharpness", "theory")
+        measured = not self.optional and self.table in ("curvature", "sharpness", "theory")
         return measured or self.direction != "gradient" or math.isfinite(self.least_eta)
 
     def __str__(self) -> str:
@@ -97,7 +98,7 @@ class Selection:
     @property
     def missing(self) -> tuple[Need, ...]:
         """The needs that no run meets."""
-        return tuple(need for need, runs in self.found.items() if not runs)
+        return tuple(n for n, runs in self.found.items() if not runs and not n.optional)
 
     @property
     def diverged(self) -> bool:
@@ -128,7 +129,8 @@ class Selection:
         runs = self.of(family)
         if not runs:
             return ""
-        counts = sorted({len(met) for n, met in self.found.items() if met and n.family == family})
+        mine = [met for n, met in self.found.items() if n.family == family and not n.optional]
+        counts = sorted({len(met) for met in mine if met})
         amount = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
         seeds = _ranges(sorted({run.seed for run in runs}))
         told = f"{describe(runs[0])}; {amount} seed{'s' * (counts != [1])} ({seeds})"
@@ -159,7 +161,8 @@ def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
 
     Of several scales the one that meets most needs counts, then the one with most steps, then one
     with its preset's grid of etas, then the one with most runs that are needed, or else most
-    runs. Runs that are not finished are taken only where no finished one is.
+    runs. What is optional may come from runs on which other things were measured. Runs that are
+    not finished are taken only where no finished one is.
     """
     found: dict[Need, tuple[Run, ...]] = dict.fromkeys(needed, ())
     for family, direction in dict.fromkeys((need.family, need.direction) for need in needed):
@@ -169,16 +172,26 @@ def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
             if run.family == family:
                 groups.setdefault(json.dumps(scale(run), sort_keys=True), []).append(run)
         best: tuple[tuple[int, ...], dict[Need, tuple[Run, ...]]] | None = None
+        trained: list[Run] = []
         for key in sorted(groups):
             met = {need: _meeting(need, groups[key]) for need in mine}
-            amount, first = sum(map(len, met.values())), groups[key][0]
+            must = [runs for need, runs in met.items() if not need.optional]
+            amount, first = sum(map(len, must)), groups[key][0]
             usual = _usual_grid(first)
-            rank = sum(map(bool, met.values())), first.steps, usual, amount, len(groups[key])
+            rank = sum(map(bool, must)), first.steps, usual, amount, len(groups[key])
             if best is None or rank > best[0]:
                 best = rank, met
+                trained = _trained_as(first, runs)
         if best is not None:
             found.update(best[1])
+            found.update({n: _meeting(n, trained) for n in mine if n.optional and not found[n]})
     return Selection(found)
+
+
+def _trained_as(one: Run, runs: Sequence[Run]) -> list[Run]:
+    """Those of ``runs`` that differ from ``one`` in what was measured or figures vary only."""
+    wanted = {**scale(one), "probes": None}
+    return [run for run in runs if {**scale(run), "probes": None} == wanted]
 
 
 def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:

@@ -2,19 +2,21 @@
 
 Effective beta-smoothness can be held at 2/lr by gradient descent itself (the edge of stability)
 and at 1/eta_min by the grid: a step that leaves nothing of the gradient gives
-||g' - g|| = ||g||. Both lines are drawn, and the eta at which the max was reached.
+||g' - g|| = ||g||. Both lines are drawn, the eta at which the max was reached and, where runs
+recorded the curvature, beta as eta -> 0, which neither bounds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.gridspec import SubplotSpec
 
 from bnexp.figures import quantities as q
 from bnexp.figures.data import Need, needs
 from bnexp.figures.sheet import Sheet
+from bnexp.figures.style import look
 from bnexp.runs import Run
 
 
@@ -33,7 +35,9 @@ class LandscapeFigure:
         """The runs: table smoothness, and table train for the panel `train` if there is one."""
         tables = {"train": train} if train else {}
         tables["smoothness"] = " ".join(self.letters)
-        return needs(self.recipe, self.family, self.norms, [self.lr], tables)
+        kind = self.recipe, self.family, self.norms, [self.lr]
+        curvature = needs(*kind, {"curvature": self.letters[2]})
+        return needs(*kind, tables) + tuple(replace(need, optional=True) for need in curvature)
 
     def draw(self, sheet: Sheet, cells: Sequence[SubplotSpec]) -> None:
         """The three panels, in three cells of a grid; the last is shared with the small panel."""
@@ -49,6 +53,10 @@ class LandscapeFigure:
         axes.tick_params(labelbottom=False)
         beta = sheet.panel(axes, letter, q.beta(self.log), *kind, title=f"({letter})")
         beta.reference("2/lr", 2 / self.lr, "2/lr")
+        for norm in self.norms:
+            runs = sheet.selection.runs(self.family, norm, self.lr, q.BETA_0.table)
+            beta.add_beside(f"{norm}:0", look(norm), [q.BETA_0.trace(run, None) for run in runs])
+        beta.beside_label = "dotted: as η → 0"
         axes = sheet.body.add_subplot(split[1])
         axes.set_xlabel("steps")
         reached = sheet.panel(axes, letter, q.BETA_ETA, *kind, head=False)

@@ -40,14 +40,15 @@ class Ours:
 class Panel:
     """Collects what is to be drawn, then draws it when the limits are known (`finish`).
 
-    Every artist's gid tells what it is: `line:`, `band:`, `spread:`, `paper:`, `reference:`,
-    `diverged:` or `beyond:`, followed by the series.
+    Every artist's gid tells what it is: `line:`, `band:`, `spread:`, `beside:`, `paper:`,
+    `reference:`, `diverged:` or `beyond:`, followed by the series.
 
     Attributes:
         log: whether y is logarithmic.
         x_max: the last step to show; None for as many as the paper's curves have.
         fixed: y limits; data below them still widen them.
         always: values that the y limits must contain.
+        beside_label: what the dotted lines are that stand beside the series.
     """
 
     axes: Axes
@@ -57,16 +58,21 @@ class Panel:
     small: bool = False
     always: list[float] = field(default_factory=list)
     ours: list[Ours] = field(default_factory=list)
+    beside: list[Ours] = field(default_factory=list)
+    beside_label: str = ""
     paper: list[tuple[str, Look, Curve]] = field(default_factory=list)
     references: list[tuple[str, float, str]] = field(default_factory=list)
 
     def add(self, key: str, look: Look, traces: Sequence[Trace], filled: bool) -> None:
         """Our runs of one series, one trace per seed; empty traces are left out."""
-        kept = [trace.until_diverged() for trace in traces]
-        kept = [trace for trace in kept if len(trace.x)]
-        if kept:
+        if kept := _kept(traces):
             ends = tuple((float(t.x[-1]), float(t.hi[-1])) for t in kept if t.diverged)
             self.ours.append(Ours(key, look, over_seeds(kept), filled, ends))
+
+    def add_beside(self, key: str, look: Look, traces: Sequence[Trace]) -> None:
+        """Another quantity of the same runs: the median over seeds as a dotted line."""
+        if kept := _kept(traces):
+            self.beside.append(Ours(key, look, over_seeds(kept), filled=False, ends=()))
 
     def add_paper(self, key: str, look: Look, curve: Curve) -> None:
         """A curve of the paper, over the steps that our runs cover."""
@@ -99,6 +105,7 @@ class Panel:
             self._draw(series, lo, hi)
         for key, look, curve in self.paper:
             self._draw_paper(key, look, curve)
+        self._draw_beside(lo, hi)
         self._draw_references()
 
     def _limits(self) -> tuple[float, float]:
@@ -106,6 +113,8 @@ class Panel:
         for series in self.ours:
             s = series.summary
             values += [s.lo, s.hi, s.least, s.most]
+        if self.log:  # on a linear scale they would leave nothing to see of the series
+            values += [series.summary.lo for series in self.beside]
         if self.fixed is None:
             # What the paper printed stays visible, however rare its peaks.
             printed = [float(e) for _, _, c in self.paper for e in (c.lo.min(), c.hi.max())]
@@ -140,6 +149,19 @@ class Panel:
             )  # fmt: skip
         self._mark_beyond(series, lo, hi)
         mark_diverged(axes, series, lo, hi, self.x_max or 0.0)
+
+    def _draw_beside(self, lo: float, hi: float) -> None:
+        for series in self.beside:
+            s = thinned(series.summary)
+            self.axes.plot(
+                s.x, clipped(s.lo, lo, hi, self.log), color=mixed(series.look.colour, "black", 0.2),
+                linestyle=":", linewidth=1.0, zorder=2.4, gid=f"beside:{series.key}",
+            )  # fmt: skip
+        if self.beside:
+            self.axes.text(
+                0.03, 0.98, self.beside_label, transform=self.axes.transAxes, fontsize=SMALL,
+                va="top", color=GREY, bbox=HALO, zorder=6,
+            )  # fmt: skip
 
     def _mark_beyond(self, series: Ours, lo: float, hi: float) -> None:
         """Triangles at the edge where a median lies outside the limits, inf included."""
@@ -184,6 +206,12 @@ class Panel:
                 textcoords="offset points", ha="right", va="bottom", fontsize=SMALL, color=GREY,
                 bbox=HALO, zorder=6,
             )  # fmt: skip
+
+
+def _kept(traces: Sequence[Trace]) -> list[Trace]:
+    """The traces that are not empty, up to where their runs diverged."""
+    kept = [trace.until_diverged() for trace in traces]
+    return [trace for trace in kept if len(trace.x)]
 
 
 def say(axes: Axes, text: str) -> None:

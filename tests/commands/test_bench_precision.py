@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.bench import precision as module
+from bnexp.bench.document import filled
 from bnexp.runs.files import read_json
 from scripts import precision as script
 
@@ -83,3 +84,15 @@ def test_the_script_prints_and_writes_it(
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) == len(found["measurements"]) + len(found["runs"]) + 3
     assert "gradient_shift.cos" in printed
+
+
+def test_a_page_is_made_from_it(tmp_path: Path, found: dict[str, list[dict[str, float]]]) -> None:
+    (tmp_path / "precision.json").write_text(json.dumps(found))
+    names = ("machine", "measurements", "accuracies")
+    page = "".join(f"<!-- bench precision.json {s} -->\n<!-- end -->\n" for s in names)
+    made = filled(page, tmp_path)
+    for row in found["measurements"]:
+        assert f" {row['rms']:.1e} |" in made
+        assert f"| {row['table']}.{row['column']} |" in made
+    for row in found["runs"]:
+        assert f"| {row['train_accuracy']:.3f} | {row['test_accuracy']:.3f} |" in made

@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 from looking import artists, band, line, panels, run_of
+from synthetic_runs import make_run, runs_in
+
+from bnexp.figures import FIGURES as FIGURES_BY_ID
+from bnexp.figures import select
 
 FIVE = ("none", "bn", "l1", "l2", "linf")
 FIGURES = [
@@ -11,6 +15,7 @@ FIGURES = [
     ("12", "vgg", 0.1, "bcd", FIVE, False),
     ("13", "dln", 1e-6, "bcd", FIVE, True),
 ]
+OTHER = {"every": 2, "dense": 0, "etas": [1, 2], "direction": "gradient"}
 each_figure = pytest.mark.parametrize(
     ("number", "family", "lr", "letters", "norms", "log"), FIGURES, ids=[f[0] for f in FIGURES]
 )
@@ -60,6 +65,35 @@ def test_beta_stands_beside_two_over_lr_and_one_over_the_least_eta(
     text = " ".join(t.get_text() for t in axes.texts)
     assert "2/lr" in text
     assert "1/ηₘᵢₙ" in text
+
+
+@each_figure
+def test_beta_as_eta_goes_to_0_is_drawn_where_it_was_measured(
+    draw, runs, tmp_path, number, family, lr, letters, norms, log
+):
+    axes = panels(draw(number))[f"{letters[2]}:beta_smoothness"][0]
+    for norm in norms:
+        expected = run_of(runs, family, norm, lr).table("curvature")
+        x, y = line(axes, f"beside:{norm}:0")
+        np.testing.assert_array_equal(x, expected["step"])
+        if log:
+            np.testing.assert_allclose(y, expected["beta_0"], rtol=1e-12)
+    bare = [
+        make_run(tmp_path, family, norm, lr, tables=("smoothness", "train", "eval"))
+        for norm in norms
+    ]
+    assert len(bare) == len(norms)
+    selection = select(FIGURES_BY_ID[number].needs, runs_in(tmp_path))
+    assert selection.missing == (), "it is not missed"
+    axes = panels(draw(number, of=runs_in(tmp_path)))[f"{letters[2]}:beta_smoothness"][0]
+    assert not [artist for artist in axes.get_children() if "beside:" in (artist.get_gid() or "")]
+    # the same network on which something else was measured
+    curved = make_run(
+        tmp_path, family, norms[0], lr, tables=("curvature",), probes__landscape=OTHER
+    )
+    selection = select(FIGURES_BY_ID[number].needs, runs_in(tmp_path))
+    (found,) = selection.runs(family, norms[0], lr, "curvature")
+    assert found.path == curved
 
 
 @each_figure
