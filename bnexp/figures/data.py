@@ -106,6 +106,11 @@ class Selection:
         return any(run.state == "diverged" for runs in self.found.values() for run in runs)
 
     @property
+    def empty(self) -> bool:
+        """Whether there is nothing to draw."""
+        return not any(runs for need, runs in self.found.items() if not need.optional)
+
+    @property
     def seeds(self) -> bool:
         """Whether any series has more than one seed."""
         return any(len(runs) > 1 for runs in self.found.values())
@@ -144,7 +149,8 @@ def tell_missing(missing: Iterable[Need], needed: Iterable[Need]) -> str:
     """Needs in words: each kind of run once, with the table's name where only that lacks."""
     wanted: dict[tuple[str, str, float], set[str]] = {}
     for need in needed:
-        wanted.setdefault(need.kind, set()).add(need.table)
+        if not need.optional:
+            wanted.setdefault(need.kind, set()).add(need.table)
     lacking: dict[tuple[str, str, float], list[Need]] = {}
     for need in missing:
         lacking.setdefault(need.kind, []).append(need)

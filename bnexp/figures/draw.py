@@ -131,7 +131,7 @@ def draw_figures(
         figure = FIGURES[number]
         selection = select(figure.needs, runs)
         paths: tuple[Path, ...] = ()
-        if any(selection.found.values()):
+        if not selection.empty:
             with style():
                 canvas = figure.draw(selection, paper)
                 stem = f"fig{number.zfill(2)}"
