@@ -80,6 +80,13 @@ def parser() -> argparse.ArgumentParser:
     compact.add_argument(
         "--layers", default="", help="whose distributions to keep: 1,11,24 (default: all)"
     )
+    compact.add_argument(
+        "--samples",
+        type=int,
+        default=256,
+        metavar="N",
+        help="values to keep of each distribution (default: 256)",
+    )
 
     theory = commands.add_parser(
         "theory",
@@ -184,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "compact":
             from bnexp.commands import compact
 
-            return compact.run(arguments.runs, arguments.out, arguments.layers)
+            return compact.run(arguments.runs, arguments.out, arguments.layers, arguments.samples)
         if arguments.command == "theory":
             from bnexp.commands import theory
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from bnexp.config.schema import at_least
 from bnexp.errors import UserError
 from bnexp.runs import Keep, Run, compact, describe, find_runs, write_atomic
 
@@ -18,14 +19,16 @@ WARM = 0.1
 """The share of a run that beta is not summed up over: its beginning."""
 
 
-def run(root: Path, out: Path, layers: str) -> int:
+def run(root: Path, out: Path, layers: str, samples: int) -> int:
     """Copy the runs below ``root`` to ``out`` with small tables; returns the exit code.
 
     Raises:
-        UserError: there are no runs, some are not finished, or ``out`` holds runs already.
+        UserError: there are no runs, some are not finished, ``out`` holds runs already, or an
+            option is out of range.
     """
+    at_least("--samples", samples, 1)
     runs = find_runs(root)
-    keep = Keep(layers=_numbers(layers))
+    keep = Keep(layers=_numbers(layers), samples=samples)
     if not runs:
         raise UserError(f"--runs {root}: expected a folder with runs; there are none")
     for one in runs:
@@ -55,15 +58,18 @@ def _numbers(layers: str) -> tuple[int, ...]:
 def summary(runs: Sequence[Run]) -> str:
     """What the runs ended at, over their seeds, and what they were made with, as Markdown."""
     rows = []
-    kinds = sorted({(one.family, one.norm, one.lr) for one in runs}, key=lambda kind: kind[::-1])
-    for family, norm, lr in kinds:
-        mine = [one for one in runs if (one.family, one.norm, one.lr) == (family, norm, lr)]
+    grouped: dict[tuple[Any, ...], list[Run]] = {}
+    for one in sorted(runs, key=lambda one: (one.seed, one.id)):
+        grouped.setdefault((one.lr, one.norm, one.family, _along(one)), []).append(one)
+    for (lr, norm, _, along), found in sorted(grouped.items()):
+        # runs on which other tables were recorded besides are trained alike: one per seed
+        mine = list({one.seed: one for one in found}.values())
         rows.append(
             [
-                describe(mine[0]),
+                describe(mine[0]) + along,
                 norm,
                 f"{lr:g}",
-                ", ".join(str(one.seed) for one in sorted(mine, key=lambda one: one.seed)),
+                ", ".join(str(one.seed) for one in mine),
                 _ended(mine),
                 _spread(float(one.table("train")["loss"].iloc[0]) for one in mine),
                 _spread(float(one.table("train")["loss"].iloc[-1]) for one in mine),
@@ -98,6 +104,16 @@ def summary(runs: Sequence[Run]) -> str:
             "",
         ]
     )
+
+
+def _along(run: Run) -> str:
+    """How the landscape was measured, where not along the gradient from the least usual eta."""
+    probe = run.option("probes").get("landscape") or {}
+    etas, usual = probe.get("etas"), run.config.get("measure", {}).get("etas")
+    told = "" if etas == usual or not etas else f"; eta from {min(etas):g} lr"
+    if probe.get("direction", "gradient") != "gradient":
+        told += f"; {probe['direction']} directions"
+    return told
 
 
 def _ended(runs: Sequence[Run]) -> str:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from bnexp.cli import main
+from bnexp.runs import find_runs
 
 TINY = [
     "model=dln",
@@ -347,11 +348,33 @@ def test_compact_copies_draw_the_same_figures_and_sum_up(
     text = (copy / "SUMMARY.md").read_text()
     assert "2 runs: " in text
     assert "| none | 1e-06 | 0 | 1 done |" in text
+    activations = [run.table("activations") for run in find_runs(copy)]
+    assert all(table["values"].str.len().eq(8).all() for table in activations)
+    less = tmp_path / "less"
+    assert main(["compact", "--runs", str(here), "--out", str(less), "--samples", "3"]) == 0
+    assert {len(v) for run in find_runs(less) for v in run.table("activations")["values"]} == {3}
+    capsys.readouterr()
+    assert main(["compact", "--runs", str(here), "--out", str(here / "x"), "--samples", "0"]) == 2
+    assert "--samples" in capsys.readouterr().err
+    assert not (here / "x").exists()
     configs = list((copy / "runs").glob("*/config.yaml"))
     assert configs
     assert not any(str(here.parent) in path.read_text() for path in configs), "no places kept"
     assert main(["compact", "--runs", str(here), "--out", str(copy)]) == 2, "never overwrites"
     assert {path.name for path in copy.iterdir()} == {"runs", "figures", "SUMMARY.md"}
+
+
+def test_a_summary_counts_each_training_once_and_tells_landscapes_apart(tmp_path: Path) -> None:
+    here, copy = tmp_path / "here", tmp_path / "copy"
+    sweep = ["train", "-m", *TINY, "seed=0,1", "progress=false", f"out={here}"]
+    for more in ([], ["~probes.moments"], ["probes.landscape.direction=random"]):
+        assert main([*sweep, *more]) == 0
+    assert main([*sweep, "probes.landscape.etas=[0.25,1]"]) == 0
+    assert main(["compact", "--runs", str(here), "--out", str(copy)]) == 0
+    rows = [line for line in (copy / "SUMMARY.md").read_text().splitlines() if "| bn |" in line]
+    assert [line.split("|")[4].strip() for line in rows] == ["0, 1"] * 3
+    assert sum("; random directions |" in line for line in rows) == 1
+    assert sum("; eta from 0.25 lr |" in line for line in rows) == 1
 
 
 def test_the_module_runs_as_the_command_does(tmp_path: Path) -> None:
