@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make committed reference results again: bash scripts/results.sh dln|quick
-# Runs go to outputs/<name> (what is there is not made again); small copies, figures and claims to results/<name>.
+# Runs go to outputs/<name> (what is there is not made again); small copies, figures, claims and
+# theorems to results/<name>.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
@@ -36,3 +37,4 @@ rm -rf "results/$name"
 bnexp compact --runs "outputs/$name" --out "results/$name" --layers "$layers" --samples "$samples"
 bnexp figures "${figures[@]}" --runs "results/$name" --out "results/$name/figures" --format png
 bnexp claims --runs "outputs/$name" --out "results/$name/claims" --format png >/dev/null
+bnexp theory --runs "outputs/$name" >"results/$name/theory.txt"

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnexp.figures import quantities as q
+from bnexp.figures.axis import set_log_ticks
 from bnexp.figures.data import Selection, needs
 from bnexp.figures.quantities import Quantity
 from bnexp.figures.sheet import Sheet, sheet
@@ -106,6 +107,8 @@ def _at_equal_loss(page: Sheet, axes: Axes, letter: str, family: str, lr: float)
                 gid=f"line:{norm}:{run.seed}",
             )  # fmt: skip
     if axes.lines:
+        set_log_ticks(axes.xaxis, *axes.get_xlim(), 4)
+        set_log_ticks(axes.yaxis, *axes.get_ylim(), 6)
         axes.invert_xaxis()
 
 

@@ -20,6 +20,9 @@ from bnexp.runs import RunDirectory
 from bnexp.training.checkpoint import Checkpoints
 from bnexp.training.run import Job, trainer_of
 
+LATER = {"tf32": False, "cuda_graphs": "auto", "together": True}
+"""Keys that the config of an older run may lack; none changes what is loaded."""
+
 
 def _told(text: str) -> None:
     """A damaged last checkpoint where the one before is whole: said, as when a run resumes."""
@@ -52,7 +55,7 @@ def reload(path: Path, config: dict[str, Any]) -> Reloaded:
     checkpoints = Checkpoints(path)
     if not any(file.exists() for file in checkpoints.files):
         raise UserError(f"{path}: expected a checkpoint of the trained network; there is none")
-    checked = check({**config, "device": "cpu", "probes": {}, "progress": False})
+    checked = check({**LATER, **config, "device": "cpu", "probes": {}, "progress": False})
     trainer, _ = trainer_of(Job(checked, torch.device("cpu"), "", RunDirectory(path)))
     model = trainer.setting.model
     initial = copy.deepcopy(model).double()

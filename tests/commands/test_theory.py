@@ -107,6 +107,15 @@ def test_a_network_comes_back_as_it_was_saved(made: Path) -> None:
     assert float(first) == pytest.approx(float(train["loss"].iloc[0]), rel=1e-12)
 
 
+def test_a_run_made_before_a_setting_was_there_comes_back(made: Path) -> None:
+    (run,) = [run for run in find_runs(made) if run.norm == "bn"]
+    older = {k: v for k, v in run.config.items() if k not in ("tf32", "cuda_graphs", "together")}
+    assert len(older) == len(run.config) - 3
+    one, other = reload(run.path, older), reload(run.path, run.config)
+    for name, value in one.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name])
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

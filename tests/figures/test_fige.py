@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +128,14 @@ def test_the_usual_grid_is_preferred_for_the_papers_figures(tmp_path: Path, draw
     selection = select(FIGURES["4"].needs, runs_in(tmp_path))
     (run,) = selection.runs("vgg", "bn", 0.1, "smoothness")
     assert run.option("probes.landscape.etas") == [0.5, 1, 2, 4]
+
+
+def test_losses_on_the_axis_can_be_read(draw, ours):
+    figure = draw("E4", of=ours)
+    figure.canvas.draw()
+    for letter in "cf":
+        (axes,) = panels(figure)[f"{letter}:beta_against_loss"]
+        names = [t.get_window_extent() for t in axes.get_xticklabels(which="both") if t.get_text()]
+        names.sort(key=lambda box: box.x0)
+        assert len(names) >= 2
+        assert all(one.x1 < other.x0 for one, other in itertools.pairwise(names))
