@@ -114,14 +114,18 @@ class BatchNorm(Statistics):
             torch.backends.cudnn.enabled and self.eps > 0,
         )
 
-    def seen(self, mean: Tensor, var: Tensor, values: int) -> None:
+    def seen(self, mean: Tensor, scale: Tensor, values: int) -> None:
         """Move the running averages, unless frozen, as a batch with these statistics does.
 
-        ``var`` is the biased variance of ``values`` values of each unit.
+        Args:
+            mean: of each unit.
+            scale: 1 / sqrt(var + eps) of each unit, with the biased variance of its values.
+            values: how many each unit has.
         """
         if self.track:
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_scale.lerp_(var * (values / (values - 1)), self.momentum)
+            var = scale.detach().view(-1).pow(-2).sub_(self.eps)
+            self.running_mean.lerp_(mean.detach().view(-1), self.momentum)
+            self.running_scale.lerp_(var.mul_(values / (values - 1)), self.momentum)
 
 
 class LpNorm(Statistics):

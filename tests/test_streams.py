@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from bnexp.models import Network, dln
 from bnexp.models.layers import Layer
-from bnexp.models.stream_norm import NormLinear
 from bnexp.models.streams import streamable
 from bnexp.norms import NORMS, NormOptions, at_step, build_norm, frozen_statistics
 from bnexp.objective import Objective
@@ -145,37 +144,6 @@ def test_tables_of_a_network_with_momentum(norm: str, dtype: torch.dtype) -> Non
             close(
                 *(torch.tensor(x, dtype=DOUBLE).to(dtype) for x in (joined[name][column], values))
             )
-
-
-@both_precisions
-def test_a_normalisation_and_the_product_after_it_by_hand(dtype: torch.dtype) -> None:
-    """The gradient of the joined function against automatic differentiation of the formula."""
-    weight, gamma, z = draws((3, 5, 4), (3, 4), (3, 4, 20), dtype=dtype)
-    (factor,) = draws((3, 5, 20), dtype=dtype)
-
-    def formula(weight: Tensor, gamma: Tensor, z: Tensor) -> Tensor:
-        mean, var = z.mean(-1, keepdim=True), z.var(-1, correction=0, keepdim=True)
-        return weight @ (gamma.unsqueeze(-1) * (z - mean) / (var + 1e-3).sqrt())
-
-    for first in (0, 1, 2):  # by all three; not by W; by z alone
-        leaves = [
-            value.clone().requires_grad_(i >= first) for i, value in enumerate((weight, gamma, z))
-        ]
-        wanted = leaves[first:]
-        for centred in (False, True):
-            given = factor - factor.mean(-1, keepdim=True) if centred else factor
-            direct = formula(*leaves)
-            expected = torch.autograd.grad((direct * given).sum(), wanted)
-            its_weight, its_gamma, its_z = leaves
-            out, mean, var, gain = NormLinear.apply(its_weight, its_gamma, its_z * 1, 1e-3, centred)
-            close(mean, z.mean(-1, keepdim=True))
-            close(var, z.var(-1, correction=0, keepdim=True))
-            close(gain, gamma.unsqueeze(-1) / (var + 1e-3).sqrt())
-            close(out, direct)
-            for one, other in zip(
-                torch.autograd.grad((out * given).sum(), wanted), expected, strict=True
-            ):
-                close(one, other)
 
 
 def test_only_linear_networks_without_pooling_are_joined() -> None:

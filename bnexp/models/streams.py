@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.models.layers import Network, Params
-from bnexp.models.stream_norm import NormLinear
 from bnexp.norms import BatchNorm, Noise, Statistics
 
 
@@ -31,8 +30,9 @@ def streamable(model: Network) -> bool:
 class Streams:
     """What flows: ``x``, ``(streams, units, samples)``, to be normalised if ``norm``.
 
-    The batch normalisation of a layer is left to the next one, as it costs less with that one's
-    product. ``gamma`` and ``beta`` are its parameters, ``(units,)`` or ``(streams, units)``.
+    The batch normalisation of a layer is left to the next one, whose weights take its gamma, and
+    take away its beta if they are normalised again. ``gamma`` and ``beta`` are ``(units,)`` or
+    ``(streams, units)``.
     """
 
     x: Tensor
@@ -69,7 +69,7 @@ class Kept:
 def run_stream_layer(
     model: Network, number: int, into: Streams, params: Params, kept: Kept | None = None
 ) -> Streams:
-    """Layer ``number`` on ``into``, which nobody may look at afterwards.
+    """Layer ``number`` on ``into``.
 
     Each of the layer's ``params`` (by full name) is one for all streams, or has a first dimension
     for the stream. Only for passes with the batch's statistics. Running averages that are not
@@ -85,13 +85,14 @@ def run_stream_layer(
     else:
         assert into.gamma is not None
         assert into.beta is not None
-        gamma = into.gamma.expand(into.x.shape[:2])
-        x, mean, var, gain = NormLinear.apply(
-            weight.expand(wide), gamma, into.x, into.norm.eps, centred
+        # whole rows, which is many times faster than torch.batch_norm on them
+        normal, mean, scale = torch.native_layer_norm(
+            into.x, [into.x.shape[-1]], None, None, into.norm.eps
         )
-        into.norm.seen(mean.view(-1), var.view(-1), into.x.shape[-1])
+        x = torch.bmm((weight * into.gamma.unsqueeze(-2)).expand(wide), normal)
+        into.norm.seen(mean, scale, into.x.shape[-1])
         if kept is not None:
-            kept.see_scaled(number - 1, into.x, gain, into.beta.unsqueeze(-1))
+            kept.see_scaled(number - 1, normal, into.gamma.unsqueeze(-1), into.beta.unsqueeze(-1))
         if not centred:
             shifts.append(torch.matmul(weight, into.beta.unsqueeze(-1)))
     for shift in shifts:
