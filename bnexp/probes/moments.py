@@ -92,7 +92,8 @@ def moments_of(activations: Iterable[Tensor]) -> Tensor:
     for flat, group in groupby(activations, lambda values: values.dim() == 2):
         several = list(group)
         if flat:
-            several = [torch.cat(several, 1)]
+            by_unit = several[0].stride(0) == 1  # as they lie in memory, or it takes long
+            several = [torch.cat([v.T for v in several]).T if by_unit else torch.cat(several, 1)]
         found += [torch.stack(mean_and_variance(values)) for values in several]
     return torch.cat(found, 1)
 
