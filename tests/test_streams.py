@@ -151,5 +151,7 @@ def test_only_linear_networks_without_pooling_are_joined() -> None:
     pooled = Layer(torch.nn.Linear(4, 4), None, None, torch.nn.AvgPool1d(1))
     convolution = Layer(torch.nn.Conv2d(3, 3, 3))
     assert streamable(Network([linear]))
+    foreign = Layer(torch.nn.Linear(4, 4), torch.nn.LayerNorm(4), torch.nn.ReLU())
+    assert not streamable(Network([linear, foreign]))
     assert not streamable(Network([linear, pooled]))
     assert not streamable(Network([convolution]))

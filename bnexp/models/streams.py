@@ -19,11 +19,19 @@ from bnexp.norms import BatchNorm, Noise, Statistics
 
 
 def streamable(model: Network) -> bool:
-    """Whether every layer of ``model`` is linear: then its passes can be joined."""
+    """Whether every layer of ``model`` is linear and has a norm of ours: passes can be joined."""
     return all(
-        isinstance(layer.affine, nn.Linear) and isinstance(layer.pool, nn.Identity)
+        isinstance(layer.affine, nn.Linear)
+        and isinstance(layer.pool, nn.Identity)
+        and _known(layer.norm)
         for layer in model.layers
     )
+
+
+def _known(norm: nn.Module) -> bool:
+    if isinstance(norm, nn.Sequential):
+        return all(map(_known, norm))
+    return isinstance(norm, (nn.Identity, Noise, Statistics))
 
 
 @dataclass(frozen=True)
