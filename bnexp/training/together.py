@@ -32,11 +32,12 @@ def train_together(jobs: Sequence[Job]) -> list[str | Exception]:
     """
     todo = {job.id: job for job in jobs if job.state() not in FINISHED}
     errors: dict[str, Exception] = {}
-    apart: list[Job] = []
+    several = len(todo) > 1
+    apart = [job for job in todo.values() if not (several and may_join(job))]
     with ExitStack() as stack:
         begin: list[tuple[Job, Trainer, Tensor]] = []
         # locked in one order, whoever asks, so that no two processes wait for each other
-        for name, job in sorted(todo.items()):
+        for name, job in sorted((k, v) for k, v in todo.items() if v not in apart):
             with ExitStack() as own:
                 try:
                     trainer = own.enter_context(begun(job))

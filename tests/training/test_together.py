@@ -258,6 +258,20 @@ def test_what_cannot_be_joined_is_made_one_by_one(tmp_path: Path, kind: list[str
         assert_same_network(one, other)
 
 
+def test_one_run_is_set_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, trainer_of = [], run_module.trainer_of
+
+    def counted(one: Job) -> Any:
+        made.append(one.id)
+        return trainer_of(one)
+
+    monkeypatch.setattr(run_module, "trainer_of", counted)
+    for kind in ([*VGG, "steps=1"], [*SMALL, "steps=2"]):
+        (one, *_) = jobs(tmp_path, *kind, "probes=none")
+        assert train_together([one]) == ["done"]
+    assert len(made) == len(set(made)) == 2
+
+
 def test_joined_parameters_are_still_the_optimisers(tmp_path: Path) -> None:
     trainers = [run_module.trainer_of(one)[0] for one in jobs(tmp_path, *SMALL)]
     before = [[id(p) for p in one.setting.model.parameters()] for one in trainers]
