@@ -21,7 +21,7 @@ case "$name" in
     sweep fig13 seed=0,1,2,3,4,5,6,7,8,9
     sweep figE1 seed=0
     sweep figE4b seed=1,2,3,4,5
-    layers=1,11,24 samples=256 figures=(3 5 9 10 11 13 E1 E4)
+    layers=1,11,24 samples=64 figures=(3 5 9 10 11 13 E1 E4)
     ;;
   quick) # preset quick, three seeds: the VGG at an eighth of its width on handwritten digits, the DLN for 1,000 steps
     settings=(preset=quick seed=0,1,2)

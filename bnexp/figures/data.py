@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bnexp.figures.read import has_table
 from bnexp.figures.series import MOST
@@ -165,20 +166,22 @@ def tell_missing(missing: Iterable[Need], needed: Iterable[Need]) -> str:
 def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
     """Meets the needs of each family and direction with runs of one scale.
 
+    Runs on which other tables were recorded besides are of the same scale.
+
     Of several scales the one that meets most needs counts, then the one with most steps, then one
     with its preset's grid of etas, then the one with most runs that are needed, or else most
-    runs. What is optional may come from runs on which other things were measured. Runs that are
-    not finished are taken only where no finished one is.
+    runs. Runs that are not finished are taken only where no finished one is.
     """
     found: dict[Need, tuple[Run, ...]] = dict.fromkeys(needed, ())
     for family, direction in dict.fromkeys((need.family, need.direction) for need in needed):
         mine = [need for need in needed if (need.family, need.direction) == (family, direction)]
+        tables = {need.table for need in mine if not need.optional}
         groups: dict[str, list[Run]] = {}
         for run in runs:
             if run.family == family:
-                groups.setdefault(json.dumps(scale(run), sort_keys=True), []).append(run)
+                alike = json.dumps(_as_far_as(tables, run), sort_keys=True)
+                groups.setdefault(alike, []).append(run)
         best: tuple[tuple[int, ...], dict[Need, tuple[Run, ...]]] | None = None
-        trained: list[Run] = []
         for key in sorted(groups):
             met = {need: _meeting(need, groups[key]) for need in mine}
             must = [runs for need, runs in met.items() if not need.optional]
@@ -187,17 +190,17 @@ def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
             rank = sum(map(bool, must)), first.steps, usual, amount, len(groups[key])
             if best is None or rank > best[0]:
                 best = rank, met
-                trained = _trained_as(first, runs)
         if best is not None:
             found.update(best[1])
-            found.update({n: _meeting(n, trained) for n in mine if n.optional and not found[n]})
     return Selection(found)
 
 
-def _trained_as(one: Run, runs: Sequence[Run]) -> list[Run]:
-    """Those of ``runs`` that differ from ``one`` in what was measured or figures vary only."""
-    wanted = {**scale(one), "probes": None}
-    return [run for run in runs if {**scale(run), "probes": None} == wanted]
+def _as_far_as(tables: Collection[str], run: Run) -> dict[str, Any]:
+    """The run's scale as far as it decides these tables: measuring changes no training."""
+    names = {"landscape" if table == "smoothness" else table for table in tables}
+    whole = scale(run)
+    probes = whole.get("probes") or {}
+    return {**whole, "probes": {name: told for name, told in probes.items() if name in names}}
 
 
 def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:

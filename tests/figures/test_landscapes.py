@@ -15,7 +15,6 @@ FIGURES = [
     ("12", "vgg", 0.1, "bcd", FIVE, False),
     ("13", "dln", 1e-6, "bcd", FIVE, True),
 ]
-OTHER = {"every": 2, "dense": 0, "etas": [1, 2], "direction": "gradient"}
 each_figure = pytest.mark.parametrize(
     ("number", "family", "lr", "letters", "norms", "log"), FIGURES, ids=[f[0] for f in FIGURES]
 )
@@ -87,10 +86,9 @@ def test_beta_as_eta_goes_to_0_is_drawn_where_it_was_measured(
     assert selection.missing == (), "it is not missed"
     axes = panels(draw(number, of=runs_in(tmp_path)))[f"{letters[2]}:beta_smoothness"][0]
     assert not [artist for artist in axes.get_children() if "beside:" in (artist.get_gid() or "")]
-    # the same network on which something else was measured
-    curved = make_run(
-        tmp_path, family, norms[0], lr, tables=("curvature",), probes__landscape=OTHER
-    )
+    # a run on which other tables were recorded besides
+    more = {"probes__curvature": {"every": 2, "dense": 0}, "tables": ("smoothness", "curvature")}
+    curved = make_run(tmp_path, family, norms[0], lr, seed=1, **more)
     selection = select(FIGURES_BY_ID[number].needs, runs_in(tmp_path))
     (found,) = selection.runs(family, norms[0], lr, "curvature")
     assert found.path == curved
