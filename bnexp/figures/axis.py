@@ -31,7 +31,9 @@ def set_log_ticks(axis: Axis, lo: float, hi: float, most: int) -> None:
         axis.set_major_locator(LogLocator(10.0**every, numticks=99))
         axis.set_minor_locator(LogLocator(10.0, numticks=99))
     else:
-        subs = (1.0, 2.0, 5.0) if decades > 0.7 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+        subs: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+        if decades > 0.7:
+            subs = (1.0, 2.0, 5.0) if 3 * decades <= most else (1.0, 3.0)
         axis.set_major_locator(LogLocator(10.0, subs=subs, numticks=99))
         axis.set_minor_locator(LogLocator(10.0, subs="all", numticks=99))
         if lo >= 1e-3 and hi < 1e5:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from bnexp.figures import quantities as q
 from bnexp.figures.axis import set_log_ticks
 from bnexp.figures.data import Selection, needs
+from bnexp.figures.panel import say
 from bnexp.figures.quantities import Quantity
 from bnexp.figures.sheet import Sheet, sheet
 from bnexp.figures.style import look
@@ -110,6 +111,8 @@ def _at_equal_loss(page: Sheet, axes: Axes, letter: str, family: str, lr: float)
         set_log_ticks(axes.xaxis, *axes.get_xlim(), 4)
         set_log_ticks(axes.yaxis, *axes.get_ylim(), 6)
         axes.invert_xaxis()
+    else:
+        say(axes, "no runs")
 
 
 def _median(values: list[float]) -> float:
