@@ -37,6 +37,27 @@ def counted(judgements: Sequence[Judgement]) -> str:
     return f"{len(judgements)} claims: {told}"
 
 
+def early(judgements: Sequence[Judgement]) -> str:
+    """What runs of too few seeds for a verdict say so far, in one line; "" if there are none."""
+    few = [
+        one
+        for one in judgements
+        if any(0 < part.found.seeds < FEWEST for part in one.parts) and one.verdict == OPEN
+    ]
+    if not few:
+        return ""
+    inside = sum(
+        all(
+            one.claim.region.holds(effect) for part in one.parts for effect in part.effects.values()
+        )
+        for one in few
+    )
+    return (
+        f"A verdict takes {FEWEST} seeds. Of {len(few)} claims with fewer, {inside} have every "
+        f"number so far where it is claimed; `bnexp claims` prints them and what makes more seeds."
+    )
+
+
 def commands(judgements: Sequence[Judgement]) -> str:
     """What to run for the claims that cannot be told, each command once; "" if there are none."""
     wanted: dict[str, list[str]] = {}

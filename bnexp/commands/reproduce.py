@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bnexp.claims import CLAIMS
-from bnexp.claims.report import counted
+from bnexp.claims.report import counted, early
 from bnexp.commands import claims, figures
 from bnexp.commands.sweep import Asked, ask, is_hydra, make
 from bnexp.config.recipes import recipe_jobs
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str], *, formats: str, paper: bool, dry_run: bool = 
     figures.draw(ids, there, out / "figures", formats, paper=paper)
     judgements = claims.judge(list(CLAIMS), find_runs(out), out)
     claims.write(judgements, out / "claims", formats)
-    print(counted(judgements), file=sys.stderr)
+    print(*filter(None, [counted(judgements), early(judgements)]), sep="\n", file=sys.stderr)
     print(out)
     return code
 

@@ -157,6 +157,7 @@ class Panel:
                 s.x, clipped(s.lo, lo, hi, self.log), color=mixed(series.look.colour, "black", 0.2),
                 linestyle=":", linewidth=1.0, zorder=2.4, gid=f"beside:{series.key}",
             )  # fmt: skip
+            self._mark_beyond(series, lo, hi)
         if self.beside:
             self.axes.text(
                 0.03, 0.98, self.beside_label, transform=self.axes.transAxes, fontsize=SMALL,

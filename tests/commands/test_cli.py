@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -317,7 +318,8 @@ def test_reproduce_makes_only_what_is_missing_and_shares_runs(
     assert files(tmp_path) == set()
     assert main(command) == 0
     assert (out / "figures" / "fig10.png").is_file()
-    capsys.readouterr()
+    err = capsys.readouterr().err
+    assert re.search(r"52 claims: 52 cannot tell\nA verdict takes 3 seeds. Of [1-9]\d* claims", err)
     assert main([*command[:1], "figures=9,10", *command[2:]]) == 0
     assert "2 runs, 0 to be made" in capsys.readouterr().err
     assert {path.name for path in (out / "figures").iterdir()} == {"fig09.png", "fig10.png"}

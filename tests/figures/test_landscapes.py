@@ -75,8 +75,11 @@ def test_beta_as_eta_goes_to_0_is_drawn_where_it_was_measured(
         expected = run_of(runs, family, norm, lr).table("curvature")
         x, y = line(axes, f"beside:{norm}:0")
         np.testing.assert_array_equal(x, expected["step"])
-        if log:
-            np.testing.assert_allclose(y, expected["beta_0"], rtol=1e-12)
+        top, bottom = (max(axes.get_ylim()), min(axes.get_ylim()))
+        shown = np.clip([y, expected["beta_0"]], bottom, top)
+        np.testing.assert_allclose(*shown, rtol=1e-12)
+        marks = artists(axes, f"beyond:above:{norm}:0")
+        assert len(marks) == bool((expected["beta_0"] > top).any()), "what is cut off is marked"
     bare = [
         make_run(tmp_path, family, norm, lr, tables=("smoothness", "train", "eval"))
         for norm in norms
