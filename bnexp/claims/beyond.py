@@ -13,8 +13,8 @@ from bnexp.claims.claim import claim
 from bnexp.claims.measures import at_equal_loss
 from bnexp.claims.source import Source
 from bnexp.claims.statistics import Region
-from bnexp.figures.data import Need, needs
-from bnexp.figures.summaries import first_third, last_half, log_ratio, middle
+from bnexp.analysis.select import Need, needs
+from bnexp.analysis.summaries import first_third, last_half, log_ratio, middle
 
 MORE = Region(low=0.0)
 NORMS = ("none", "bn", "l1", "l2", "linf")

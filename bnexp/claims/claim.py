@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from bnexp.claims.source import NotThereError, PaperSource, RunSource, Source
 from bnexp.claims.statistics import EXACT, OPEN, Estimate, Region, estimate, judge, together
-from bnexp.figures.data import Need, Selection, select
-from bnexp.figures.scales import at_paper_scale
+from bnexp.analysis.select import Need, Selection, select
+from bnexp.analysis.scales import at_paper_scale
 from bnexp.runs import Run, describe
 
 MORE_SEEDS = 10

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bnexp.claims.claim import claim
 from bnexp.claims.source import Source
 from bnexp.claims.statistics import Region
-from bnexp.figures.data import Need, needs
-from bnexp.figures.summaries import log_ratio, middle
+from bnexp.analysis.select import Need, needs
+from bnexp.analysis.summaries import log_ratio, middle
 
 SIMILAR = Region(low=-0.3)
 """BN's l2 difference is larger, or smaller by a factor of two at most (10^-0.3)."""

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from bnexp.claims.claim import Judgement, Part
 from bnexp.claims.statistics import FAILS, HOLDS, MIXED, OPEN
-from bnexp.figures.series import limits
+from bnexp.analysis.series import limits
 from bnexp.figures.style import GREY, SMALL, WIDTH
 
 COLOURS = {HOLDS: "#117733", FAILS: "#CC3311", MIXED: "#E0A100", OPEN: GREY}

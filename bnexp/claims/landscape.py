@@ -5,9 +5,9 @@ from __future__ import annotations
 from bnexp.claims.claim import claim
 from bnexp.claims.source import Source
 from bnexp.claims.statistics import Region
-from bnexp.figures.data import Need, needs
-from bnexp.figures.series import Trace
-from bnexp.figures.summaries import first_third, last_third, log_ratio, top, width
+from bnexp.analysis.select import Need, needs
+from bnexp.analysis.series import Trace
+from bnexp.analysis.summaries import first_third, last_third, log_ratio, top, width
 
 MORE = Region(low=0.0)
 PARTS = {"first third": True, "whole run": False}

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from bnexp.claims.source import Source
-from bnexp.figures.series import Trace
-from bnexp.figures.summaries import last_third, log_ratio, ratio_at_equal_loss
+from bnexp.analysis.series import Trace
+from bnexp.analysis.summaries import last_third, log_ratio, ratio_at_equal_loss
 
 REACH = 1 / 60
 """How far to either side accuracy is averaged, as a share of the run."""
@@ -73,7 +73,7 @@ def final_loss(source: Source, norm: str, lr: float) -> float:
 def at_equal_loss(source: Source, quantity: str, norms: tuple[str, str], lr: float) -> float:
     """log10 of the ratio of a quantity between two nets where their losses are equal.
 
-    See `bnexp.figures.summaries.ratio_at_equal_loss`.
+    See `bnexp.analysis.summaries.ratio_at_equal_loss`.
     """
     pairs = [
         (source.trace("train_loss", norm, lr), source.trace(quantity, norm, lr)) for norm in norms

@@ -6,8 +6,8 @@ from bnexp.claims.claim import claim
 from bnexp.claims.measures import final_accuracy, final_loss, speed
 from bnexp.claims.source import Source
 from bnexp.claims.statistics import Region
-from bnexp.figures.data import Need, needs
-from bnexp.figures.summaries import first_third, log_ratio, middle, width
+from bnexp.analysis.select import Need, needs
+from bnexp.analysis.summaries import first_third, log_ratio, middle, width
 
 LP = ("l1", "l2", "linf")
 ALL = ("none", "bn", *LP)

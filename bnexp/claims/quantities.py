@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bnexp.figures import quantities as q
-from bnexp.figures import read
-from bnexp.figures.quantities import Quantity
-from bnexp.figures.series import Trace
+from bnexp.analysis import quantities as q
+from bnexp.analysis import read
+from bnexp.analysis.quantities import Quantity
+from bnexp.analysis.series import Trace
 from bnexp.runs import Run
 
 POINTS = 200

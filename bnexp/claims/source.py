@@ -11,10 +11,10 @@ from typing import Protocol
 import numpy as np
 
 from bnexp.claims.quantities import QUANTITIES
-from bnexp.figures import paper
-from bnexp.figures.data import Need
-from bnexp.figures.scales import PAPER_STEPS
-from bnexp.figures.series import Array, Trace
+from bnexp.analysis import paper
+from bnexp.analysis.select import Need
+from bnexp.analysis.scales import PAPER_STEPS
+from bnexp.analysis.series import Array, Trace
 from bnexp.runs import Run
 
 PAPER_EVERY = {"vgg": 100, "dln": 50}

@@ -6,8 +6,8 @@ from bnexp.claims.claim import claim
 from bnexp.claims.measures import final_accuracy, speed, test_accuracy
 from bnexp.claims.source import Source
 from bnexp.claims.statistics import Region
-from bnexp.figures.data import needs
-from bnexp.figures.summaries import log_ratio, middle
+from bnexp.analysis.select import needs
+from bnexp.analysis.summaries import log_ratio, middle
 
 MORE = Region(low=0.0)
 """Any amount in the direction claimed."""

@@ -4,7 +4,7 @@ One file per figure (`fig01.py` ..), each with the recipes that make its runs (`
 needs of them (`NEEDS`), and `draw`. Reads runs and nothing else of the package.
 """
 
-from bnexp.figures.data import Need, Selection, select
+from bnexp.analysis.select import Need, Selection, select
 from bnexp.figures.draw import (
     FIGURES,
     FORMATS,

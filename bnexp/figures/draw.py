@@ -34,7 +34,7 @@ from bnexp.figures import (
     fige4,
     fige5,
 )
-from bnexp.figures.data import Need, Selection, select, tell_missing
+from bnexp.analysis.select import Need, Selection, select, tell_missing
 from bnexp.figures.style import style
 from bnexp.runs import Run, write_atomic
 

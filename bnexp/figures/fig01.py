@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bnexp.figures.data import Selection, needs
-from bnexp.figures.quantities import TEST_ACCURACY, TRAIN_ACCURACY
+from bnexp.analysis.select import Selection, needs
+from bnexp.analysis.quantities import TEST_ACCURACY, TRAIN_ACCURACY
 from bnexp.figures.ridges import REMARK, draw_grid
 from bnexp.figures.sheet import sheet
 from bnexp.figures.style import Look, look

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-from bnexp.figures.data import Selection, needs
-from bnexp.figures.quantities import ICS_L2, TRAIN_ACCURACY, TRAIN_LOSS, Quantity, ics_cosine
+from bnexp.analysis.select import Selection, needs
+from bnexp.analysis.quantities import ICS_L2, TRAIN_ACCURACY, TRAIN_LOSS, Quantity, ics_cosine
 from bnexp.figures.sheet import Sheet, sheet
 from bnexp.figures.style import look
 

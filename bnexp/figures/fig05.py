@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bnexp.figures.data import Selection, needs
-from bnexp.figures.quantities import TRAIN_ACCURACY, TRAIN_LOSS
+from bnexp.analysis.select import Selection, needs
+from bnexp.analysis.quantities import TRAIN_ACCURACY, TRAIN_LOSS
 from bnexp.figures.sheet import sheet
 from bnexp.figures.style import look
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from bnexp.figures.data import Selection, needs
-from bnexp.figures.quantities import Quantity
-from bnexp.figures.series import Trace
+from bnexp.analysis.select import Selection, needs
+from bnexp.analysis.quantities import Quantity
+from bnexp.analysis.series import Trace
 from bnexp.figures.sheet import sheet
 from bnexp.figures.style import look
-from bnexp.figures.units import Moments, moments
+from bnexp.analysis.units import Moments, moments
 from bnexp.runs import Run
 
 TITLE = "How the mean and variance of single units of the VGG shift"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bnexp.figures.data import Selection, needs
+from bnexp.analysis.select import Selection, needs
 from bnexp.figures.ridges import REMARK, draw_grid
 from bnexp.figures.sheet import sheet
 

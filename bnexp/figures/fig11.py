@@ -12,12 +12,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from bnexp.figures import paper as paper_curves
-from bnexp.figures import read
-from bnexp.figures.data import Selection, needs
+from bnexp.analysis import paper as paper_curves
+from bnexp.analysis import read
+from bnexp.analysis.select import Selection, needs
 from bnexp.figures.panel import say
-from bnexp.figures.scales import PAPER_STEPS
-from bnexp.figures.series import Array, clipped, limits
+from bnexp.analysis.scales import PAPER_STEPS
+from bnexp.analysis.series import Array, clipped, limits
 from bnexp.figures.sheet import Sheet, sheet
 from bnexp.figures.style import PAPER_DASH, SMALL, colours_of_steps, look
 from bnexp.runs import Run

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bnexp.figures.data import Selection
+from bnexp.analysis.select import Selection
 from bnexp.figures.landscape import LandscapeFigure
-from bnexp.figures.quantities import TRAIN_LOSS
+from bnexp.analysis.quantities import TRAIN_LOSS
 from bnexp.figures.sheet import sheet
 from bnexp.figures.style import look
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from bnexp.figures import quantities as q
-from bnexp.figures.data import Selection, needs
-from bnexp.figures.quantities import Quantity
-from bnexp.figures.series import Trace
+from bnexp.analysis import quantities as q
+from bnexp.analysis.select import Selection, needs
+from bnexp.analysis.quantities import Quantity
+from bnexp.analysis.series import Trace
 from bnexp.figures.sheet import sheet
 from bnexp.figures.style import look, short
-from bnexp.figures.summaries import last_half, middle
+from bnexp.analysis.summaries import last_half, middle
 from bnexp.runs import Run
 
 TITLE = "Does effective β measure the normalisation, or the learning rate? (DLN)"

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from bnexp.figures.data import Selection, needs
+from bnexp.analysis.select import Selection, needs
 from bnexp.figures.panel import Panel
-from bnexp.figures.quantities import beta_from
+from bnexp.analysis.quantities import beta_from
 from bnexp.figures.sheet import sheet
 from bnexp.figures.style import Look, short
-from bnexp.figures.summaries import last_half, middle
+from bnexp.analysis.summaries import last_half, middle
 from bnexp.runs import Run
 
 TITLE = "Is the flat effective β of Fig 4c the grid's end, 1/ηₘᵢₙ, or 2/lr? (VGG)"

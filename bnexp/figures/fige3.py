@@ -7,11 +7,11 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from bnexp.figures import quantities as q
-from bnexp.figures.data import Selection, needs
+from bnexp.analysis import quantities as q
+from bnexp.analysis.select import Selection, needs
 from bnexp.figures.sheet import sheet
 from bnexp.figures.style import look
-from bnexp.figures.summaries import middle, width
+from bnexp.analysis.summaries import middle, width
 
 TITLE = "Along random directions of the gradient's length, and along the gradient"
 RECIPES = ("figE3a", "figE3b", "fig4", "fig10")

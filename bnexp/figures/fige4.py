@@ -8,14 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnexp.figures import quantities as q
+from bnexp.analysis import quantities as q
 from bnexp.figures.axis import set_log_ticks
-from bnexp.figures.data import Selection, needs
+from bnexp.analysis.select import Selection, needs
 from bnexp.figures.panel import say
-from bnexp.figures.quantities import Quantity
+from bnexp.analysis.quantities import Quantity
 from bnexp.figures.sheet import Sheet, sheet
 from bnexp.figures.style import look
-from bnexp.figures.summaries import falling, first_third, log_ratio, middle, ratio_at_equal_loss
+from bnexp.analysis.summaries import falling, first_third, log_ratio, middle, ratio_at_equal_loss
 
 TITLE = "Effective β where neither grid nor learning rate can bound it: as η → 0"
 RECIPES = ("figE4a", "figE4b")

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnexp.figures import read
-from bnexp.figures.data import Selection, needs
+from bnexp.analysis import read
+from bnexp.analysis.select import Selection, needs
 from bnexp.figures.panel import Panel
-from bnexp.figures.series import Array, Trace
+from bnexp.analysis.series import Array, Trace
 from bnexp.figures.sheet import Sheet, sheet
 from bnexp.figures.style import Dash, Look
 from bnexp.runs import Run

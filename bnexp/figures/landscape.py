@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from matplotlib.gridspec import SubplotSpec
 
-from bnexp.figures import quantities as q
-from bnexp.figures.data import Need, needs
+from bnexp.analysis import quantities as q
+from bnexp.analysis.select import Need, needs
 from bnexp.figures.sheet import Sheet
 from bnexp.figures.style import look
 from bnexp.runs import Run

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bnexp.figures.axis import set_x_ticks, set_y_ticks
-from bnexp.figures.paper import Curve
-from bnexp.figures.series import (
+from bnexp.analysis.paper import Curve
+from bnexp.analysis.series import (
     Array,
     Summary,
     Trace,

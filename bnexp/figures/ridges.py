@@ -11,10 +11,10 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import MaxNLocator
 
 from bnexp.figures.panel import say
-from bnexp.figures.series import Array
+from bnexp.analysis.series import Array
 from bnexp.figures.sheet import Sheet
 from bnexp.figures.style import HALO, SMALL, look, mixed, short
-from bnexp.figures.units import History, histories
+from bnexp.analysis.units import History, histories
 from bnexp.runs import Run
 
 RIDGES = 20

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bnexp.figures import paper as paper_curves
-from bnexp.figures.data import Selection
+from bnexp.analysis import paper as paper_curves
+from bnexp.analysis.select import Selection
 from bnexp.figures.panel import Panel
-from bnexp.figures.quantities import Quantity
-from bnexp.figures.scales import PAPER_SCALE, at_paper_scale
+from bnexp.analysis.quantities import Quantity
+from bnexp.analysis.scales import PAPER_SCALE, at_paper_scale
 from bnexp.figures.style import GREY, PAPER_DASH, SMALL, WARNING, WIDTH, Look, look
 from bnexp.runs import Run
 

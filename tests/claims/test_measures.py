@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bnexp.claims import CLAIMS, judged, measures
-from bnexp.figures import summaries
-from bnexp.figures.series import Trace
+from bnexp.analysis import summaries
+from bnexp.analysis.series import Trace
 from tests.claims.worlds import Knobs, World, fill
 
 

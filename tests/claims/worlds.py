@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from bnexp.claims import Claim
-from bnexp.figures import data, read
+from bnexp.analysis import read
+from bnexp.analysis import select as data
 from bnexp.runs import Run
 
 STEPS, EVERY = 600, 6

@@ -6,8 +6,8 @@ from synthetic_runs import make_run, runs_in
 
 from bnexp.errors import UserError
 from bnexp.figures import FIGURES, draw_figures, select
-from bnexp.figures.data import needs
-from bnexp.figures.scales import at_paper_scale
+from bnexp.analysis.select import needs
+from bnexp.analysis.scales import at_paper_scale
 from bnexp.runs import Run
 
 NEEDS = needs("fig4", "vgg", ["none", "bn"], [0.1], {"train": "a"})

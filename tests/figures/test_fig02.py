@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from looking import artists, line, panels, run_of
 
-from bnexp.figures import ridges, units
+from bnexp.analysis import units
+from bnexp.figures import ridges
 
 
 def test_accuracy_panel_and_nine_ridge_panels(draw, runs):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnexp.figures import paper
+from bnexp.analysis import paper
 
 
 def test_numbers_that_the_paper_is_known_by():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bnexp.figures.series import (
+from bnexp.analysis.series import (
     MOST,
     STRETCHES,
     Summary,

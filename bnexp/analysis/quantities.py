@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnexp.figures import read
-from bnexp.figures.series import Trace
+from bnexp.analysis import read
+from bnexp.analysis.series import Trace
 from bnexp.runs import Run
 
 

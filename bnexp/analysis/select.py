@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bnexp.figures.read import has_table
-from bnexp.figures.series import MOST
+from bnexp.analysis.read import has_table
+from bnexp.analysis.series import MOST
 from bnexp.runs import Run, describe, scale
 
 _FINISHED = ("done", "diverged")

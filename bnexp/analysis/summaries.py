@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from bnexp.figures.series import Array, Trace
+from bnexp.analysis.series import Array, Trace
 
 LEVELS = 30
 """Losses that two nets are compared at."""

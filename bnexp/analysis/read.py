@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from bnexp.errors import UserError
-from bnexp.figures.series import Array, Trace
+from bnexp.analysis.series import Array, Trace
 from bnexp.runs import Run, RunDirectory
 from bnexp.runs.parts import Part, list_parts, open_part
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bnexp.figures.series import Array
+from bnexp.analysis.series import Array
 
 SERIES = {
     "none": "standard",
