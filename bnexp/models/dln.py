@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from bnexp.models.base import MakeNorm, ModelOptions, Task
@@ -33,9 +34,11 @@ class DlnOptions(ModelOptions):
 def dln(options: DlnOptions, norm: MakeNorm, task: Task) -> Chain:  # noqa: ARG001
     """W_k .. W_1 x: input and output ``(batch, d)``; every layer but the last is normalised.
 
-    The layers have no biases.
+    The layers have no biases. Weights are drawn in float64, as the gradients along the paper's
+    grid of steps span 15 decades.
     """
     k, d = options.k, options.d
     return Chain(
-        Stage(nn.Linear(d, d, bias=False), norm(i, d) if i < k else None) for i in range(1, k + 1)
+        Stage(nn.Linear(d, d, bias=False, dtype=torch.float64), norm(i, d) if i < k else None)
+        for i in range(1, k + 1)
     )

@@ -86,8 +86,8 @@ class Setting:
 class Step:
     """Training step ``number`` as a probe sees it.
 
-    Of ``before_update`` (at theta_t): the batch, the objective on it (``loss``, ``data_loss``,
-    ``accuracy``, ``grads`` by parameter, ``grad_norm``), the learning rate, the pre-activations of the layers that
+    At theta_t: the batch, the learning rate, the objective on the batch (``loss``, ``data_loss``,
+    ``accuracy``, ``grads`` by parameter, ``grad_norm``), the pre-activations of the layers that
     probes capture. ``params`` is theta_t in both calls; ``new_params`` is theta_{t+1}, in
     ``after_update`` only. Every tensor is to be read, not written.
     """

@@ -91,7 +91,7 @@ class Trainer:
             record(rows)
 
     def _forward_backward(self, number: int, due: Iterable[Probe]) -> Step:
-        """The objective and its gradient on the step's batch, with the captures that probes read."""
+        """The objective and its gradient on the step's batch, with what probes capture."""
         model, batch = self.setting.model, self.batches.at(number)
         here = model.evaluate(
             self.setting.objective,
