@@ -50,15 +50,16 @@ class Evaluation:
     """The objective and its gradient at a point, on one batch; everything is detached.
 
     ``loss`` is the objective and ``data_loss`` the objective without its L2 term, scalars;
-    ``accuracy`` is a fraction, NaN for regression; ``grads`` holds the gradient by parameter;
-    ``activations`` the pre-activations of the layers asked for, ``(batch, units)`` or
+    ``accuracy`` is a fraction, NaN for regression; ``grads`` holds the gradient by parameter, of the
+    parameters asked for, and ``grad_norm`` its 2-norm as one vector; ``activations`` the pre-activations of the layers asked for, ``(batch, units)`` or
     ``(batch, channels, height, width)``.
     """
 
     loss: Tensor
     data_loss: Tensor
     accuracy: Tensor
-    grads: dict[str, Tensor]
+    grads: Mapping[str, Tensor]
+    grad_norm: Tensor
     activations: dict[int, Tensor] = field(default_factory=dict)
 
 
@@ -99,6 +100,15 @@ class Network(nn.Module):
     def parts(self) -> tuple[nn.Module, ...]:
         """Every module of the network, itself included."""
         return tuple(self.modules())
+
+    def optimised(self) -> list[nn.Parameter]:
+        """What an optimiser is given: the parameters."""
+        return list(self.parameters())
+
+    def assign_gradient(self, grads: Mapping[str, Tensor]) -> None:
+        """Make ``grads``, by parameter, the ``.grad`` of what is `optimised`."""
+        for name, parameter in self.own_params.items():
+            parameter.grad = grads[name]
 
     def weight_name(self, number: int) -> str:
         """The name of W_i, the affine map's weight of layer ``number``."""

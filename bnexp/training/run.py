@@ -213,7 +213,7 @@ def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
         evaluation=lambda split: _evaluation(dataset, batches, split),
     )
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=optim.lr, momentum=optim.momentum, foreach=True
+        model.optimised(), lr=optim.lr, momentum=optim.momentum, foreach=True
     )
     probes = build_probes(plain["probes"], setting)
     trainer = Trainer(setting, batches, optimizer, probes, run.steps, SYNC_EVERY[device.type])
