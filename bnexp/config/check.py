@@ -52,9 +52,9 @@ def check(plain: Mapping[str, Any]) -> Config:
     }
     # As bound, not as given, so that 0.1 and "0.1" are one run.
     bound = {name: {"name": one.name, **asdict(one.options)} for name, one in chosen.items()}
-    bound["probes"] = {name: asdict(one.options) for name, one in probes.items()}
+    bound["probes"] = measured = {name: asdict(one.options) for name, one in probes.items()}
     bound |= {"optim": asdict(optim), "measure": asdict(measure)}
-    return Config(**chosen, probes=probes, optim=optim, run=run, plain={**bound, **asdict(run)})
+    return Config(**chosen, probes=measured, optim=optim, run=run, plain={**bound, **asdict(run)})
 
 
 @lru_cache
