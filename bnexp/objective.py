@@ -76,7 +76,8 @@ class Objective:
             }
         with torch.enable_grad(), model.captured(capture) as activations:
             if forward is None:
-                outputs = model.outputs(inputs, None if params is None else leaves)
+                point = None if params is None else leaves
+                outputs = model.outputs(inputs, point, plain=not capture)
             else:
                 outputs = forward(leaves)
             data_loss = self.data(outputs, targets)

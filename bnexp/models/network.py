@@ -7,7 +7,7 @@ concatenation are nothing special. Layers are numbered from 1, in the order of t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -77,6 +77,14 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers: dict[int, Layer] = {}
+        self._compiled: Callable[[Tensor], Tensor] | None = None
+
+    def compiled(self) -> None:
+        """From now on make the passes of training, in which nothing is captured, by torch.compile.
+
+        For steps that wait for the launch of many small kernels; sums may be rounded otherwise.
+        """
+        self._compiled = torch.compile(self.forward)
 
     def number(self, layers: Iterable[Layer]) -> None:
         """Number ``layers`` from 1; to be called once the modules are there."""
@@ -135,10 +143,14 @@ class Network(nn.Module):
         """
         return self._layer_of[name]
 
-    def outputs(self, x: Tensor, params: Params | None = None) -> Tensor:
-        """The forward pass; ``params`` (default: the network's own) stand in for the parameters."""
+    def outputs(self, x: Tensor, params: Params | None = None, *, plain: bool = False) -> Tensor:
+        """The forward pass; ``params`` (default: the network's own) stand in for the parameters.
+
+        ``plain`` says that no hook of a module has to run, so that `compiled` code may.
+        """
+        forward = self._compiled if plain and self._compiled is not None else self
         with self.precision(x.device):
-            out = self(x) if params is None else functional_call(self, dict(params), (x,))
+            out = forward(x) if params is None else functional_call(self, dict(params), (x,))
         return at_least_float32(out)
 
     def precision(self, device: torch.device) -> AbstractContextManager[object]:
