@@ -28,7 +28,7 @@ COMMANDS = {
     "theory": "checks the paper's theorems numerically, on random networks and on runs",
 }
 
-START = """bnexp: what batch normalisation does to optimisation, settled by measurement. To begin with:
+START = """What batch normalisation does to optimisation, settled by measurement. To begin with:
 
   bnexp reproduce preset=quick     every figure and claim at a small size, in minutes
   bnexp train preset=quick         one run of your own; bnexp train --help lists what can be set

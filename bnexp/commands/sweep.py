@@ -32,7 +32,7 @@ from bnexp.config import Request, check, config_dir
 from bnexp.config.compose import parse, path_override, resolve, search_path
 from bnexp.errors import UserError
 from bnexp.registry import expect
-from bnexp.runs import RunDirectory
+from bnexp.runs import RunBusy, RunDirectory
 from bnexp.training.failures import reason, record
 from bnexp.training.interrupts import STOP_FILE, Interrupted, Stop, watched
 from bnexp.training.run import FINISHED, Job, identify, train
@@ -97,7 +97,9 @@ def reused(jobs: Sequence[Job]) -> dict[str, Path]:
             stale[job.id] = (done[-1], job.config.run.stale)
     if any(how == "ask" for _, how in stale.values()):
         answer = _ask([path for path, _ in stale.values()])
-        stale = {name: (path, answer if how == "ask" else how) for name, (path, how) in stale.items()}
+        stale = {
+            name: (path, answer if how == "ask" else how) for name, (path, how) in stale.items()
+        }
     return {name: path for name, (path, how) in stale.items() if how == "reuse"}
 
 
@@ -106,7 +108,9 @@ def _ask(paths: Sequence[Path]) -> str:
     what += ", ..)" if len(paths) > 1 else ")"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UserError(f"stale: {what}; expected stale=reuse to take them or stale=remake")
-    print(f"bnexp: {what}. Take them (reuse) or make them again (remake)? ", end="", file=sys.stderr)
+    print(
+        f"bnexp: {what}. Take them (reuse) or make them again (remake)? ", end="", file=sys.stderr
+    )
     sys.stderr.flush()
     answer = sys.stdin.readline().strip()
     expect(answer in ("reuse", "remake"), "stale", "reuse or remake", answer)
@@ -119,9 +123,9 @@ def attempt(job: Job) -> Outcome:
     if stop.signum is not None or stop.failed:
         return Outcome(path, "not started")
     try:
-        if job.state() not in FINISHED and job.directory.is_locked():
-            return Outcome(path, BUSY)
-        return Outcome(path, train(job))
+        return Outcome(path, train(job, wait=False))
+    except RunBusy:
+        return Outcome(path, BUSY)
     except Interrupted as stopped:
         return Outcome(path, "interrupted", str(stopped))
     except Exception as error:
@@ -156,7 +160,11 @@ def make(runs: Sequence[Planned], launcher: Sequence[str] = ()) -> tuple[int, li
             path = str(run.job.directory.path)
             outcomes[run.job.id] = Outcome(path, "skipped", f"{state} before")
     todo = [run for run in runs if run.job.id not in outcomes]
-    with launching(runs[0], launcher) as launch, stoppable() as stop, progress([r.job for r in todo]):
+    with (
+        launching(runs[0], launcher) as launch,
+        stoppable() as stop,
+        progress([r.job for r in todo]),
+    ):
         outcomes |= _shared(todo, launch, stop)
         stop.look()
     ordered = [outcomes[run.job.id] for run in runs]
@@ -292,7 +300,10 @@ def _report(outcomes: Sequence[Outcome]) -> None:
         if len(outcomes) > LISTED and outcome.state != "failed":
             continue
         more = f"  {outcome.reason}" if outcome.state in ("failed", "skipped") else ""
-        if outcome.state == "failed" and (log := RunDirectory(Path(outcome.path)).log_file).exists():
+        if (
+            outcome.state == "failed"
+            and (log := RunDirectory(Path(outcome.path)).log_file).exists()
+        ):
             more += f"; see {log}"
         print(f"  {outcome.state:12} {outcome.path}{more}", file=sys.stderr)
     counts = Counter(outcome.state for outcome in outcomes)

@@ -71,7 +71,9 @@ def main(arguments: argparse.Namespace) -> int:
     if any(o.startswith("experiment=") and o != "experiment=none" for o in own):
         raise UserError("experiment: a recipe is several runs, so -m is expected")
     if launcher:
-        raise UserError(f"{launcher[0].partition('=')[0]}: launchers are for sweeps, so -m is expected")
+        raise UserError(
+            f"{launcher[0].partition('=')[0]}: launchers are for sweeps, so -m is expected"
+        )
     return _train(own)
 
 
@@ -88,7 +90,7 @@ def groups(overrides: Sequence[str]) -> str:
 
 
 def split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The overrides that choose a launcher, and those of the runs; both parsed once to be checked."""
+    """The overrides that choose a launcher, and those of the runs; all are well-formed."""
     parsed = parse(overrides)
     launches = [o.key_or_group.startswith(("hydra/launcher", "hydra.launcher.")) for o in parsed]
     lines = [str(o.input_line) for o in parsed]
@@ -113,7 +115,7 @@ def _train(overrides: Sequence[str]) -> int:
     from bnexp.training.run import identify, train
 
     job = identify(config)
-    if (there := reused([job])) :
+    if there := reused([job]):
         print(there[job.id])
         return 0
     try:

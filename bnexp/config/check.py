@@ -10,7 +10,7 @@ from typing import Any
 
 from bnexp.config.schema import SEEDS, Choice, Config, MeasureConfig, OptimConfig, RunConfig
 from bnexp.errors import UserError
-from bnexp.registry import DATASETS, MODELS, NORMS, PROBES, Registry, bind, load_plugins
+from bnexp.registry import DATASETS, MODELS, NORMS, PROBES, Options, Registry, bind, load_plugins
 
 REGISTRIES = {"model": MODELS, "norm": NORMS, "data": DATASETS}
 SECTIONS = (*REGISTRIES, "probes", "optim", "measure")
@@ -52,9 +52,9 @@ def check(plain: Mapping[str, Any]) -> Config:
     }
     # As bound, not as given, so that 0.1 and "0.1" are one run.
     bound = {name: {"name": one.name, **asdict(one.options)} for name, one in chosen.items()}
-    bound["probes"] = measured = {name: asdict(one.options) for name, one in probes.items()}
+    bound["probes"] = {name: asdict(one.options) for name, one in probes.items()}
     bound |= {"optim": asdict(optim), "measure": asdict(measure)}
-    return Config(**chosen, probes=measured, optim=optim, run=run, plain={**bound, **asdict(run)})
+    return Config(**chosen, probes=probes, optim=optim, run=run, plain={**bound, **asdict(run)})
 
 
 @lru_cache
@@ -87,15 +87,15 @@ def _choice(registry: Registry, name: Any, section: Mapping[str, Any], key: str)
     return Choice(entry.name, entry.item, _bind(entry.options, options, key), entry.more)
 
 
-def _bind(schema: type[Any], section: Mapping[str, Any], key: str) -> Any:
+def _bind(schema: type[Options], section: Mapping[str, Any], key: str) -> Any:
     """As `bind`, but the same section is bound once: a sweep's runs share most of theirs."""
     try:
         text = json.dumps(section)
     except (TypeError, ValueError):
         return bind(schema, section, key)
-    return _bind_text(schema, text, key)
+    return _bind_text(schema, text, key)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=4096)
-def _bind_text(schema: type[Any], text: str, key: str) -> Any:
+def _bind_text(schema: type[Options], text: str, key: str) -> Any:
     return bind(schema, json.loads(text), key)

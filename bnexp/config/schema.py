@@ -125,7 +125,7 @@ class Config:
     model: Choice
     norm: Choice
     data: Choice
-    probes: dict[str, dict[str, Any]]
+    probes: dict[str, Choice]
     optim: OptimConfig
     run: RunConfig
     plain: dict[str, Any]
