@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnexp.analysis import landscape, paper
-from bnexp.analysis.quantities import Quantity, paper_quantities
+from bnexp.analysis.quantities import Quantity, paper_quantities, predictiveness_band
 from bnexp.analysis.scales import eta_multiples
 from bnexp.analysis.select import Need, select
 from bnexp.analysis.series import Array, Trace
@@ -67,25 +67,16 @@ def coverage(figure: int, runs: Sequence[Run], panel: str | None = None) -> list
             points, inside, distances = _over_etas(figure, s, mine)
         else:
             quantity = quantities[s["quantity"]]
+            if quantity.name == "gradient_predictiveness":
+                quantity = predictiveness_band(True, landscape.predictiveness_column(mine))
             points, inside, distances = _over_steps(figure, s, quantity, mine)
-        if points:
-            known = distances[~np.isnan(distances)]
-            rows.append(
-                Coverage(
-                    figure,
-                    s["panel"],
-                    s["quantity"],
-                    s["model"],
-                    s["norm"],
-                    float(s["lr"]),
-                    s["layer"],
-                    len(mine),
-                    points,
-                    inside / points,
-                    float(np.median(known)) if len(known) else math.nan,
-                    s["inferred"],
-                )  # fmt: skip
-            )
+        if not points:
+            continue
+        known = distances[~np.isnan(distances)]
+        distance = float(np.median(known)) if len(known) else math.nan
+        about = [s[name] for name in ("panel", "quantity", "model", "norm", "lr", "layer")]
+        row = Coverage(figure, *about, len(mine), points, inside / points, distance, s["inferred"])
+        rows.append(row)
     return rows
 
 
@@ -153,7 +144,8 @@ def _over_steps(
 def _over_etas(figure: int, s: dict[str, object], runs: Sequence[Run]) -> tuple[int, int, Array]:
     """Fig 11: at every step that the paper shows, its points over the step sizes."""
     points, inside, distances = 0, 0, [np.empty(0)]
-    tables = [landscape.points(run, "predictiveness", eta_multiples(run)) for run in runs]
+    column = landscape.predictiveness_column(runs)
+    tables = [landscape.points(run, column, eta_multiples(run)) for run in runs]
     panel, norm, lr = str(s["panel"]), str(s["norm"]), s["lr"]
     assert isinstance(lr, float)
     for step, curve in paper.curves_by_step(figure, panel, "gradient_difference", norm, lr):

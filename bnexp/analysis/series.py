@@ -59,7 +59,7 @@ def over_seeds(traces: Sequence[Trace]) -> Summary:
 
 
 def thinned(whole: Summary) -> Summary:
-    """A summary of more than `MAX_POINTS` points by bins of x: medians of its edges, hull of the rest.
+    """A summary of more than `MAX_POINTS` points by bins of x: medians, and the hull of the rest.
 
     Every point is in a bin, so no extreme is lost; the first point is one of its own, because
     training starts at a value that stands out. x is the middle of the bin.
