@@ -74,23 +74,40 @@ def coverage(figure: int, runs: Sequence[Run], panel: str | None = None) -> list
             continue
         known = distances[~np.isnan(distances)]
         distance = float(np.median(known)) if len(known) else math.nan
-        about = [s[name] for name in ("panel", "quantity", "model", "norm", "lr", "layer")]
-        row = Coverage(figure, *about, len(mine), points, inside / points, distance, s["inferred"])
+        row = Coverage(
+            figure,
+            panel=s["panel"],
+            quantity=s["quantity"],
+            family=s["model"],
+            norm=s["norm"],
+            lr=s["lr"],
+            layer=s["layer"],
+            seeds=len(mine),
+            points=points,
+            inside=inside / points,
+            distance=distance,
+            inferred=s["inferred"],
+        )
         rows.append(row)
     return rows
 
 
 def compare(
-    curve: paper.Curve, traces: Sequence[Trace], log: bool, ratio: bool
+    curve: paper.Curve,
+    traces: Sequence[Trace],
+    log: bool,
+    ratio: bool,
+    steps: Sequence[int] | None = None,
 ) -> tuple[int, int, Array]:
     """The paper's curve against one trace per seed: points compared, points inside, distances.
 
     Args:
         log: whether the axis is logarithmic in the paper, for interpolation.
         ratio: whether a distance is |log10(ours / paper)|, else |ours - paper|.
+        steps: where to compare, brought inside the curve; None for the points of the plot.
     """
     points, inside, distances = 0, 0, [np.empty(0)]
-    x = curve.x
+    x = curve.x if steps is None else np.clip(np.array(steps, float), curve.x[0], curve.x[-1])
     if traces:
         recorded = np.unique(np.concatenate([trace.x for trace in traces]))
         early = recorded[1] if len(recorded) > 1 else math.inf
@@ -121,11 +138,11 @@ def _within(theirs: Array, ours: Array, ratio: bool) -> tuple[int, int, Array]:
     inside = (theirs >= np.nanmin(ours, axis=0) - slack) & (
         theirs <= np.nanmax(ours, axis=0) + slack
     )
-    middle = np.nanmedian(ours, axis=0)
+    ours = np.nanmedian(ours, axis=0)
     if not ratio:
-        return len(theirs), int(inside.sum()), np.abs(middle - theirs)
+        return len(theirs), int(inside.sum()), np.abs(ours - theirs)
     with np.errstate(divide="ignore", invalid="ignore"):
-        apart = np.abs(np.log10(middle) - np.log10(theirs))
+        apart = np.abs(np.log10(ours) - np.log10(theirs))
     return len(theirs), int(inside.sum()), apart
 
 

@@ -22,7 +22,8 @@ class Need:
 
     ``family`` is `Run.family`: vgg, dln or the name of another model. Tables of the landscape must
     be along ``direction``, and begin at ``least_eta`` times lr or below. What is ``optional`` is
-    drawn where it is there, and not missed.
+    drawn where it is there, and not missed. Runs that differ in the config keys of ``varies`` meet
+    it side by side; without, a need is met by runs of one scale, one per seed.
     """
 
     recipe: str
@@ -34,6 +35,7 @@ class Need:
     direction: str = "gradient"
     least_eta: float = math.inf
     optional: bool = False
+    varies: tuple[str, ...] = ()
 
     @property
     def kind(self) -> tuple[str, str, float]:
@@ -54,6 +56,7 @@ def needs(
     direction: str = "gradient",
     least_eta: float = math.inf,
     optional: bool = False,
+    varies: tuple[str, ...] = (),
 ) -> tuple[Need, ...]:
     """The product of norms, learning rates and tables (name -> the panels drawn from it).
 
@@ -61,7 +64,7 @@ def needs(
     """
     rates = tuple(lrs)
     return tuple(
-        Need(recipe, panels, family, norm, lr, table, direction, least_eta, optional)
+        Need(recipe, panels, family, norm, lr, table, direction, least_eta, optional, varies)
         for norm in norms
         for lr in rates
         for table, panels in tables.items()
@@ -87,10 +90,6 @@ class LeftOut:
 
     amount: int
     differing: Mapping[str, Any]
-
-    def __str__(self) -> str:
-        where = " ".join(f"--where {key}={_short(value)}" for key, value in self.differing.items())
-        return f"{self.amount} run{'s' * (self.amount > 1)} ({where})"
 
 
 @dataclass(frozen=True)
@@ -194,8 +193,18 @@ class Selection:
 
     def describe_left_out(self) -> str:
         """What other runs could have served and how to choose them; "" where there are none."""
-        groups = [str(group) for groups in self.left_out.values() for group in groups]
-        return "; ".join(groups)
+        by_keys: dict[tuple[str, ...], list[LeftOut]] = {}
+        for group in (group for groups in self.left_out.values() for group in groups):
+            by_keys.setdefault(tuple(group.differing), []).append(group)
+        parts = []
+        for keys, groups in by_keys.items():
+            amount = sum(group.amount for group in groups)
+            values = [
+                f"{key}={'|'.join(dict.fromkeys(_short(g.differing[key]) for g in groups))}"
+                for key in keys
+            ]
+            parts.append(f"{amount} run{'s' * (amount > 1)} with {', '.join(values)}")
+        return "; ".join(parts)
 
 
 def describe_needs(missing: Iterable[Need], needed: Iterable[Need]) -> str:
@@ -251,15 +260,21 @@ def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
     return Selection(matches, {family: groups for family, groups in left_out.items() if groups})
 
 
-def option_matches(run: Run, key: str, value: str) -> bool:
-    """Whether the run's config has this value, as text, at the dotted key."""
-    config: Any = run.config
+def config_value(run: Run, key: str) -> Any:
+    """What the run's config has at the dotted key; None where it has nothing."""
+    value: Any = run.config
     for name in key.split("."):
-        config = config.get(name) if isinstance(config, Mapping) else None
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def option_matches(run: Run, key: str, text: str) -> bool:
+    """Whether the run's config has the value that is written so at the dotted key."""
+    value = config_value(run, key)
     try:
-        return math.isclose(float(config), float(value), rel_tol=1e-9)
+        return math.isclose(float(value), float(text), rel_tol=1e-9)
     except (TypeError, ValueError):
-        return _short(config) == value
+        return _short(value) == text
 
 
 def _scale_for(needed: Sequence[Need], run: Run) -> dict[str, Any]:
@@ -272,7 +287,16 @@ def _scale_for(needed: Sequence[Need], run: Run) -> dict[str, Any]:
     }
     if "landscape" in probes and all(math.isinf(need.least_eta) for need in needed):
         probes["landscape"] = {**probes["landscape"], "etas": list(eta_multiples(run))}
-    return {**whole, "probes": probes}
+    varied = {key for need in needed for key in need.varies}
+    return _without({**whole, "probes": probes}, varied)
+
+
+def _without(config: Mapping[str, Any], keys: Collection[str], prefix: str = "") -> dict[str, Any]:
+    return {
+        name: _without(value, keys, f"{prefix}{name}.") if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if f"{prefix}{name}" not in keys
+    }
 
 
 def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
@@ -285,10 +309,11 @@ def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
         and (need.table not in ("landscape", "smoothness") or _measured_as(run, need))
     ]
     finished = [run for run in fitting if run.state in _FINISHED]
-    by_seed: dict[int, Run] = {}
+    by_seed: dict[tuple[int, tuple[str, ...]], Run] = {}
     for run in sorted(finished or fitting, key=lambda run: (-_reached(run), run.id)):
-        by_seed.setdefault(run.seed, run)
-    return tuple(by_seed[seed] for seed in sorted(by_seed))
+        variant = tuple(_short(config_value(run, key)) for key in need.varies)
+        by_seed.setdefault((run.seed, variant), run)
+    return tuple(by_seed[key] for key in sorted(by_seed))
 
 
 def _measured_as(run: Run, need: Need) -> bool:
