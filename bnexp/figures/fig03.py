@@ -35,7 +35,7 @@ def draw(selection: Selection, paper: bool) -> Figure:
     blocks = [(f, lr) for f in selection.drawn_families for lr in selection.lrs(f)]
     hidden = [str(EXPERIMENTS[family].ics_layers[1]) for family in selection.drawn_families]
     remarks = [
-        f"The paper prints no y labels for the ℓ₂ difference of layers {' and '.join(hidden)}: "
+        f"The paper prints no y labels for the ℓ₂ difference of layer {' and '.join(hidden)}: "
         "the level of its dashed curves there is inferred, their shape is its own."
     ] * paper
     entries = [look(norm) for norm in selection.norms(blocks[0][0])]

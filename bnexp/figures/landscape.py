@@ -57,8 +57,9 @@ class LandscapeFigure:
         if single:
             self._small_multiples(page, norms, quantities)
             return page.finish()
-        grid = page.body.add_gridspec(2 if self.training else 1, 2 if self.training else 3)
-        cells = [grid[index] for index in range(4 if self.training else 3)]
+        shape = (2, 2) if self.training else (1, 3)
+        grid = page.body.add_gridspec(*shape, width_ratios=[1.0] * (shape[1] - 1) + [1.08])
+        cells = [grid[index] for index in range(shape[0] * shape[1])]
         if self.training:
             self._train(page, cells.pop(0))
         self._overlaid(page, cells, quantities)
@@ -104,7 +105,8 @@ class LandscapeFigure:
             panels = []
             for column, norm in enumerate(norms):
                 axes = page.body.add_subplot(grid[first + row, column])
-                title, head = f"({letter}) {short(norm)}", quantity is not q.BETA_ETA
+                title = f"({letter}) {short(norm)}" if column == 0 else short(norm)
+                head = quantity is not q.BETA_ETA
                 kind = {"norms": [norm], "title": title, "head": head}
                 panels.append(page.panel(axes, letter, quantity, family, **kind))  # type: ignore[arg-type]
                 axes.tick_params(labelbottom=row == len(rows) - 1, labelleft=column == 0)
