@@ -20,3 +20,9 @@ def at_paper_scale(run: Run) -> bool:
         return asked == ("vgg16", 1.0, "cifar10", 128)
     size = (run.option("model.k"), run.option("model.d"), run.option("data").get("samples"))
     return size == (25, 10, 1000)
+
+LAYERS = {"vgg": (5, 10), "dln": (9, 17)}
+"""The layers whose internal covariate shift the paper shows (Fig 3)."""
+
+RATES = {"vgg": 0.1, "dln": 1e-6}
+"""The paper's learning rates unless it says otherwise."""
