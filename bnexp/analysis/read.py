@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from bnexp.errors import UserError
 from bnexp.analysis.series import Array, Trace
+from bnexp.errors import UserError
 from bnexp.runs import Run, RunDirectory
 from bnexp.runs.parts import Part, list_parts, open_part
 
@@ -21,6 +21,15 @@ _BATCH_OF_LISTS = 1 << 11  # rows that hold a whole distribution each
 def has_table(run: Run, table: str) -> bool:
     """Whether the run recorded anything in the table."""
     return bool(_parts(run, table))
+
+
+def columns(run: Run, table: str) -> list[str]:
+    """The names of the table's columns; none where nothing was recorded."""
+    parts = _parts(run, table)
+    if not parts:
+        return []
+    with open_part(parts[0].path) as file:
+        return [str(name) for name in file.schema_arrow.names]
 
 
 def rows(
@@ -35,16 +44,16 @@ def rows(
         UserError: a part is damaged or lacks a column; the message names it.
     """
     names = list(dict.fromkeys(["step", *columns, *where]))
-    asked = _steps(where.get("step"))
-    kept: list[pa.RecordBatch] = []
+    wanted = _steps(where.get("step"))
+    batches: list[pa.RecordBatch] = []
     for part in _parts(run, table):
-        if _may_hold(part, asked):
-            kept.extend(batch.select(columns) for batch in _matching(part, names, where))
-    if not kept:
+        if _may_hold(part, wanted):
+            batches.extend(batch.select(columns) for batch in _matching(part, names, where))
+    if not batches:
         return pd.DataFrame({name: pd.Series(dtype=np.float64) for name in columns})
     # Permissive: whole numbers in one part and fractions in the next are numbers.
     joined = pa.concat_tables(
-        [pa.Table.from_batches([batch]) for batch in kept], promote_options="permissive"
+        [pa.Table.from_batches([batch]) for batch in batches], promote_options="permissive"
     )
     frame: pd.DataFrame = joined.to_pandas()
     if frame["step"].is_monotonic_increasing:
@@ -74,26 +83,26 @@ def _parts(run: Run, table: str) -> list[Part]:
 
 
 def _steps(wanted: Any) -> list[int] | None:
-    """The steps asked for; None for all."""
+    """The steps that a condition names; None for all."""
     if wanted is None:
         return None
     return [wanted] if isinstance(wanted, int) else list(wanted)
 
 
-def _may_hold(part: Part, asked: list[int] | None) -> bool:
-    return asked is None or any(part.first <= step <= part.last for step in asked)
+def _may_hold(part: Part, steps: list[int] | None) -> bool:
+    return steps is None or any(part.first <= step <= part.last for step in steps)
 
 
 def _matching(part: Part, names: list[str], where: dict[str, Any]) -> Iterator[pa.RecordBatch]:
-    asked = _steps(where.get("step"))
-    last = part.last if asked is None else max((s for s in asked if s <= part.last), default=-1)
+    wanted = _steps(where.get("step"))
+    last = part.last if wanted is None else max((s for s in wanted if s <= part.last), default=-1)
     try:
         with open_part(part.path) as file:
             nested = any(pa.types.is_list(file.schema_arrow.field(name).type) for name in names)
             size = _BATCH_OF_LISTS if nested else _BATCH
             for batch in file.iter_batches(size, columns=names, use_threads=False):
                 past = len(batch) and batch["step"][-1].as_py() > last
-                batch = _kept(batch, where)
+                batch = _filtered(batch, where)
                 if len(batch):
                     yield batch
                 if past:
@@ -105,11 +114,11 @@ def _matching(part: Part, names: list[str], where: dict[str, Any]) -> Iterator[p
         ) from error
 
 
-def _kept(batch: pa.RecordBatch, where: dict[str, Any]) -> pa.RecordBatch:
+def _filtered(batch: pa.RecordBatch, where: dict[str, Any]) -> pa.RecordBatch:
     """The rows that satisfy all of `where`; each condition looks only at what the last one left."""
     for name, value in where.items():
         column = batch[name].to_numpy(zero_copy_only=False)
         wanted = [value] if isinstance(value, int | str) else list(value)
-        found = np.flatnonzero(np.logical_or.reduce([column == one for one in wanted]))
-        batch = batch.take(pa.array(found))
+        matching = np.flatnonzero(np.logical_or.reduce([column == item for item in wanted]))
+        batch = batch.take(pa.array(matching))
     return batch
