@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from bnexp.analysis.scales import LAYERS, RATES
+from bnexp.analysis.scales import EXPERIMENTS
 from bnexp.analysis.select import Need, needs
 from bnexp.claims.compare import COMPARISONS, Comparison, Term
 from bnexp.claims.source import QUANTITIES
@@ -80,7 +80,7 @@ class Claim:
     @property
     def plotted(self) -> bool:
         """Whether the paper may have curves of it: it has none along random directions."""
-        return self.direction == "gradient" and self.family in RATES
+        return self.direction == "gradient" and self.family in EXPERIMENTS
 
 
 def register(claim: Claim) -> Claim:
@@ -116,13 +116,13 @@ def from_row(row: Mapping[str, Any]) -> Claim:
         family = runs["family"]
         values = dict(row.get("parts", {}))
         if values.get("layer") == "paper":
-            values["layer"] = LAYERS[family]
+            values["layer"] = EXPERIMENTS[family].ics_layers
         words["compare"] = COMPARISONS[words["compare"]]
         return Claim(
             **words,
             **runs,
             region=Region(edges.get("above", -math.inf), edges.get("below", math.inf)),
-            parts=_parts({"lr": RATES[family], **row["terms"]}, values),
+            parts=_parts({"lr": EXPERIMENTS[family].lr, **row["terms"]}, values),
         )
     except (KeyError, TypeError) as error:
         raise UserError(f"claim {row.get('id')}: expected the fields of Claim; {error}") from None

@@ -10,14 +10,14 @@ import numpy as np
 
 from bnexp.analysis.series import Trace
 from bnexp.analysis.summaries import (
+    band_width,
     first_third,
     last_half,
     last_third,
     log_ratio,
-    middle,
+    median,
     ratio_at_equal_loss,
-    top,
-    width,
+    upper_nan_median,
 )
 from bnexp.claims.source import Source
 from bnexp.claims.statistics import Effect
@@ -39,9 +39,9 @@ SPANS: Mapping[str, Callable[[Trace, int], Trace]] = {
 }
 
 SUMMARIES: Mapping[str, Callable[[Trace], float]] = {
-    "median": middle,
-    "upper edge": top,  # the median over steps of a band's upper edge
-    "width": width,  # the median over steps of log10(top/bottom) of a band
+    "median": median,
+    "upper edge": upper_nan_median,  # the median over steps of a band's upper edge
+    "width": band_width,  # the median over steps of log10(top/bottom) of a band
     "mean": lambda trace: float(trace.lo.mean()) if len(trace.lo) else math.nan,
     "maximum": lambda trace: float(trace.hi.max()) if len(trace.hi) else math.nan,
     "final": lambda trace: float(trace.lo[-1]) if len(trace.lo) else math.nan,

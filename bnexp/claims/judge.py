@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bnexp.analysis import read
+from bnexp.analysis.baselines import at_chance, paper_trains
 from bnexp.analysis.scales import at_paper_scale
 from bnexp.analysis.select import Need, Selection, select
 from bnexp.claims.claim import Claim
@@ -27,12 +27,6 @@ from bnexp.runs import Run, describe
 
 MORE_SEEDS = 10
 """The number of seeds to ask for where the fewest with an exact interval leave it open."""
-
-CHANCE = 1.5
-"""A net whose train accuracy over the last third is below this many times chance is untrained."""
-
-CLASSES = 10
-"""Where a run's config does not say."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +119,14 @@ def judge_claim(claim: Claim, runs: Sequence[Run], root: str) -> Judgement:
     parts = tuple(_judge_part(claim, name, seeds, dead) for name in claim.parts)
     used = selection.of(claim.family)
     lost = [run for run in used if run.state == "diverged"]
-    left_out = getattr(selection, "left_out", "")
     return Judgement(
         claim,
         parts,
         combine([part.verdict for part in parts]),
         describe(used[0]) if used else "",
         bool(used) and at_paper_scale(used[0]),
-        selection.told_missing(),
-        left_out if isinstance(left_out, str) else "; ".join(left_out),
+        selection.describe_missing(),
+        selection.describe_left_out(),
         f"{len(lost)} of {len(used)} runs diverged and count as results" if lost else "",
         _command(claim, runs, root, parts),
     )
@@ -179,42 +172,18 @@ def _effect(claim: Claim, source: Source, terms: Sequence[Term]) -> Effect | Non
 def _by_seed(selection: Selection) -> dict[int, dict[Need, Run]]:
     """By seed, the runs that there are of it: not every part needs all."""
     by_seed: dict[int, dict[Need, Run]] = {}
-    for need, met in selection.found.items():
+    for need, met in selection.matches.items():
         for run in met:
             by_seed.setdefault(run.seed, {})[need] = run
     return dict(sorted(by_seed.items()))
 
 
 def _baseline_is_dead(claim: Claim, runs: Mapping[Need, Run]) -> bool:
-    """Whether one of the seed's baselines did not train, though the paper's did."""
-    mine = [(need, run) for need, run in runs.items() if need.norm == claim.baseline]
-    return any(untrained(run) and _paper_trained(claim.family, need) for need, run in mine)
-
-
-def untrained(run: Run) -> bool:
-    """Whether the run diverged, or classified no better than chance over its last third."""
-    if run.state == "diverged":
-        return True
-    if not read.has_table(run, "train"):
-        return False
-    source = RunSource({Need("", "", run.family, run.norm, run.lr, "train"): run})
-    accuracy = _accuracy(source, run.norm, run.lr)
-    classes = int(run.config.get("data", {}).get("classes") or CLASSES)
-    return accuracy < CHANCE * 100 / classes
-
-
-def _paper_trained(family: str, need: Need) -> bool:
-    """Whether the paper's own net did; it is taken to where it shows none."""
-    try:
-        accuracy = _accuracy(PaperSource(family), need.norm, need.lr)
-    except (MissingSeriesError, KeyError):
-        return True
-    return math.isnan(accuracy) or accuracy >= CHANCE * 100 / CLASSES
-
-
-def _accuracy(source: Source, norm: str, lr: float) -> float:
-    """Train accuracy over the last third of the run; NaN where there is none (regression)."""
-    return Term("train_accuracy", norm, lr, summary="mean", span="last third").value(source)
+    """Whether one of the seed's baselines diverged or stayed at chance, though the paper's did not."""
+    mine = {run.id: run for need, run in runs.items() if need.norm == claim.baseline}
+    return any(
+        run.state == "diverged" or (at_chance(run) and paper_trains(run)) for run in mine.values()
+    )
 
 
 def _command(claim: Claim, runs: Sequence[Run], root: str, parts: Sequence[Part]) -> str:

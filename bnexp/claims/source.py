@@ -13,13 +13,10 @@ import numpy as np
 from bnexp.analysis import paper, read
 from bnexp.analysis import quantities as q
 from bnexp.analysis.quantities import Quantity
-from bnexp.analysis.scales import PAPER_STEPS
+from bnexp.analysis.scales import EXPERIMENTS
 from bnexp.analysis.select import Need
-from bnexp.analysis.series import Array, Trace
+from bnexp.analysis.series import Trace
 from bnexp.runs import Run
-
-PAPER_EVERY = {"vgg": 100, "dln": 50}
-"""Steps between the points of the paper's plots."""
 
 POINTS = 200
 """The most recorded steps between which the moments' shift of all units is taken."""
@@ -68,17 +65,17 @@ class PaperSource:
     """The paper's curves of one family of networks, from the first figure that shows them."""
 
     def __init__(self, family: str) -> None:
-        self._family = family
+        self._experiment = EXPERIMENTS[family]
 
     @property
     def steps(self) -> int:
-        return PAPER_STEPS[self._family]
+        return self._experiment.steps
 
     def trace(self, quantity: str, norm: str, lr: float, layer: int | None = None) -> Trace:
-        curve = paper.anywhere(self._family, quantity, norm, lr, layer)
+        curve = paper.first_curve(self._experiment.family, quantity, norm, lr, layer)
         if curve is None:
             raise MissingSeriesError(f"{quantity} of {norm} at lr {lr:g}")
-        return _resampled(curve, PAPER_EVERY[self._family], QUANTITIES[quantity].log)
+        return _resampled(curve, self._experiment.every, QUANTITIES[quantity].log)
 
 
 def _resampled(curve: paper.Curve, every: int, log: bool) -> Trace:
@@ -87,12 +84,8 @@ def _resampled(curve: paper.Curve, every: int, log: bool) -> Trace:
     In between it is interpolated as plotted: on log axes linearly in log10.
     """
     x = np.arange(curve.x[0], curve.x[-1] + every / 2, every)
-    log = log and bool((curve.lo > 0).all() and (curve.hi > 0).all())
-
-    def at(y: Array) -> Array:
-        return 10.0 ** np.interp(x, curve.x, np.log10(y)) if log else np.interp(x, curve.x, y)
-
-    return Trace(x, at(curve.lo), at(curve.hi))
+    lo, hi = curve.at(np.minimum(x, curve.x[-1]), log)
+    return Trace(x, lo, hi)
 
 
 def _shift(column: str) -> Callable[[Run, int | None], Trace]:
@@ -118,14 +111,7 @@ def _shift(column: str) -> Callable[[Run, int | None], Trace]:
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
-        q.TRAIN_ACCURACY,
-        q.TEST_ACCURACY,
-        q.TRAIN_LOSS,
-        q.ICS_L2,
-        q.ics_cosine(-1.0),
-        q.loss_band(),
-        q.predictiveness_band(log=True),
-        q.beta(log=True),
+        *q.paper_quantities().values(),
         Quantity("abs_mean_step_change", "moments", "|μₜ₊₁ − μₜ|", _shift("mean"), log=True),
         Quantity("abs_var_step_change", "moments", "|σ²ₜ₊₁ − σ²ₜ|", _shift("var"), log=True),
         *(q.beta_from(multiple) for multiple in (0.125, 0.25, 0.5)),
