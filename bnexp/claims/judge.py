@@ -96,6 +96,9 @@ class Judgement:
     def where(self) -> str:
         """What is to be added to the verdict: which parts say what."""
         several = len({part.verdict for part in self.parts}) > 1
+        remarks = [part.remark for part in self.parts]
+        if not several and len(set(remarks)) == 1:
+            return "" if remarks[0] == "no runs" else remarks[0]
         remarks = []
         for part in self.parts:
             name = part.name or self.claim.id
