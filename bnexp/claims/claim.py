@@ -95,11 +95,13 @@ def register(claim: Claim) -> Claim:
 
 
 def all_claims() -> dict[str, Claim]:
-    """Every registered claim by id: the paper's by number, then those past the paper."""
+    """Every registered claim by id: the paper's by number, those past it, then others."""
 
-    def order(name: str) -> tuple[bool, list[tuple[int, str]]]:
-        parts = name.removeprefix("E").split(".")
-        return not name[:1].isdigit(), [(int(p) if p.isdigit() else 0, p) for p in parts]
+    def order(name: str) -> tuple[int, list[int], str]:
+        numbers = name.removeprefix("E").split(".")
+        if not all(part.isdecimal() for part in numbers):
+            return 2, [], name
+        return int(name[:1] == "E"), list(map(int, numbers)), name
 
     return {name: CLAIMS[name].item for name in sorted(CLAIMS.names(), key=order)}
 

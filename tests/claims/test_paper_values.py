@@ -72,7 +72,8 @@ def test_the_papers_series_are_at_the_steps_it_recorded() -> None:
     np.testing.assert_array_equal(
         vgg.trace("beta_smoothness", "bn", 0.1).x, np.arange(0, 15001, 100)
     )
-    np.testing.assert_array_equal(dln.trace("train_loss", "l1", 1e-6).x, np.arange(0, 10001, 50))
+    after_update = np.arange(1, 10002, 50)  # Fig 5b shows at t the state after update t + 1
+    np.testing.assert_array_equal(dln.trace("train_loss", "l1", 1e-6).x, after_update)
     with pytest.raises(MissingSeriesError):
         vgg.trace("beta_smoothness", "bn", 0.5)
     with pytest.raises(MissingSeriesError):  # its axis has no labels: no level is known

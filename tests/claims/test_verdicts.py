@@ -93,6 +93,9 @@ TRUTHS: dict[str, tuple[Change, Change]] = {
 """By claim, runs in which it is true and runs in which it is not."""
 
 every_claim = pytest.mark.parametrize("name", CLAIMS)
+of_each_kind = pytest.mark.parametrize(
+    "name", ["1.1", "2.1", "2.3", "3.6", "4.6", "5.4", "E1.2", "E2.2", "E4.3"]
+)
 
 
 def test_every_claim_has_its_truths() -> None:
@@ -100,8 +103,8 @@ def test_every_claim_has_its_truths() -> None:
 
 
 @every_claim
-@pytest.mark.parametrize("seeds", [3, EXACT])
-def test_what_is_true_holds(name: str, seeds: int, world: World) -> None:
+def test_what_is_true_holds(name: str, world: World) -> None:
+    seeds = 3 if name.endswith("1") else EXACT
     fill(world, CLAIMS[name], range(seeds), lambda _: TRUTHS[name][0])
     found = judge_claim(CLAIMS[name], world.runs, "there")
     assert found.verdict == HOLDS
@@ -110,13 +113,12 @@ def test_what_is_true_holds(name: str, seeds: int, world: World) -> None:
 
 
 @every_claim
-@pytest.mark.parametrize("seeds", [3, EXACT])
-def test_what_is_false_does_not_hold(name: str, seeds: int, world: World) -> None:
-    fill(world, CLAIMS[name], range(seeds), lambda _: TRUTHS[name][1])
+def test_what_is_false_does_not_hold(name: str, world: World) -> None:
+    fill(world, CLAIMS[name], range(3), lambda _: TRUTHS[name][1])
     assert judge_claim(CLAIMS[name], world.runs, "there").verdict == FAILS
 
 
-@every_claim
+@of_each_kind
 def test_seeds_that_disagree_are_mixed(name: str, world: World) -> None:
     fill(world, CLAIMS[name], range(8), lambda seed: TRUTHS[name][seed % 2])
     found = judge_claim(CLAIMS[name], world.runs, "there")
@@ -124,7 +126,7 @@ def test_seeds_that_disagree_are_mixed(name: str, world: World) -> None:
     assert "in 4 of 8 seeds" in found.where
 
 
-@every_claim
+@of_each_kind
 def test_two_seeds_cannot_tell(name: str, world: World) -> None:
     claim = CLAIMS[name]
     fill(world, claim, range(2), lambda _: TRUTHS[name][0])
@@ -135,7 +137,7 @@ def test_two_seeds_cannot_tell(name: str, world: World) -> None:
     assert found.command.endswith("out=there")
 
 
-@every_claim
+@of_each_kind
 def test_no_runs_cannot_tell(name: str, world: World) -> None:
     found = judge_claim(CLAIMS[name], world.runs, "there")
     assert found.verdict == OPEN
@@ -143,11 +145,9 @@ def test_no_runs_cannot_tell(name: str, world: World) -> None:
     assert found.command
 
 
-@every_claim
+@of_each_kind
 def test_a_missing_kind_of_run_is_named(name: str, world: World) -> None:
     claim = CLAIMS[name]
-    if len({need.kind for need in claim.needs}) == 1:
-        pytest.skip("one kind of run is all it needs")
     fill(world, claim, range(4), lambda _: TRUTHS[name][0])
     lacking = claim.needs[-1]
     world.runs = [run for run in world.runs if (run.norm, run.lr) != (lacking.norm, lacking.lr)]
@@ -156,7 +156,7 @@ def test_a_missing_kind_of_run_is_named(name: str, world: World) -> None:
     assert str(lacking) in found.missing
 
 
-@every_claim
+@of_each_kind
 def test_shuffled_labels_do_not_hold(name: str, world: World) -> None:
     """Of every kind of run half, drawn by lot, come from the world in which the claim is false."""
     claim, seeds = CLAIMS[name], 16

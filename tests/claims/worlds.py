@@ -125,6 +125,7 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.runs: list[Run] = []
         self._knobs: dict[str, Knobs] = {}
+        self._frames: dict[tuple[object, ...], pd.DataFrame] = {}
         monkeypatch.setattr(read, "rows", self._rows)
         monkeypatch.setattr(select, "has_table", lambda *_: True)
 
@@ -139,7 +140,7 @@ class World:
         state: str = "done",
     ) -> None:
         """One run whose numbers are the `USUAL` ones but for ``knobs``."""
-        name = f"{family}-{norm}-{lr:g}-{seed}-{direction}"
+        name = f"{family}-{norm}-{lr:g}-{seed}-{direction}" + "-fine" * bool(knobs.get("fine"))
         self._knobs[name] = {**USUAL, **knobs}
         schedule = {"every": EVERY, "dense": 0}
         config = {
@@ -162,8 +163,12 @@ class World:
         self.runs.append(Run(Path("/nowhere") / name, name, config, status))
 
     def _rows(self, run: Run, name: str, columns: list[str], **where: Any) -> pd.DataFrame:
-        rng = np.random.default_rng(list(run.id.encode()))
-        frame = pd.DataFrame(table(name, self._knobs[run.id], run.family, run.lr, rng))
+        key = name, run.id, *sorted(self._knobs[run.id].items())
+        if key not in self._frames:
+            rng = np.random.default_rng(list(run.id.encode()))
+            columns_of = table(name, self._knobs[run.id], run.family, run.lr, rng)
+            self._frames[key] = pd.DataFrame(columns_of)
+        frame = self._frames[key]
         for name, value in where.items():
             wanted = [value] if isinstance(value, int | str) else list(value)
             frame = frame[frame[name].isin(wanted)]
