@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from bnexp.claims import Judgement, all_claims, judge_claim
 from bnexp.claims.forest import forest
 from bnexp.claims.report import as_json, markdown, text
 from bnexp.commands.figures import formats_of
-from bnexp.commands.runs import found
+from bnexp.commands.runs import found, plugins_option, runs_option
 from bnexp.errors import UserError
 from bnexp.figures.draw import write_figure
-from bnexp.registry import unknown
+from bnexp.registry import load_plugins, unknown
 from bnexp.runs import Run, write_atomic
 
 
@@ -81,3 +82,25 @@ def write(judgements: Sequence[Judgement], out: Path, formats: str) -> None:
         ) from None
     for path in (out / "claims.md", out / "claims.json", *paths):
         print(path, file=sys.stderr)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of ``bnexp claims``."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="claims to judge (default: all)")
+    runs_option(parser)
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="also write table and figure there")
+    parser.add_argument("--format", default="png,pdf", help="of the figure (default: png,pdf)")
+    plugins_option(parser)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run ``bnexp claims``; returns the exit code."""
+    load_plugins(arguments.plugins)
+    return run(
+        arguments.ids,
+        runs=arguments.runs,
+        out=arguments.out,
+        json_only=arguments.json,
+        formats=arguments.format,
+    )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnexp.commands.runs import found
+from bnexp.commands.runs import found, plugins_option, runs_option
 from bnexp.errors import UserError
 from bnexp.figures import FIGURES, FORMATS, PAPER, draw_figures, missing_message, select
+from bnexp.registry import load_plugins
 from bnexp.runs import Run
 
 
@@ -80,3 +82,25 @@ def draw(ids: Sequence[str], runs: Sequence[Run], out: Path, formats: str, *, pa
     if (message := missing_message(results)) is not None:
         print(message, file=sys.stderr)
     return sum(bool(one.paths) for one in results)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of ``bnexp figures``."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="figures to draw (default: all)")
+    runs_option(parser)
+    parser.add_argument("--out", type=Path, help="where to put them (default: beside the runs)")
+    parser.add_argument("--format", default="png,pdf", help="default: png,pdf")
+    parser.add_argument("--no-paper", action="store_true", help="leave the paper's own curves out")
+    plugins_option(parser)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run ``bnexp figures``; returns the exit code."""
+    load_plugins(arguments.plugins)
+    return run(
+        arguments.ids,
+        runs=arguments.runs,
+        out=arguments.out,
+        formats=arguments.format,
+        paper=not arguments.no_paper,
+    )

@@ -179,7 +179,7 @@ def test_fingerprint_is_not_fooled_by_a_size_and_time_kept(make: Any, tree: Any)
 
 @pytest.mark.parametrize("name", [None, "", "/nowhere/at/all.tar"])
 def test_missing_path_is_named(make: Any, name: str | None) -> None:
-    cfg = {"name": "images", "path": name, "cache": str(make.root / "cache")}
+    cfg = make.config(make.root) | {"path": name}
     for ask in (fingerprint, lambda cfg: load_dataset(cfg, 0)):
         with pytest.raises(UserError, match=r"data\.path"):
             ask(cfg)
