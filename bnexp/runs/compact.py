@@ -77,7 +77,7 @@ def _without_places(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _small(run: Run, name: str, keep: Keep) -> pd.DataFrame:
-    frame = run.table(name)
+    frame: pd.DataFrame = run.table(name)
     if name in SCHEDULED:
         recorded = set(run.table("smoothness", ["step"])["step"])
         if not recorded:
