@@ -94,7 +94,7 @@ def _small(run: Run, name: str, keep: Keep) -> pd.DataFrame:
                 f"{run.id} has; got {', '.join(map(str, keep.layers))}"
             )
     if name == "activations":
-        return _thinned(frame, keep)
+        frame = _thinned(frame, keep)
     if name == "moments":
         followed = run.table("activations", ["layer", "unit"]).groupby("layer")["unit"].first()
         mine = frame["unit"] == frame["layer"].map(followed)

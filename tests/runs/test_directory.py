@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -18,12 +17,6 @@ def test_a_config_round_trips(make_run: MakeRun) -> None:
     config = make_run("a", norm=odd).read_config()
     assert config == {**VGG, "norm": odd}
     assert [*config] == [*VGG]  # in the order in which it was given, to be read by people
-
-
-def test_creating_again_keeps_what_is_there(make_run: MakeRun) -> None:
-    directory = make_run("a")
-    make_run("a", threads=7)
-    assert directory.read_config()["threads"] == VGG["threads"]
 
 
 def test_a_status_is_replaced_whole(make_run: MakeRun) -> None:
@@ -79,14 +72,3 @@ def test_a_renamed_run_directory_is_not_taken_for_the_run_it_is_called(make_run:
     moved = RunDirectory(directory.path.rename(directory.path.with_name("b")))
     with pytest.raises(UserError, match=r"config\.yaml: expected a file of run b; it is of run a"):
         moved.read_config()
-
-
-def test_the_next_owner_clears_what_a_killed_one_left(tmp_path: Path) -> None:
-    directory = RunDirectory(tmp_path)
-    folder = directory.tables_dir / "train"
-    folder.mkdir(parents=True)
-    left = [tmp_path / ".status.json.0a.tmp", folder / ".000000000-000000001.parquet.0a.tmp"]
-    for path in left:
-        path.touch()
-    with directory.lock():
-        assert not any(path.exists() for path in left)

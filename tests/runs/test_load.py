@@ -48,15 +48,6 @@ def test_a_run_speaks_the_words_of_its_config(make_run: MakeRun) -> None:
     assert (run.lr, run.seed, run.steps, run.width, run.data) == (0.1, 0, 400, 0.125, "digits")
 
 
-@pytest.mark.parametrize("key", ["model", "norm", "optim", "seed", "steps"])
-def test_a_missing_option_is_named_with_its_file(make_run: MakeRun, key: str) -> None:
-    run = only(make_run("a"))
-    del run.config[key]
-    ask = {"optim": "lr"}.get(key, key)
-    with pytest.raises(UserError, match=rf"config\.yaml: {key}"):
-        getattr(run, ask)
-
-
 def test_runs_are_found_from_three_places_sorted_by_id(make_run: MakeRun, tmp_path: Path) -> None:
     b, a = make_run("b"), make_run("a", seed=1)
     (tmp_path / "runs" / "notes").mkdir()
@@ -84,15 +75,6 @@ def test_a_damaged_file_of_a_run_is_named(make_run: MakeRun, tmp_path: Path, fil
         find_runs(tmp_path)
 
 
-@pytest.mark.parametrize("state", ["done", "diverged", "failed"])
-def test_an_ended_run_is_as_its_status_says(make_run: MakeRun, state: str) -> None:
-    directory = make_run("a")
-    directory.write_status(state=state, step=3)
-    assert only(directory).state == state
-    with directory.lock():
-        assert only(directory).state == state
-
-
 def test_a_run_is_running_while_somebody_holds_it_and_interrupted_after(make_run: MakeRun) -> None:
     directory = make_run("a")
     assert only(directory).state == "interrupted"  # killed before its first status
@@ -102,28 +84,6 @@ def test_a_run_is_running_while_somebody_holds_it_and_interrupted_after(make_run
         run = only(directory)
         assert run.state == "running"
     assert run.state == "interrupted"
-
-
-def test_a_run_that_ends_after_it_was_found_is_not_interrupted(make_run: MakeRun) -> None:
-    directory = make_run("a")
-    with directory.lock():
-        directory.write_status(state="running", step=3)
-        run = only(directory)
-        directory.write_status(state="done", step=4)
-    assert run.state == "done"
-
-
-def test_a_table_is_the_callers_to_change(make_run: MakeRun) -> None:
-    directory = make_run("a")
-    writer = TableWriter(directory.tables_dir)
-    writer.add("train", {"step": [0, 1], "loss": [2.0, 1.0]})
-    writer.flush()
-    run = only(directory)
-    first = run.table("train")
-    first.loc[0, "loss"] = -1
-    first["more"] = 0
-    assert run.table("train").to_dict("list") == {"step": [0, 1], "loss": [2.0, 1.0]}
-    assert run.table("eval").empty
 
 
 def test_all_runs_are_joined_with_what_they_are(make_run: MakeRun, tmp_path: Path) -> None:

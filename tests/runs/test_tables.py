@@ -171,30 +171,12 @@ def test_only_the_rows_and_columns_asked_for_are_read(tmp_path: Path) -> None:
         read_table(tmp_path, "moments", columns=["variance"], step=3)
 
 
-def test_rows_within_a_part_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
-    writer = TableWriter(tmp_path)
-    for step, x in [(2, 0.0), (1, 1.0), (2, 2.0), (1, 3.0)]:
-        writer.add("train", {"step": step, "x": x})
-    writer.flush()
-    read = read_table(tmp_path, "train")
-    assert read["step"].tolist() == [1, 1, 2, 2]
-    assert read["x"].tolist() == [1, 3, 0, 2]
-
-
 def test_a_step_that_was_written_before_is_refused(tmp_path: Path) -> None:
     writer, _ = write(tmp_path, range(10))
     writer.add("train", {"step": 9, "x": 0.0})
     with pytest.raises(ValueError, match="step 9"):
         writer.flush()
     assert steps(tmp_path) == [*range(10)]
-
-
-def test_nothing_added_writes_nothing(tmp_path: Path) -> None:
-    writer = TableWriter(tmp_path)
-    writer.add("train", {"step": [], "x": []})
-    assert writer.flush() == {}
-    assert names(tmp_path) == table_names(tmp_path) == table_names(tmp_path / "none") == []
-    assert read_table(tmp_path, "train").empty
 
 
 def test_what_is_no_part_is_passed_over(tmp_path: Path) -> None:
