@@ -82,7 +82,8 @@ def _small(run: Run, name: str, keep: Keep) -> pd.DataFrame:
         recorded = set(run.table("smoothness", ["step"])["step"])
         if not recorded:
             return frame
-        return frame[frame["step"].isin(recorded) | (frame["step"] == frame["step"].max())]
+        chosen: pd.DataFrame = frame[frame["step"].isin([*recorded, frame["step"].max()])]
+        return chosen
     if name not in BY_LAYER or "layer" not in frame:
         return frame
     layers = sorted(set(frame["layer"]))

@@ -15,7 +15,7 @@ from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
 from bnexp.runs.identity import code_of, model_name
 from bnexp.runs.old import present
-from bnexp.runs.parts import Manifest, list_parts, missing, read_part
+from bnexp.runs.parts import Manifest, Part, list_parts, missing, read_part
 from bnexp.runs.tables import read_table, table_names
 
 GROUPS = ("model", "norm", "data", "optim", "probes")
@@ -117,7 +117,7 @@ class Run:
         """All that is wrong with the tables, in words; reads every byte of them."""
         problems = self.problems
         for name in self.table_names():
-            for part in list_parts(RunDirectory(self.path).tables_dir / name, self._manifest()):
+            for part in self.parts(name):
                 try:
                     read_part(part)
                 except UserError as error:
@@ -137,6 +137,10 @@ class Run:
     def table_names(self) -> list[str]:
         """The tables that have rows, by name."""
         return table_names(RunDirectory(self.path).tables_dir, self._manifest())
+
+    def parts(self, name: str) -> list[Part]:
+        """The parts of table ``name`` by step, to be opened one by one with `open_part`."""
+        return list_parts(RunDirectory(self.path).tables_dir / name, self._manifest())
 
     def table(
         self, name: str, columns: Collection[str] | None = None, **where: Any
