@@ -15,7 +15,7 @@ from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
 from bnexp.runs.identity import code_of, model_name
 from bnexp.runs.old import present
-from bnexp.runs.parts import Manifest, Part, list_parts, missing, read_part
+from bnexp.runs.parts import Manifest, Part, list_parts, missing, open_part, read_part
 from bnexp.runs.tables import read_table, table_names
 
 GROUPS = ("model", "norm", "data", "optim", "probes")
@@ -138,8 +138,13 @@ class Run:
         """The tables that have rows, by name."""
         return table_names(RunDirectory(self.path).tables_dir, self._manifest())
 
+    def columns(self, name: str) -> list[str]:
+        """The names of the columns of table ``name``; none when there is no such table."""
+        parts = self.parts(name)
+        return list(open_part(parts[0].path).schema_arrow.names) if parts else []
+
     def parts(self, name: str) -> list[Part]:
-        """The parts of table ``name`` by step, to be opened one by one with `open_part`."""
+        """The parts of table ``name`` by step."""
         return list_parts(RunDirectory(self.path).tables_dir / name, self._manifest())
 
     def table(

@@ -193,6 +193,8 @@ def test_runs_of_version_0_1_are_read() -> None:
     assert (dln.state, dln.problems, dln.verify(), dln.code) == ("done", [], [], None)
     assert vgg.table("train")["step"].tolist() == [0, 15, 30, 45]
     assert vgg.table("landscape", ["eta"], step=15)["eta"].is_monotonic_increasing
+    assert dln.columns("train") == [*dln.table("train").columns]
+    assert dln.columns("eval") == []
     assert dln.table_names() == ["landscape", "smoothness", "train"]
     assert describe(vgg) == "VGG-16 ×1/8, digits, batch 128, 300 steps"
     assert load_runs(OLD)["train"]["model"].tolist() == ["dln"] * 4 + ["vgg16"] * 4
