@@ -26,6 +26,7 @@ class Experiment:
         lrs: those of Fig 3.
         steps: of training.
         every: steps between two recorded points.
+        log: whether predictiveness and beta are on logarithmic axes.
         etas: the landscape's step sizes as multiples of lr, ascending.
         ics_layers: layers of Fig 3.
         unit_layers: layers of Figs 2 and 8 (VGG), of Fig 9 (DLN).
@@ -38,6 +39,7 @@ class Experiment:
     lrs: tuple[float, float]
     steps: int
     every: int
+    log: bool
     etas: tuple[float, ...]
     ics_layers: tuple[int, int]
     unit_layers: tuple[int, int, int]
@@ -45,11 +47,11 @@ class Experiment:
 
 
 VGG = Experiment(
-    "vgg", "VGG", 0.1, (0.1, 0.01), 15_000, 100, (0.5, 1.0, 2.0, 4.0), (5, 10), (2, 9, 13),
+    "vgg", "VGG", 0.1, (0.1, 0.01), 15_000, 100, False, (0.5, 1.0, 2.0, 4.0), (5, 10), (2, 9, 13),
     "full-width VGG-16, CIFAR-10, batch 128, 15,000 steps",
 )  # fmt: skip
 DLN = Experiment(
-    "dln", "deep linear network", 1e-6, (1e-6, 1e-7), 10_000, 50,
+    "dln", "deep linear network", 1e-6, (1e-6, 1e-7), 10_000, 50, True,
     (0.01, 0.1, 1.0, 10.0, 10**1.5), (9, 17), (1, 11, 24),
     "25 layers of 10×10, 1,000 samples, 10,000 steps",
 )  # fmt: skip

@@ -252,10 +252,12 @@ def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
             continue
         best = max(ranked, key=lambda group: group[:2])
         matches.update(best[3])
-        others = [group for group in ranked if group is not best and group[0][0]]
+        scales = [json.loads(group[2]) for group in ranked]
+        chosen = scales[ranked.index(best)]
         left_out[family] = left_out.get(family, ()) + tuple(
-            LeftOut(group[0][2], _differing(json.loads(best[2]), json.loads(group[2])))
-            for group in others
+            LeftOut(group[0][2], differing)
+            for group, other in zip(ranked, scales, strict=True)
+            if group[0][0] and _could_serve(differing := _differing(chosen, other))
         )
     return Selection(matches, {family: groups for family, groups in left_out.items() if groups})
 
@@ -345,6 +347,14 @@ def _differing(ours: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, A
     """The dotted keys in which a scale differs from ours, with its values."""
     flat, mine = _flat(other), _flat(ours)
     return {key: flat.get(key) for key in {**mine, **flat} if flat.get(key) != mine.get(key)}
+
+
+def _could_serve(differing: Mapping[str, Any]) -> bool:
+    """Whether runs differ in more than in what else was measured, or along another direction."""
+    return any(
+        not key.startswith("probes.") or (value is not None and key != "probes.landscape.direction")
+        for key, value in differing.items()
+    )
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

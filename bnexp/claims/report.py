@@ -133,7 +133,7 @@ def markdown(judgements: Sequence[Judgement]) -> str:
         "are bounds, because a net did not reach the accuracy in its run. r: the effect size, the",
         "rank-biserial correlation of paired samples against the edge of what is claimed. A claim",
         "holds when the interval of each of its parts lies in the range claimed, and does not hold",
-        f"when each lies outside. It is \"{DEAD}\" where half or more of the runs to compare with",
+        f'when each lies outside. It is "{DEAD}" where half or more of the runs to compare with',
         "diverged or ended below 1.5 times chance although the paper's trained.",
         "",
         *(f"- {line}" for line in (*scales, *notes)),

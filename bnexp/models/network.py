@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,7 +40,7 @@ class Layer:
 
     @property
     def preactivation(self) -> str:
-        """The module whose output is the pre-activation: after norm and noise (Figs 1, 2, 6, 8, 9),
+        """The module whose output is the pre-activation (Figs 1, 2, 6, 8, 9): after norm and noise,
         before the non-linearity."""
         return self.affine if self.norm is None else self.norm
 
@@ -175,12 +175,12 @@ class Network(nn.Module):
         dict, detached."""
         activations: dict[int, Tensor] = {}
 
-        def capture(number: int, out: Tensor) -> None:
+        def capture(number: int, _module: nn.Module, _args: object, out: Tensor) -> None:
             activations[number] = at_least_float32(out.detach())
 
         hooks = [
             self.get_submodule(self.layers[number].preactivation).register_forward_hook(
-                lambda _module, _args, out, number=number: capture(number, out)
+                partial(capture, number)
             )
             for number in numbers
         ]
@@ -318,7 +318,7 @@ class Chain(Network):
                     targets,
                     params=params,
                     wrt=[weight],
-                    forward=lambda own, x=x, number=number: suffix(number, x, own),
+                    forward=partial(suffix, number, x),
                 )
                 gradients[number] = point.grads[weight]
             if number < max(numbers):

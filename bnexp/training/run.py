@@ -89,7 +89,7 @@ def identify(config: Config) -> Job:
     runs = Path(config.run.out).expanduser() / "runs"
     path = runs / run_id(plain, content, code_hash(modules(config)))
     job = Job(replace(config, plain=plain), device, content, RunDirectory(path))
-    return job if path.exists() else replace(job, stale=siblings(runs, job.id))
+    return job if path.exists() else replace(job, stale=[p.name for p in siblings(runs, job.id)])
 
 
 def modules(config: Config) -> list[str]:
