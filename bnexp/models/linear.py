@@ -24,6 +24,7 @@ where it can write to neither it compiles in every process.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -125,6 +126,20 @@ class _Shape(NamedTuple):
     decay_all: bool
 
 
+class _Work(NamedTuple):
+    """Working memory. Per normalised layer: the normalised values N, the gradient of what divides
+    them by the values before, and its inverse; the gradient on its way back; samples of a unit, the
+    largest |z| of each unit so far and in how many samples."""
+
+    normal: NDArray[Any]
+    slope: NDArray[Any]
+    inverse: NDArray[Any]
+    flow: NDArray[Any]
+    block: Array
+    largest: Array
+    ties: Array
+
+
 class LinearPass:
     """Losses, gradients and Hessian-vector products of a deep linear network.
 
@@ -158,7 +173,7 @@ class LinearPass:
         self._decay = (float(weight_decay), {"weights": False, "all": True}[decay])
         self.normalised = k - 1 if norm != "none" else 0
         self.size = k * (d * d + d * bias) + self.normalised * 2 * d
-        self._work: dict[tuple[int, int, type], tuple[Any, ...]] = {}
+        self._work: dict[tuple[int, int, type], tuple[_Shape, _Work, NDArray[np.int64]]] = {}
 
     def loss_and_grad(self, theta: Array, data: Data) -> Pass:
         """The objective and its gradient at ``theta``, and what the pass met on its way."""
@@ -188,79 +203,83 @@ class LinearPass:
         For layer i it is that by W_i, ``(d, d)``, where layers 1, .., i-1 have the parameters of
         ``new`` and layers i, .., k those of ``old``.
         """
-        wanted = np.asarray(list(numbers), dtype=np.int64)
-        grads = np.empty((len(wanted), self.d, self.d))
-        shape, work, (path, means, scales) = self._memory(data, np.float64)
-        prefix = np.empty_like(path)
-        _call(
-            _mixed, old, new, shape, data.basis, data.inputs, data.targets, data.rank, wanted,
-            prefix, path, means, scales, work, grads,
-        )  # fmt: skip
-        return dict(zip(wanted.tolist(), grads, strict=True))
+        wanted = list(numbers)
+        prefix = self.loss_and_grad(new, data).coordinates
+        _, grads, *_ = self._passes(old.reshape(1, -1), data, np.asarray(wanted), prefix)
+        return dict(zip(wanted, grads.reshape(-1, self.d, self.d), strict=True))
 
-    def _passes(self, thetas: NDArray[Any], data: Data) -> tuple[Any, ...]:
-        kind = thetas.dtype.type
-        shape, work, found = self._memory(data, kind)
-        losses, grads = np.empty((len(thetas), 2), kind), np.empty(thetas.shape, kind)
-        _call(
-            _passes, thetas, shape, data.basis, data.inputs, data.targets, data.rank, data.rest,
-            *found, work, losses, grads,
-        )  # fmt: skip
-        return losses, grads, *found
+    def _passes(
+        self,
+        thetas: NDArray[Any],
+        data: Data,
+        numbers: NDArray[np.int64] | None = None,
+        prefix: Array | None = None,
+    ) -> tuple[Any, ...]:
+        """Losses and gradients at ``thetas``; or, at one point, from each layer of ``numbers`` on.
 
-    def _memory(self, data: Data, kind: type) -> tuple[_Shape, tuple[Any, ...], tuple[Any, ...]]:
-        """The compiled code's constants and working memory; new arrays for what is returned."""
+        In the second case the layer's input is out of ``prefix`` and the gradient that by its W.
+        """
         k, d = self._of[:2]
         width, n = data.basis.shape
+        kind = thetas.dtype.type
         key = (width, n, kind)
         if key not in self._work:
             factor = {"sum_squares": 1.0, "half_sum_squares": 0.5, "mean_squares": 1 / (n * d)}
-            per_layer = (self.normalised, d, width)
+            layers = (self.normalised, d, width)
             self._work[key] = (
                 _Shape(*self._of, factor[self.loss], *self._decay),
-                (
-                    np.empty(per_layer, kind),
-                    np.empty(per_layer, kind),
-                    np.empty((self.normalised, d), kind),
-                    np.empty((2, d, width), kind),
-                    np.empty((2, SAMPLES)),
+                _Work(
+                    normal=np.empty(layers, kind),
+                    slope=np.empty(layers, kind),
+                    inverse=np.empty((self.normalised, d), kind),
+                    flow=np.empty((2, d, width), kind),
+                    block=np.empty(SAMPLES),
+                    largest=np.empty(d),
+                    ties=np.empty(d),
                 ),
+                np.ones(1, np.int64),
             )
-        shape, work = self._work[key]
-        units = (self.normalised, d)
-        return shape, work, (np.empty((k, d, width), kind), np.empty(units), np.empty(units))
+        shape, work, whole = self._work[key]
+        count, size = (len(thetas), self.size) if numbers is None else (len(numbers), d * d)
+        losses, grads = np.empty((count, 2), kind), np.empty((count, size), kind)
+        path, means, scales = np.empty((k, d, width), kind), *np.empty((2, self.normalised, d))
+        inputs = data.inputs if kind is np.float64 else data.inputs.astype(kind)
+        args = (
+            *(thetas, whole if numbers is None else numbers, shape),
+            *(data.basis, inputs, data.targets, data.rank, data.rest),
+            *(path if prefix is None else prefix, path, means, scales, work, losses, grads),
+        )
+        try:
+            _run(*args)
+        except OSError:  # what was compiled could not be written to the cache; it runs all the same
+            _run(*args)
+        return losses, grads, path, means, scales
 
 
-def _call(kernel: Callable[..., None], *args: object) -> None:
-    try:
-        kernel(*args)
-    except OSError:  # what was compiled could not be written to the cache; it runs all the same
-        kernel(*args)
-
-
-def _entry(function: Callable[..., None]) -> Callable[..., None]:
+def _compiled(function: Callable[..., None]) -> Callable[..., None]:
     """``function`` compiled, and kept on disk where there is a place that can be written to."""
-    options = {"error_model": "numpy", "nogil": True}
     try:
-        compiled: Callable[..., None] = njit(cache=True, **options)(function)
+        return njit(cache=True, error_model="numpy", nogil=True)(function)
     except RuntimeError:  # no such place
-        compiled = njit(**options)(function)
-    return compiled
+        return njit(error_model="numpy", nogil=True)(function)
 
 
-_part = njit(error_model="numpy", fastmath={"contract"})
-"""For the parts of an entry. A product and a sum may be rounded once; no other freedom."""
+def _part(*freedom: str) -> Any:
+    """A decorator for what `_run` is made of: compiled with it, and never called from Python.
 
-_sum = njit(error_model="numpy", fastmath={"contract", "reassoc"})
-"""For sums that may be taken in any order, so that they are SIMD."""
+    ``freedom``: ``contract`` lets a product and a sum be rounded once, ``reassoc`` lets sums be
+    taken in any order, so that they are SIMD. inf and nan stay what IEEE says.
+    """
+    unwrapped: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(error_model="numpy", fastmath=set(freedom), **unwrapped)
 
 
-def _inverse(x):  # type: ignore[no-untyped-def]
-    """1 / x; of a complex x with the first order of its imaginary part, which is tiny."""
+def _inverse(x: Any) -> Any:
+    """1 / x; of a complex x to first order of its imaginary part, which is tiny."""
     raise NotImplementedError
 
 
-def _root(x):  # type: ignore[no-untyped-def]
+def _root(x: Any) -> Any:
     """The square root of x, to the same order."""
     raise NotImplementedError
 
@@ -276,11 +295,11 @@ def _inverse_of(x):  # type: ignore[no-untyped-def]
 @overload(_root)
 def _root_of(x):  # type: ignore[no-untyped-def]
     if isinstance(x, types.Complex):
-        return lambda x: complex(np.sqrt(x.real), 0.5 * x.imag / np.sqrt(x.real))
-    return lambda x: np.sqrt(x)
+        return lambda x: complex(math.sqrt(x.real), 0.5 * x.imag / math.sqrt(x.real))
+    return lambda x: math.sqrt(x)
 
 
-@_sum
+@_part("contract", "reassoc")
 def _dot(x, y):  # type: ignore[no-untyped-def]
     total = x[0] * y[0]
     for r in range(1, x.size):
@@ -288,7 +307,7 @@ def _dot(x, y):  # type: ignore[no-untyped-def]
     return total
 
 
-@_part
+@_part("contract")
 def _product(theta, start, x, out):  # type: ignore[no-untyped-def]
     """out = W x, with W at ``start`` of ``theta``."""
     d, width = x.shape
@@ -302,7 +321,7 @@ def _product(theta, start, x, out):  # type: ignore[no-untyped-def]
                 row[r] += w * x[b, r]
 
 
-@_part
+@_part("contract")
 def _transposed_product(theta, start, x, out):  # type: ignore[no-untyped-def]
     """out = W'x, with W at ``start`` of ``theta``."""
     d, width = x.shape
@@ -316,64 +335,73 @@ def _transposed_product(theta, start, x, out):  # type: ignore[no-untyped-def]
                 row[r] += w * x[a, r]
 
 
-@_part
-def _average_l1(u, basis, rank, block, out):  # type: ignore[no-untyped-def]
-    """Rows s with mean|z| = s.u over the samples z = Q u of each unit: Q' sign(z) / n."""
-    d = len(u)
-    n = basis.shape[1]
-    out[:] = 0.0
-    for begin in range(0, n, SAMPLES):
-        size = min(SAMPLES, n - begin)
-        z, sign = block[0, :size], block[1, :size]
-        for a in range(d):
-            z[:] = 0.0
-            for r in range(rank):
-                h, q = u[a, r].real, basis[r, begin : begin + size]
-                for i in range(size):
-                    z[i] += h * q[i]
-            for i in range(size):
-                sign[i] = 1.0 if z[i] > 0.0 else (-1.0 if z[i] < 0.0 else 0.0)
-            for r in range(rank):
-                out[a, r] += _dot(sign, basis[r, begin : begin + size])
-    for a in range(d):
-        for r in range(rank):
-            out[a, r] /= n
+@_part("contract", "reassoc")
+def _average(u, basis, rank, norm, z, largest, ties, out):  # type: ignore[no-untyped-def]
+    """Rows s with s.u the average l_p norm of z = Q u, for each unit of ``u``.
 
-
-@_part
-def _average_linf(u, basis, rank, block, out):  # type: ignore[no-untyped-def]
-    """Rows s with max|z| = s.u: sign(z) times the row of Q where it is attained; ties share."""
-    d = len(u)
+    ``l1``: s = Q' sign(z) / n. ``linf``: sign(z) times the row of Q where |z| is largest; those
+    that are equally large share.
+    """
     n = basis.shape[1]
-    out[:] = 0.0
-    largest, ties = np.full(d, -1.0), np.zeros(d)
+    for a in range(len(u)):
+        largest[a], ties[a] = -1.0, 0.0
+        for r in range(out.shape[1]):
+            out[a, r] = 0.0
     for begin in range(0, n, SAMPLES):
-        size = min(SAMPLES, n - begin)
-        z, absolute = block[0, :size], block[1, :size]
-        for a in range(d):
-            z[:] = 0.0
-            for r in range(rank):
-                h, q = u[a, r].real, basis[r, begin : begin + size]
-                for i in range(size):
-                    z[i] += h * q[i]
+        end = min(begin + SAMPLES, n)
+        size = end - begin
+        for a in range(len(u)):
+            row, s = u[a], out[a]
             for i in range(size):
-                absolute[i] = abs(z[i])
-            most = absolute.max()
+                z[i] = 0.0
+            for r in range(0, rank, 4):  # four at a time: z is read and written less often
+                h0, h1, h2, h3 = row[r].real, row[r + 1].real, row[r + 2].real, row[r + 3].real
+                q0, q1 = basis[r, begin:end], basis[r + 1, begin:end]
+                q2, q3 = basis[r + 2, begin:end], basis[r + 3, begin:end]
+                for i in range(size):
+                    z[i] += h0 * q0[i] + h1 * q1[i] + h2 * q2[i] + h3 * q3[i]
+            if norm == L1:
+                ties[a] = float(n)
+                for i in range(size):
+                    z[i] = 1.0 if z[i] > 0.0 else (-1.0 if z[i] < 0.0 else 0.0)
+                for r in range(0, rank, 4):
+                    q0, q1 = basis[r, begin:end], basis[r + 1, begin:end]
+                    q2, q3 = basis[r + 2, begin:end], basis[r + 3, begin:end]
+                    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
+                    for i in range(size):
+                        s0 += z[i] * q0[i]
+                        s1 += z[i] * q1[i]
+                        s2 += z[i] * q2[i]
+                        s3 += z[i] * q3[i]
+                    s[r] += s0
+                    s[r + 1] += s1
+                    s[r + 2] += s2
+                    s[r + 3] += s3
+                continue
+            m0, m1, m2, m3 = -1.0, -1.0, -1.0, -1.0
+            for i in range(0, size - 3, 4):
+                m0, m1 = max(m0, abs(z[i])), max(m1, abs(z[i + 1]))
+                m2, m3 = max(m2, abs(z[i + 2])), max(m3, abs(z[i + 3]))
+            most = max(max(m0, m1), max(m2, m3))
+            for i in range(size - size % 4, size):
+                most = max(most, abs(z[i]))
             if most > largest[a]:
                 largest[a], ties[a] = most, 0.0
-                out[a] = 0.0
+                for r in range(rank):
+                    s[r] = 0.0
             if most == largest[a]:
                 for i in range(size):
-                    if absolute[i] == most:
+                    if abs(z[i]) == most:
                         ties[a] += 1.0
+                        sign = 1.0 if z[i] > 0.0 else (-1.0 if z[i] < 0.0 else 0.0)
                         for r in range(rank):
-                            out[a, r] += np.sign(z[i]) * basis[r, begin + i]
-    for a in range(d):
+                            s[r] += sign * basis[r, begin + i]
+    for a in range(len(u)):
         for r in range(rank):
-            out[a, r] /= ties[a]
+            out[a, r] *= 1.0 / ties[a]
 
 
-@_part
+@_part("contract")
 def _forward(theta, shape, basis, rank, first, x, path, means, scales, work):  # type: ignore[no-untyped-def]
     """Layers ``first``, .., k - 1 (from 0) on ``x``; their outputs are written to ``path``.
 
@@ -382,8 +410,8 @@ def _forward(theta, shape, basis, rank, first, x, path, means, scales, work):  #
     """
     k, d = shape.k, shape.d
     n = basis.shape[1]
-    root = np.sqrt(float(n))
-    normal, slope, inverse, _, block = work
+    root = math.sqrt(n)
+    normal, slope, inverse = work.normal, work.slope, work.inverse
     stride = _stride(shape)
     for layer in range(first, k):
         start = layer * stride
@@ -397,10 +425,8 @@ def _forward(theta, shape, basis, rank, first, x, path, means, scales, work):  #
         if layer == k - 1 or shape.norm == NONE:
             continue
         slopes = slope[layer]
-        if shape.norm == L1:
-            _average_l1(u, basis, rank, block, slopes)
-        elif shape.norm == LINF:
-            _average_linf(u, basis, rank, block, slopes)
+        if shape.norm == L1 or shape.norm == LINF:
+            _average(u, basis, rank, shape.norm, work.block, work.largest, work.ties, slopes)
         for a in range(d):
             row = u[a]
             means[layer, a] = row[0].real / root
@@ -432,7 +458,7 @@ def _forward(theta, shape, basis, rank, first, x, path, means, scales, work):  #
             row[0] = beta * root
 
 
-@_part
+@_part("contract")
 def _backward(theta, shape, n, last, x, path, work, grad):  # type: ignore[no-untyped-def]
     """From the gradient by the outputs, in ``work``, to that by the parameters.
 
@@ -440,8 +466,8 @@ def _backward(theta, shape, n, last, x, path, work, grad):  # type: ignore[no-un
     layers from there on if its size is that of ``theta``, otherwise that of W of ``last`` only.
     """
     k, d = shape.k, shape.d
-    root = np.sqrt(float(n))
-    normal, slope, inverse, flow, _ = work
+    root = math.sqrt(n)
+    normal, slope, inverse, flow = work.normal, work.slope, work.inverse, work.flow
     stride = _stride(shape)
     whole = grad.size == theta.size
     here = 0
@@ -475,14 +501,14 @@ def _backward(theta, shape, n, last, x, path, work, grad):  # type: ignore[no-un
             here = 1 - here
 
 
-@_part
+@_part("contract")
 def _stride(shape):  # type: ignore[no-untyped-def]
     """How many parameters a layer that is not the last has."""
     d = shape.d
     return d * d + (d if shape.bias else 0) + (2 * d if shape.norm != NONE else 0)
 
 
-@_part
+@_part("contract")
 def _residual(outputs, targets, factor, flow):  # type: ignore[no-untyped-def]
     """factor ||outputs - targets||^2; its gradient by the outputs goes to ``flow``."""
     total = 0.0 * outputs[0, 0]
@@ -495,13 +521,17 @@ def _residual(outputs, targets, factor, flow):  # type: ignore[no-untyped-def]
     return factor * total
 
 
-@_part
-def _add_decay(theta, shape, grad):  # type: ignore[no-untyped-def]
+@_part("contract")
+def _add_decay(theta, shape, first, grad):  # type: ignore[no-untyped-def]
     """The L2 term; its gradient is added to ``grad``."""
-    if shape.decay == 0.0:
-        return 0.0 * theta[0]
-    d, stride = shape.d, _stride(shape)
     total = 0.0 * theta[0]
+    if shape.decay == 0.0:
+        return total
+    d, stride = shape.d, _stride(shape)
+    if grad.size < theta.size:  # that of one W
+        for i in range(d * d):
+            grad[i] += shape.decay * theta[first * stride + i]
+        return total
     for start in range(0, theta.size, stride):
         end = min(start + stride, theta.size) if shape.decay_all else start + d * d
         total += _dot(theta[start:end], theta[start:end])
@@ -510,35 +540,20 @@ def _add_decay(theta, shape, grad):  # type: ignore[no-untyped-def]
     return total * (shape.decay / 2)
 
 
-@_entry
-def _passes(  # type: ignore[no-untyped-def]
-    thetas, shape, basis, inputs, targets, rank, rest, path, means, scales, work, losses, grads
-):
+@_compiled
+def _run(  # type: ignore[no-untyped-def]
+    thetas, numbers, shape, basis, inputs, targets, rank, rest,
+    prefix, path, means, scales, work, losses, grads,
+):  # fmt: skip
+    """See `LinearPass._passes`. Of ``thetas`` and of ``numbers`` a single one is for all passes."""
     n = basis.shape[1]
-    x = inputs.astype(thetas.dtype)
-    for point in range(len(thetas)):
-        theta, grad = thetas[point], grads[point]
-        _forward(theta, shape, basis, rank, 0, x, path, means, scales, work)
-        loss = _residual(path[shape.k - 1], targets, shape.factor, work[3][0])
+    for p in range(len(grads)):
+        theta, grad = thetas[min(p, len(thetas) - 1)], grads[p]
+        first = numbers[min(p, len(numbers) - 1)] - 1
+        x = inputs if first == 0 else prefix[first - 1]
+        _forward(theta, shape, basis, rank, first, x, path, means, scales, work)
+        loss = _residual(path[shape.k - 1], targets, shape.factor, work.flow[0])
         loss += shape.factor * rest
-        _backward(theta, shape, n, 0, x, path, work, grad)
-        losses[point, 0] = loss + _add_decay(theta, shape, grad)
-        losses[point, 1] = loss
-
-
-@_entry
-def _mixed(  # type: ignore[no-untyped-def]
-    old, new, shape, basis, inputs, targets, rank, numbers, prefix, path, means, scales, work, grads
-):
-    n = basis.shape[1]
-    d, stride = shape.d, _stride(shape)
-    _forward(new, shape, basis, rank, 0, inputs, prefix, means, scales, work)
-    for place in range(len(numbers)):
-        layer = numbers[place] - 1
-        x = inputs if layer == 0 else prefix[layer - 1]
-        _forward(old, shape, basis, rank, layer, x, path, means, scales, work)
-        _residual(path[shape.k - 1], targets, shape.factor, work[3][0])
-        grad = grads[place].reshape(d * d)
-        _backward(old, shape, n, layer, x, path, work, grad)
-        for i in range(d * d):
-            grad[i] += shape.decay * old[layer * stride + i]
+        _backward(theta, shape, n, first, x, path, work, grad)
+        losses[p, 0] = loss + _add_decay(theta, shape, first, grad)
+        losses[p, 1] = loss
