@@ -115,7 +115,8 @@ class LinearPass:
 
     A point is the flat vector of all parameters: for each layer in turn its weight (row by row),
     its bias if there is one, then gamma and beta if it is normalised. Numbers that overflow become
-    inf and nan. An instance has working memory of its own: not for several threads at once.
+    inf and nan. Arrays given are contiguous and writable (another kind is compiled for anew, which
+    takes seconds). An instance has working memory of its own: not for several threads at once.
     """
 
     def __init__(
@@ -152,8 +153,9 @@ class LinearPass:
         if largest == 0.0:
             return np.zeros_like(theta)
         point = np.empty((1, theta.size), dtype=np.complex128)
-        point.real, point.imag = theta, v * (STEP / largest)
-        product: Array = self._passes(point, data)[1][0].imag * (largest / STEP)
+        with np.errstate(all="ignore"):
+            point.real, point.imag = theta, v * (STEP / largest)
+            product: Array = self._passes(point, data)[1][0].imag * (largest / STEP)
         return product
 
     def mixed_gradients(
@@ -166,7 +168,7 @@ class LinearPass:
         """
         wanted = list(numbers)
         prefix = self.loss_and_grad(new, data).coordinates
-        _, grads, *_ = self._passes(old.reshape(1, -1), data, np.asarray(wanted), prefix)
+        _, grads, *_ = self._passes(old.reshape(1, -1), data, np.asarray(wanted, np.int64), prefix)
         return dict(zip(wanted, grads.reshape(-1, self.d, self.d), strict=True))
 
     def _passes(

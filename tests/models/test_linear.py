@@ -208,6 +208,8 @@ def test_overflow_is_inf_or_nan_and_raises_nothing(norm):
         assert not np.isfinite(engine.points(huge[None], data)[1]).all()
         assert engine.mixed_gradients(theta, huge, data, [1, 25])[1].shape == (4, 4)
         assert not np.isfinite(engine.hvp(huge, v, data)).all()
+        if not np.isfinite(huge).all():
+            assert not np.isfinite(engine.hvp(theta, huge, data)).all()
 
 
 @pytest.mark.parametrize("failure", ["no folder", "full disk"])
