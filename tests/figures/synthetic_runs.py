@@ -66,6 +66,7 @@ def make_run(
     landscape = config["probes"]["landscape"]
     name = f"{config['model']['name']}-{norm}-{lr:g}-{seed}-{steps}"
     name += f"-{landscape.get('direction', 'gradient')}-{len(landscape['etas'])}"
+    name += "".join(f"-{value}" for value in extra.values() if not isinstance(value, dict))
     directory = RunDirectory(root / "runs" / name)
     directory.create(config, {})
     writer = TableWriter(directory.tables_dir)
