@@ -1,4 +1,4 @@
-"""Every normalisation the paper compares, one module each, and the registry that names them.
+"""Every normalisation the paper compares, registered with its options.
 
 All act on the output of an affine map, before the non-linearity: on ``(batch, units)`` or
 ``(batch, channels, height, width)``, with statistics over every dimension but the second. All but
@@ -17,48 +17,66 @@ name           what it computes                                                 
 ``noise_only`` the same noise and no normalisation                                    section 2.1
 =============  =====================================================================  ==============
 
-The l_p average is taken over x *before* the mean is subtracted.
+The l_p average is taken over x *before* the mean is subtracted. A registered norm is a function of
+the number of units, its options and the seed of the layer's noise; it returns a module.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from bnexp.errors import UserError
+from bnexp.registry import NORMS, Options, at_least, expect
 from bnexp.seeds import derive
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True)
-class NormOptions:
-    """What a normalisation can be told; the defaults of a run are in ``configs/norm``.
+class StatisticsOptions(Options):
+    """``eps`` beside the statistic that divides; ``momentum`` of the running statistics."""
 
-    ``n_mu``, ``n_sigma``, ``r_mu`` and ``r_sigma`` are the noise parameters of Algorithm 1.
-    """
+    eps: float
+    momentum: float
 
-    eps: float = 1e-5
-    momentum: float = 0.1
-    n_mu: float = 0.5
-    n_sigma: float = 1.25
-    r_mu: float = 0.1
-    r_sigma: float = 0.1
+    def check(self, key: str) -> None:
+        at_least(f"{key}.eps", self.eps, 0)
+        expect(0 < self.momentum <= 1, f"{key}.momentum", "a number in (0, 1]", self.momentum)
 
 
-def _over_batch(x: Tensor) -> tuple[int, ...]:
+@dataclass(frozen=True)
+class NoiseOptions(Options):
+    """Algorithm 1: mu ~ U(-n_mu, n_mu), sigma ~ U(1, n_sigma), then r_mu and r_sigma per sample."""
+
+    n_mu: float
+    n_sigma: float
+    r_mu: float
+    r_sigma: float
+
+    def check(self, key: str) -> None:
+        for name in ("n_mu", "r_mu", "r_sigma"):
+            at_least(f"{key}.{name}", getattr(self, name), 0)
+        at_least(f"{key}.n_sigma", self.n_sigma, 1)
+
+
+@dataclass(frozen=True)
+class NoisyOptions(NoiseOptions, StatisticsOptions):
+    """Those of batch normalisation and of the noise."""
+
+    def check(self, key: str) -> None:
+        StatisticsOptions.check(self, key)
+        NoiseOptions.check(self, key)
+
+
+def over_batch(x: Tensor) -> tuple[int, ...]:
     """The dimensions a statistic is taken over: all but the units'."""
     return (0, *range(2, x.dim()))
 
 
-def widened(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """``x`` in float32 where autocast made it bfloat16; float32 and float64 as they are."""
     return x.float() if x.dtype == torch.bfloat16 else x
 
@@ -69,27 +87,23 @@ def _per_unit(values: Tensor, x: Tensor) -> Tensor:
 
 
 class Statistics(nn.Module):
-    """What all normalisations by batch statistics share: gamma, beta and the running averages."""
+    """What all normalisations by batch statistics share: gamma, beta and the running averages.
+
+    As in torch's own modules, ``track_running_stats`` says whether a training-mode pass moves the
+    running averages.
+    """
 
     running_mean: Tensor
     running_scale: Tensor
 
-    def __init__(self, units: int, options: NormOptions) -> None:
+    def __init__(self, units: int, options: StatisticsOptions) -> None:
         super().__init__()
         self.eps, self.momentum = options.eps, options.momentum
         self.weight = nn.Parameter(torch.ones(units))
         self.bias = nn.Parameter(torch.zeros(units))
         self.register_buffer("running_mean", torch.zeros(units))
         self.register_buffer("running_scale", torch.ones(units))
-        self.track = True
-        """Whether a training-mode forward pass moves the running averages."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.normalise(x, self.weight, self.bias)
-
-    def normalise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """``x``, normalised, with this gamma and beta, ``(units,)`` each."""
-        raise NotImplementedError
+        self.track_running_stats = True
 
 
 class BatchNorm(Statistics):
@@ -99,13 +113,13 @@ class BatchNorm(Statistics):
     itself is normalised with the biased one.
     """
 
-    def normalise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        frozen = self.training and not self.track
+    def forward(self, x: Tensor) -> Tensor:
+        frozen = self.training and not self.track_running_stats
         # not F.batch_norm: it refuses eps 0, the setting of the paper's theorems
         return torch.batch_norm(
             x,
-            weight,
-            bias,
+            self.weight,
+            self.bias,
             None if frozen else self.running_mean,
             None if frozen else self.running_scale,
             self.training,
@@ -114,19 +128,6 @@ class BatchNorm(Statistics):
             torch.backends.cudnn.enabled and self.eps > 0,
         )
 
-    def seen(self, mean: Tensor, scale: Tensor, values: int) -> None:
-        """Move the running averages, unless frozen, as a batch with these statistics does.
-
-        Args:
-            mean: of each unit.
-            scale: 1 / sqrt(var + eps) of each unit, with the biased variance of its values.
-            values: how many each unit has.
-        """
-        if self.track:
-            var = scale.detach().view(-1).pow(-2).sub_(self.eps)
-            self.running_mean.lerp_(mean.detach().view(-1), self.momentum)
-            self.running_scale.lerp_(var.mul_(values / (values - 1)), self.momentum)
-
 
 class LpNorm(Statistics):
     """l_p normalisation (section 3.3): the mean is subtracted, the average l_p norm divides.
@@ -134,41 +135,43 @@ class LpNorm(Statistics):
     As in torch's batch normalisation, a bfloat16 ``x`` is normalised in float32 and rounded once.
     """
 
-    def __init__(self, units: int, options: NormOptions, average: Callable[[Tensor], Tensor]):
+    def __init__(
+        self, units: int, options: StatisticsOptions, average: Callable[[Tensor], Tensor]
+    ) -> None:
         super().__init__(units, options)
         self.average = average
 
-    def normalise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        given, x = x.dtype, widened(x)
+    def forward(self, x: Tensor) -> Tensor:
+        dtype, x = x.dtype, at_least_float32(x)
         if self.training:
-            mean, scale = x.mean(_over_batch(x)), self.average(x)
-            if self.track:
+            mean, scale = x.mean(over_batch(x)), self.average(x)
+            if self.track_running_stats:
                 with torch.no_grad():
                     self.running_mean.lerp_(mean, self.momentum)
                     self.running_scale.lerp_(scale, self.momentum)
         else:
             mean, scale = self.running_mean, self.running_scale
         # gamma (x - mean) / (scale + eps) + beta, in one pass over x
-        gain = weight / (scale + self.eps)
-        shift = bias - mean * gain
-        return torch.addcmul(_per_unit(shift, x), x, _per_unit(gain, x)).to(given)
+        gain = self.weight / (scale + self.eps)
+        shift = self.bias - mean * gain
+        return torch.addcmul(_per_unit(shift, x), x, _per_unit(gain, x)).to(dtype)
 
 
 def average_l1(x: Tensor) -> Tensor:
     """mean|x| per unit."""
-    return x.abs().mean(_over_batch(x))
+    return x.abs().mean(over_batch(x))
 
 
 def average_l2(x: Tensor) -> Tensor:
     """sqrt(mean x^2) per unit."""
-    # not sqrt of a mean: its gradient is no number for a unit that is 0 over the whole batch
-    norm: Tensor = torch.linalg.vector_norm(x, dim=_over_batch(x))
+    # not sqrt of a mean: its gradient is NaN for a unit that is 0 over the whole batch
+    norm: Tensor = torch.linalg.vector_norm(x, dim=over_batch(x))
     return norm / math.sqrt(x.numel() / x.shape[1])
 
 
 def average_linf(x: Tensor) -> Tensor:
     """max|x| per unit."""
-    return x.abs().amax(_over_batch(x))
+    return x.abs().amax(over_batch(x))
 
 
 class Noise(nn.Module):
@@ -182,11 +185,12 @@ class Noise(nn.Module):
     pass made within one step meets the same noise, and a new step brings new noise.
     """
 
-    def __init__(self, options: NormOptions, seed: int) -> None:
+    def __init__(self, options: NoiseOptions, seed: int) -> None:
         super().__init__()
         self.options, self.seed = options, seed
         self.step = 0
         self._drawn: tuple[Tensor, Tensor] | None = None
+        self._like: tuple[torch.Size, torch.dtype, torch.device] | None = None
 
     def at_step(self, step: int) -> None:
         """Move to the noise of training step ``step``."""
@@ -195,8 +199,8 @@ class Noise(nn.Module):
 
     def draw(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The noise (m, s) of the present step, each of the shape, dtype and device of ``x``."""
-        have = None if self._drawn is None else self._drawn[0]
-        if have is None or (have.shape, have.dtype, have.device) != (x.shape, x.dtype, x.device):
+        like = (x.shape, x.dtype, x.device)
+        if self._drawn is None or like != self._like:
             o = self.options
             generator = torch.Generator(x.device).manual_seed(derive(self.seed, self.step))
 
@@ -212,60 +216,57 @@ class Noise(nn.Module):
             if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
                 m = m.contiguous(memory_format=torch.channels_last)
                 s = s.contiguous(memory_format=torch.channels_last)
-            self._drawn = (m, s)
-        assert self._drawn is not None
+            self._drawn, self._like = (m, s), like
         return self._drawn
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        wide = widened(x)
-        m, s = self.draw(wide)
-        return torch.addcmul(m, s, wide).to(x.dtype)
+        values = at_least_float32(x)
+        m, s = self.draw(values)
+        return torch.addcmul(m, s, values).to(x.dtype)
 
 
-def _identity(units: int, options: NormOptions, seed: int) -> nn.Module:  # noqa: ARG001
+@NORMS.register("none")
+def none(units: int, options: Options, seed: int) -> nn.Module:  # noqa: ARG001
+    """No normalisation."""
     return nn.Identity()
 
 
-def _batch_norm(units: int, options: NormOptions, seed: int) -> nn.Module:  # noqa: ARG001
+@NORMS.register("bn", StatisticsOptions)
+def bn(units: int, options: StatisticsOptions, seed: int) -> nn.Module:  # noqa: ARG001
+    """Batch normalisation."""
     return BatchNorm(units, options)
 
 
-def _lp(average: Callable[[Tensor], Tensor]) -> Callable[[int, NormOptions, int], nn.Module]:
-    return lambda units, options, seed: LpNorm(units, options, average)  # noqa: ARG005
+@NORMS.register("l1", StatisticsOptions)
+def l1(units: int, options: StatisticsOptions, seed: int) -> nn.Module:  # noqa: ARG001
+    """l_1 normalisation."""
+    return LpNorm(units, options, average_l1)
 
 
-def _noisy_bn(units: int, options: NormOptions, seed: int) -> nn.Module:
+@NORMS.register("l2", StatisticsOptions)
+def l2(units: int, options: StatisticsOptions, seed: int) -> nn.Module:  # noqa: ARG001
+    """l_2 normalisation."""
+    return LpNorm(units, options, average_l2)
+
+
+@NORMS.register("linf", StatisticsOptions)
+def linf(units: int, options: StatisticsOptions, seed: int) -> nn.Module:  # noqa: ARG001
+    """l_inf normalisation."""
+    return LpNorm(units, options, average_linf)
+
+
+@NORMS.register("noisy_bn", NoisyOptions)
+def noisy_bn(units: int, options: NoisyOptions, seed: int) -> nn.Module:
+    """Algorithm 1: noise after batch normalisation."""
     return nn.Sequential(BatchNorm(units, options), Noise(options, seed))
 
 
-def _noise_only(units: int, options: NormOptions, seed: int) -> nn.Module:  # noqa: ARG001
+@NORMS.register("noise_only", NoiseOptions)
+def noise_only(units: int, options: NoiseOptions, seed: int) -> nn.Module:  # noqa: ARG001
+    """The noise of Algorithm 1 alone."""
     return Noise(options, seed)
-
-
-NORMS: dict[str, Callable[[int, NormOptions, int], nn.Module]] = {
-    "none": _identity,
-    "bn": _batch_norm,
-    "noisy_bn": _noisy_bn,
-    "noise_only": _noise_only,
-    "l1": _lp(average_l1),
-    "l2": _lp(average_l2),
-    "linf": _lp(average_linf),
-}
-
-
-def build_norm(name: str, units: int, options: NormOptions, seed: int) -> nn.Module:
-    """The normalisation called ``name`` for ``units`` units.
-
-    ``seed`` is that of this layer's noise; normalisations without noise ignore it.
-
-    Raises:
-        UserError: no normalisation has that name.
-    """
-    if name not in NORMS:
-        raise UserError(f"norm: expected one of {', '.join(NORMS)}; got '{name}'")
-    return NORMS[name](units, options, seed)
 
 
 def noises(model: nn.Module) -> list[Noise]:
@@ -280,20 +281,16 @@ def at_step(model: nn.Module, step: int) -> None:
 
 
 @contextmanager
-def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Within it, training-mode passes use the batch's statistics and leave the running ones be."""
-    with frozen(model.modules()):
-        yield
+def frozen_statistics(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Within it, training-mode passes use the batch's statistics and leave the running ones be.
 
-
-@contextmanager
-def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """`frozen_statistics` for those of ``modules`` that have them."""
-    before = [(module, module.track) for module in modules if isinstance(module, Statistics)]
-    for module, _ in before:
-        module.track = False
+    For normalisations of this file and torch's own: both have ``track_running_stats``.
+    """
+    tracking = [module for module in modules if getattr(module, "track_running_stats", False)]
+    for module in tracking:
+        module.track_running_stats = False  # type: ignore[assignment]
     try:
         yield
     finally:
-        for module, track in before:
-            module.track = track
+        for module in tracking:
+            module.track_running_stats = True  # type: ignore[assignment]

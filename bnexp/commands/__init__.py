@@ -1,1 +1,1 @@
-"""What each ``bnexp`` command does, one file each; ``bnexp/cli.py`` parses and calls them."""
+"""What each ``bnexp`` command does, one file each: ``add_arguments`` and ``main``."""

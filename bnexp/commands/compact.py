@@ -1,7 +1,8 @@
-"""``bnexp compact``: copies of runs to keep and share, and a page that sums them up."""
+"""Copies runs with small tables, to keep and share, and writes a page that sums them up."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 from collections import Counter
@@ -11,12 +12,34 @@ from typing import Any
 
 import pandas as pd
 
-from bnexp.config.schema import at_least
+from bnexp.commands.runs import runs_option
 from bnexp.errors import UserError
+from bnexp.registry import at_least
 from bnexp.runs import Keep, Run, compact, describe, find_runs, write_atomic
 
 WARM = 0.1
 """The share of a run that beta is not summed up over: its beginning."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of ``bnexp compact``."""
+    runs_option(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    parser.add_argument(
+        "--layers", default="", help="whose distributions to keep: 1,11,24 (default: all)"
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=256,
+        metavar="N",
+        help="values to keep of each distribution (default: 256)",
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run ``bnexp compact``; returns the exit code."""
+    return run(arguments.runs, arguments.out, arguments.layers, arguments.samples)
 
 
 def run(root: Path, out: Path, layers: str, samples: int) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.analysis.select import option_matches
-from bnexp.commands.runs import found
+from bnexp.commands.runs import found, plugins_option, runs_option
 from bnexp.errors import UserError
 from bnexp.figures import FORMATS, Choice, draw_figures, drawable, figure, figure_ids, message
+from bnexp.registry import load_plugins
 from bnexp.runs import Run
 
 
@@ -140,3 +142,34 @@ def draw(
     if (words := message(results)) is not None:
         print(words, file=sys.stderr)
     return sum(bool(result.paths) for result in results)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of ``bnexp figures``."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="figures to draw (default: all)")
+    runs_option(parser)
+    parser.add_argument("--out", type=Path, help="where to put them (default: beside the runs)")
+    parser.add_argument("--format", default="png,pdf", help="default: png,pdf")
+    parser.add_argument("--no-paper", action="store_true", help="leave the paper's own curves out")
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="KEY=VALUE",
+        help="only runs with this value of a config key, as in batch_size=64; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--norms", help="draw these instead of the figure's own: none,bn,gn")
+    parser.add_argument("--lr", help="draw these learning rates instead of the figure's own")
+    plugins_option(parser)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run ``bnexp figures``; returns the exit code."""
+    load_plugins(arguments.plugins)
+    return run(
+        arguments.ids,
+        runs=arguments.runs,
+        out=arguments.out,
+        formats=arguments.format,
+        paper=not arguments.no_paper,
+        where=arguments.where,
+        norms=arguments.norms,
+        lr=arguments.lr,
+    )

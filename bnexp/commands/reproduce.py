@@ -1,7 +1,8 @@
-"""``bnexp reproduce``: the runs that figures need and that are missing, figures and claims."""
+"""Makes the runs that figures need and that are missing, draws the figures, judges the claims."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -10,117 +11,130 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bnexp.claims import CLAIMS
-from bnexp.claims.report import counted, early
+from bnexp.claims import all_claims
+from bnexp.claims.report import closing
 from bnexp.commands import claims, figures
-from bnexp.commands.sweep import Asked, ask, is_hydra, make
-from bnexp.config.recipes import recipe_jobs
-from bnexp.errors import UserError
-from bnexp.figures import FIGURES
+from bnexp.commands.sweep import Planned, make, planned
+from bnexp.commands.train import split
+from bnexp.config.compose import path_override
+from bnexp.config.recipes import recipe_requests
+from bnexp.figures import figure
+from bnexp.registry import one_of
 from bnexp.runs import find_runs
-from bnexp.training import FINISHED, Estimator
+from bnexp.training.estimate import Estimator
+from bnexp.training.run import FINISHED
 
 PRESETS = ("quick", "cpu", "paper")
+OWN = ("preset=", "figures=", "out=")
 
 
-def run(arguments: Sequence[str], *, formats: str, paper: bool, dry_run: bool = False) -> int:
-    """Run ``bnexp reproduce`` with these ``KEY=VALUE`` arguments; returns the exit code."""
-    given = dict(a.partition("=")[::2] for a in arguments if a.startswith(OWN))
-    rest = [a for a in arguments if not a.startswith(OWN)]
-    preset = given.get("preset", "quick")
-    if preset not in PRESETS:
-        raise UserError(f"preset: expected one of {', '.join(PRESETS)}; got '{preset}'")
-    wanted = given.get("figures", "all")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of ``bnexp reproduce``."""
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="preset=quick|cpu|paper, figures=all|1,4,.., out=DIR, and what bnexp train takes",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say which runs there would be")
+    parser.add_argument("--format", default="png,pdf", help="of the figures (default: png,pdf)")
+    parser.add_argument("--no-paper", action="store_true", help="leave the paper's own curves out")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run ``bnexp reproduce``; returns the exit code."""
+    given = dict(a.partition("=")[::2] for a in arguments.overrides if a.startswith(OWN))
+    launcher, rest = split([a for a in arguments.overrides if not a.startswith(OWN)])
+    preset, wanted = given.get("preset", "quick"), given.get("figures", "all")
+    one_of("preset", preset, PRESETS)
     ids = figures.chosen([] if wanted == "all" else wanted.strip("[]").split(","))
-    figures.formats_of(formats)
-    out = Path(given.get("out") or f"outputs/{preset}")
-    hydra = [o for o in rest if is_hydra(o)]
-    runs = needed(ids, preset, out, [o for o in rest if not is_hydra(o)])
+    figures.formats_of(arguments.format)
+    out = Path(given.get("out") or f"outputs/{preset}").expanduser()
+    runs = needed(ids, preset, out, rest)
     print(listing(runs), file=sys.stderr)
-    if dry_run:
-        print(estimate(runs, hydra), file=sys.stderr)
+    if arguments.dry_run:
+        print(estimate(runs, launcher), file=sys.stderr)
         return 0
-    todo = unfinished(runs)
-    how = plan(todo, hydra)
-    code = make([Asked((*one.overrides, *how.each), one.job) for one in todo], how.hydra)
+    how = arrangement(unfinished(runs), launcher)
+    quick = [Planned((*run.overrides, *how.each), run.job) for run in runs]
+    code, paths = make(quick, how.launcher)
     if code > 1:
         return code
-    mine = {asked.job.id for asked in runs}
-    there = [one for one in find_runs(out) if one.id in mine]
-    figures.draw(ids, there, out / "figures", formats, paper=paper)
-    judgements = claims.judge(list(CLAIMS), find_runs(out), out)
-    claims.write(judgements, out / "claims", formats)
-    print(*filter(None, [counted(judgements), early(judgements)]), sep="\n", file=sys.stderr)
+    mine = {path.name for path in paths}
+    there = find_runs(out)
+    figures.draw(
+        ids,
+        [run for run in there if run.path.name in mine],
+        out / "figures",
+        arguments.format,
+        paper=not arguments.no_paper,
+    )
+    judgements = claims.judge(list(all_claims()), there, out)
+    claims.write(judgements, out / "claims", arguments.format)
+    print(*closing(judgements, out / "claims" / "claims.md"), sep="\n", file=sys.stderr)
     print(out)
     return code
 
 
-OWN = ("preset=", "figures=", "out=")
-
-
-def needed(ids: Sequence[str], preset: str, out: Path, overrides: Sequence[str]) -> list[Asked]:
+def needed(ids: Sequence[str], preset: str, out: Path, overrides: Sequence[str]) -> list[Planned]:
     """The different runs that the figures ``ids`` need; a run that two figures need is one run.
 
     The longest (the convolutional networks) come first, so that side by side they end together.
     """
-    recipes = dict.fromkeys(name for one in ids for name in FIGURES[one].recipes)
-    common = [f"preset={preset}", f"out={out}", *overrides]
-    runs = ask([job for name in recipes for job in recipe_jobs(name, common)])
-    return sorted(runs, key=lambda asked: asked.job.config.plain["model"]["family"] == "dln")
+    recipes = dict.fromkeys(name for number in ids for name in figure(number).recipes)
+    common = [f"preset={preset}", path_override("out", str(out)), *overrides]
+    runs = planned(recipe_requests(recipes, common))
+    return sorted(runs, key=lambda run: run.job.config.model.task == "regression")
 
 
-def listing(runs: Sequence[Asked]) -> str:
+def listing(runs: Sequence[Planned]) -> str:
     """One line per run: what it is and how far it has come."""
     lines = []
-    for asked in runs:
-        plain = asked.job.config.plain
-        what = (
-            f"{plain['model']['name']:6} {plain['norm']['name']:10} lr {plain['optim']['lr']:<6g}"
-        )
-        state = asked.job.state() or "to be made"
-        lines.append(f"  {asked.job.id:28} {what} seed {plain['seed']}  {state}")
-    missing = sum(asked.job.state() not in FINISHED for asked in runs)
-    return "\n".join([f"{len(runs)} runs, {missing} to be made:", *lines])
+    for run in runs:
+        config, state = run.job.config, run.job.state() or "to be made"
+        what = f"{config.model.name:6} {config.norm.name:10} lr {config.optim.lr:<6g}"
+        lines.append(f"  {run.job.id:28} {what} seed {config.run.seed}  {state}")
+    return "\n".join([f"{len(runs)} runs, {len(unfinished(runs))} to be made:", *lines])
 
 
 @dataclass(frozen=True)
-class Plan:
+class Arrangement:
     """How runs are made: so many side by side, by these overrides for Hydra and for each run."""
 
     at_once: int
-    hydra: tuple[str, ...]
+    launcher: tuple[str, ...]
     each: tuple[str, ...]
 
 
-def plan(todo: Sequence[Asked], hydra: Sequence[str]) -> Plan:
+def arrangement(todo: Sequence[Planned], launcher: Sequence[str]) -> Arrangement:
     """How to make the runs ``todo``.
 
-    Without a launcher among the ``hydra`` overrides: on CPUs, one run per core side by side, each
-    on one thread, which is faster than one run on all of them; on a GPU, one after the other.
+    Unless overrides choose a launcher: on CPUs, one run per core side by side, each on one thread,
+    which is faster than one run on all of them; on a GPU, one after the other.
     """
     cores = min(len(os.sched_getaffinity(0)), len(todo))
-    on_cpu = all(asked.job.device.type == "cpu" for asked in todo)
-    threads_free = all(asked.job.config.run.threads is None for asked in todo)
-    if any(o.startswith("hydra/launcher") for o in hydra) or not on_cpu:
-        return Plan(1, tuple(hydra), ())
-    each = ("threads=1",) if threads_free else ()
+    on_cpu = all(run.job.device.type == "cpu" for run in todo)
+    if any(o.startswith("hydra/launcher") for o in launcher) or not on_cpu:
+        return Arrangement(1, tuple(launcher), ())
+    free = all(run.job.config.run.threads is None for run in todo)
+    each = ("threads=1",) if free else ()
     if cores < 2:
-        return Plan(1, tuple(hydra), each)
-    launcher = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={cores}")
-    return Plan(cores, (*launcher, "hydra.launcher.batch_size=1", *hydra), each)
+        return Arrangement(1, tuple(launcher), each)
+    joblib = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={cores}")
+    return Arrangement(cores, (*joblib, "hydra.launcher.batch_size=1", *launcher), each)
 
 
-def unfinished(runs: Sequence[Asked]) -> list[Asked]:
+def unfinished(runs: Sequence[Planned]) -> list[Planned]:
     """Those of ``runs`` that have not their result yet."""
-    return [asked for asked in runs if asked.job.state() not in FINISHED]
+    return [run for run in runs if run.job.state() not in FINISHED]
 
 
-def estimate(runs: Sequence[Asked], hydra: Sequence[str]) -> str:
+def estimate(runs: Sequence[Planned], launcher: Sequence[str]) -> str:
     """How long the unfinished of ``runs`` would take on this machine, in one line."""
     todo = unfinished(runs)
-    how = plan(todo, hydra)
+    how = arrangement(todo, launcher)
     estimator = Estimator(1 if "threads=1" in how.each else None)
     bar = tqdm(todo, desc="timing a few passes", unit="run", leave=False, file=sys.stderr)
-    total = sum(estimator.seconds(asked.job) for asked in bar) / how.at_once
-    took = f"{total / 60:.0f} minutes" if total < 5400 else f"{total / 3600:.0f} hours"
-    return f"about {took}, {how.at_once} at a time (evaluation not counted)"
+    total = sum(estimator.seconds(run.job) for run in bar) / how.at_once
+    duration = f"{total / 60:.0f} minutes" if total < 5400 else f"{total / 3600:.0f} hours"
+    return f"about {duration}, {how.at_once} at a time (evaluation not counted)"

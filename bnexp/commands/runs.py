@@ -1,11 +1,42 @@
-"""``bnexp runs``: what is there."""
+"""One line per run that is there: id, config, state, progress."""
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 from pathlib import Path
 
 from bnexp.runs import Run, find_runs, folders_of_runs
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of ``bnexp runs``."""
+    runs_option(parser)
+
+
+def runs_option(parser: argparse.ArgumentParser) -> None:
+    """``--runs``, as all commands have it that read runs."""
+    parser.add_argument(
+        "--runs", type=Path, default=Path("outputs"), metavar="DIR", help="default: outputs"
+    )
+
+
+def plugins_option(parser: argparse.ArgumentParser) -> None:
+    """``--plugins``: what a run directory's config names is never imported."""
+    named = os.environ.get("BNEXP_PLUGINS", "")
+    parser.add_argument(
+        "--plugins",
+        type=lambda text: [name for name in text.split(",") if name],
+        default=[name for name in named.split(",") if name],
+        metavar="MODULE,..",
+        help="modules with figures and claims of your own (default: $BNEXP_PLUGINS)",
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run ``bnexp runs``; returns the exit code."""
+    return run(arguments.runs)
 
 
 def found(root: Path) -> list[Run]:

@@ -1,46 +1,55 @@
-"""Many runs from one command: checked all together, then handed to Hydra's launcher."""
+"""Many runs from one command: checked all together, then made one by one or by a launcher.
+
+Several processes that are given the same sweep share its runs: one that another process is making
+is passed over, and taken up later should that process have dropped it.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
-import threading
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hydra import initialize_config_dir
-from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
-from joblib import effective_n_jobs
 from omegaconf import DictConfig
-from tqdm import tqdm
+from omegaconf.errors import OmegaConfBaseException
 
-from bnexp.config import check, compose, config_dir, resolve
-from bnexp.config.compose import one_line, path_override
+from bnexp.commands.progress import progress
+from bnexp.config import Request, check, config_dir
+from bnexp.config.compose import parse, path_override, resolve, search_path
 from bnexp.errors import UserError
-from bnexp.runs import RunDirectory
-from bnexp.training import FINISHED, Interrupted, Job, identify, reason, record
-from bnexp.training.interrupts import STOP_FILE, Stop, watched
-from bnexp.training.together import may_join, train_together
+from bnexp.registry import expect
+from bnexp.runs import RunBusy, RunDirectory
+from bnexp.training.failures import reason, record
+from bnexp.training.interrupts import STOP_FILE, Interrupted, Stop, watched
+from bnexp.training.run import FINISHED, Job, identify, train
 
-WITH_SEEDS = "with_seeds"
-"""The key by which a launcher is told to make runs of several seeds in one process."""
+BUSY = "busy"
+"""The outcome of a run that another process is making."""
+
+PATIENCE = 1.0
+"""Seconds until a process looks again at runs that others are making."""
+
+LISTED = 100
+"""The longest sweep of which every run's outcome is said."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A run that was asked for, with the overrides that ask for it."""
+class Planned:
+    """A run of a sweep, with the overrides that ask for it."""
 
     overrides: tuple[str, ...]
     job: Job
@@ -50,8 +59,8 @@ class Asked:
 class Outcome:
     """What became of a run.
 
-    ``state`` is done, diverged, failed, interrupted or not started; skipped, where it had its
-    result before, which ``reason`` then names.
+    ``state`` is done, diverged, failed, interrupted, not started or busy; skipped, where it had
+    its result before, which ``reason`` then names.
     """
 
     path: str
@@ -59,166 +68,211 @@ class Outcome:
     reason: str = ""
 
 
-def ask(jobs: Sequence[Sequence[str]]) -> list[Asked]:
-    """The different runs that ``jobs`` ask for, all checked before any is started.
+def planned(requests: Sequence[Request]) -> list[Planned]:
+    """The different runs of ``requests``, all checked before any is started.
 
     Raises:
         UserError: one of them is not as it should be; nothing was written.
     """
-    asked: dict[str, Asked] = {}
-    for overrides in jobs:
-        job = identify(check(compose(overrides)))
-        asked.setdefault(job.id, Asked(tuple(overrides), job))
-    return list(asked.values())
+    runs: dict[str, Planned] = {}
+    for request in requests:
+        job = identify(check(request.plain))
+        runs.setdefault(job.id, Planned(request.overrides, job))
+    return list(runs.values())
 
 
-def perform(config: DictConfig) -> list[Outcome]:
-    """Train the run that ``config`` describes, once for each seed of ``with_seeds`` if it has that.
+def reused(jobs: Sequence[Job]) -> dict[str, Path]:
+    """Where the results are that other code made of ``jobs`` and that serve, by the jobs' ids.
 
-    What goes wrong is told, not raised.
+    ``stale=ask`` asks for all of them together.
+
+    Raises:
+        UserError: there is nobody to ask.
     """
-    plain = resolve(config)
-    seeds = plain.pop(WITH_SEEDS, [plain["seed"]])
-    jobs = [identify(check({**plain, "seed": seed})) for seed in seeds]
-    paths = [str(job.directory.path) for job in jobs]
-    stop = Stop()
+    stale = {}
+    for job in jobs:
+        folders = [job.directory.path.with_name(name) for name in job.stale]
+        done = [f for f in folders if RunDirectory(f).read_status().get("state") in FINISHED]
+        if done and job.state() not in FINISHED:
+            stale[job.id] = (done[-1], job.config.run.stale)
+    if any(how == "ask" for _, how in stale.values()):
+        answer = _ask([path for path, _ in stale.values()])
+        stale = {
+            name: (path, answer if how == "ask" else how) for name, (path, how) in stale.items()
+        }
+    return {name: path for name, (path, how) in stale.items() if how == "reuse"}
+
+
+def _ask(paths: Sequence[Path]) -> str:
+    what = f"{len(paths)} of the runs were made by other code than this ({paths[0].name}"
+    what += ", ..)" if len(paths) > 1 else ")"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UserError(f"stale: {what}; expected stale=reuse to take them or stale=remake")
+    print(
+        f"bnexp: {what}. Take them (reuse) or make them again (remake)? ", end="", file=sys.stderr
+    )
+    sys.stderr.flush()
+    answer = sys.stdin.readline().strip()
+    expect(answer in ("reuse", "remake"), "stale", "reuse or remake", answer)
+    return answer
+
+
+def attempt(job: Job) -> Outcome:
+    """Train ``job``, unless another process does; what goes wrong is told, not raised."""
+    path, stop = str(job.directory.path), Stop()
     if stop.signum is not None or stop.failed:
-        return [Outcome(path, "not started") for path in paths]
-    outcomes = [
-        _outcome(path, found) for path, found in zip(paths, train_together(jobs), strict=True)
-    ]
-    if jobs[0].config.run.fail_fast and any(one.state == "failed" for one in outcomes):
-        stop.fail()
+        return Outcome(path, "not started")
+    try:
+        return Outcome(path, train(job, wait=False))
+    except RunBusy:
+        return Outcome(path, BUSY)
+    except Interrupted as stopped:
+        return Outcome(path, "interrupted", str(stopped))
+    except Exception as error:
+        if job.config.run.fail_fast:
+            stop.fail()
+        return Outcome(path, "failed", reason(error))
+
+
+def perform(config: DictConfig) -> Outcome:
+    """Train the run that ``config`` describes: what a launcher calls in its processes."""
+    return attempt(identify(check(resolve(config))))
+
+
+def make(runs: Sequence[Planned], launcher: Sequence[str] = ()) -> tuple[int, list[Path]]:
+    """Make ``runs`` with one bar over all of them; says what became of them.
+
+    A run that fails does not stop the others. Returns the exit code (0, 1 if one failed, 128 + the
+    signal if the sweep was stopped) and where the results are.
+
+    Raises:
+        UserError: the launcher that the overrides ``launcher`` choose is not known or not
+            installed, or ``stale=ask`` finds nobody to ask.
+    """
+    if not runs:
+        return 0, []
+    instead = reused([run.job for run in runs])
+    outcomes: dict[str, Outcome] = {}
+    for run in runs:
+        if run.job.id in instead:
+            outcomes[run.job.id] = Outcome(str(instead[run.job.id]), "skipped", "of other code")
+        elif (state := run.job.state()) in FINISHED:
+            path = str(run.job.directory.path)
+            outcomes[run.job.id] = Outcome(path, "skipped", f"{state} before")
+    todo = [run for run in runs if run.job.id not in outcomes]
+    with (
+        launching(runs[0], launcher) as launch,
+        stoppable() as stop,
+        progress([r.job for r in todo]),
+    ):
+        outcomes |= _shared(todo, launch, stop)
+        stop.look()
+    ordered = [outcomes[run.job.id] for run in runs]
+    _report(ordered)
+    code = 1 if any(outcome.state == "failed" for outcome in ordered) else 0
+    if stop.signum is not None:
+        print("bnexp: stopped; the same command goes on from there", file=sys.stderr)
+        code = 128 + stop.signum
+    return code, [Path(outcome.path) for outcome in ordered]
+
+
+Launch = Callable[[Sequence[Planned]], dict[str, Outcome]]
+
+
+def _shared(todo: Sequence[Planned], launch: Launch, stop: Stop) -> dict[str, Outcome]:
+    """What becomes of ``todo``, of which other processes may be making some."""
+    outcomes: dict[str, Outcome] = {}
+    waiting = False
+    while todo:
+        outcomes |= launch(todo)
+        todo = [run for run in todo if outcomes[run.job.id].state == BUSY]
+        stop.look()
+        if todo and stop.signum is None:
+            if not waiting:
+                print(f"bnexp: {len(todo)} runs are being made by others; waiting", file=sys.stderr)
+            waiting = True
+            time.sleep(PATIENCE)
+        elif todo:
+            paths = {run.job.id: str(run.job.directory.path) for run in todo}
+            return outcomes | {name: Outcome(path, "not started") for name, path in paths.items()}
     return outcomes
 
 
-def _outcome(path: str, found: str | Exception) -> Outcome:
-    """What became of the run in ``path``, which ended in a state or with an error."""
-    if isinstance(found, Interrupted):
-        return Outcome(path, "interrupted", str(found))
-    if isinstance(found, Exception):
-        return Outcome(path, "failed", reason(found))
-    return Outcome(path, found)
-
-
-def make(runs: Sequence[Asked], hydra: Sequence[str]) -> int:
-    """Make ``runs`` with one bar over all of them; says what became of them.
-
-    A run that fails does not stop the others. Returns the exit code: 0, 1 if one failed,
-    128 + the signal if the sweep was stopped.
+@contextmanager
+def launching(run: Planned, overrides: Sequence[str]) -> Iterator[Launch]:
+    """What makes runs: one after the other here, or the launcher that ``overrides`` choose.
 
     Raises:
-        UserError: the launcher that ``hydra`` chooses is not known or not installed.
+        UserError: the launcher is not known or not installed.
     """
-    if not runs:
-        return 0
-    out = path_override("out", runs[0].job.config.run.out)
-    with _launcher([*hydra, out]) as (launcher, at_once), stoppable() as stop, _progress(runs):
-        skipped = {run.job.id: run.job.state() for run in runs if run.job.state() in FINISHED}
-        todo = [run for run in runs if run.job.id not in skipped]
-        made = _launch(launcher, grouped(todo, at_once))
-        outcomes = [
-            Outcome(str(run.job.directory.path), "skipped", f"{skipped[run.job.id]} before")
-            if run.job.id in skipped
-            else made[run.job.id]
-            for run in runs
-        ]
-        stop.look()
-    _report(outcomes)
-    if stop.signum is not None:
-        print("bnexp: stopped; the same command goes on from there", file=sys.stderr)
-        return 128 + stop.signum
-    return 1 if any(one.state == "failed" for one in outcomes) else 0
+    if all(o == "hydra/launcher=basic" for o in overrides):
+        yield _one_by_one
+        return
+    search = search_path(parse(run.overrides))
+    out = path_override("out", run.job.config.run.out)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        try:
+            config = loader.load_configuration(
+                "train",
+                overrides=[*([search] if search else []), *overrides, out],
+                run_mode=RunMode.MULTIRUN,
+            )
+            jobs = config.hydra.launcher.get("n_jobs", 1)
+            expect(type(jobs) is int and jobs != 0, "hydra.launcher.n_jobs", "-1 or a number", jobs)
+            launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=HydraContext(config_loader=loader, callbacks=Callback()),  # type: ignore[arg-type]
+                task_function=perform,
+                config=config,
+            )
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(f"hydra/launcher: {str(error).splitlines()[0]}") from None
+        yield lambda runs: _launch(launcher, runs)
 
 
-def grouped(runs: Sequence[Asked], at_once: int) -> list[list[Asked]]:
-    """``runs`` in groups, each for one process, of which so many are there ``at_once``.
-
-    Those that differ in their seeds only and whose passes can be joined are in one group, or in as
-    many as there are processes.
-    """
-    alike: dict[object, list[Asked]] = {}
+def _one_by_one(runs: Sequence[Planned]) -> dict[str, Outcome]:
+    """Make ``runs`` in this process. There is one bar for all of them, so none of their own."""
+    outcomes = {}
     for run in runs:
-        others = {k: v for k, v in run.job.config.plain.items() if k != "seed"}
-        key = json.dumps(others, sort_keys=True) if may_join(run.job) else run.job.id
-        alike.setdefault(key, []).append(run)
-    parts = []
-    for group in alike.values():
-        size = -(-len(group) // min(at_once, len(group)))
-        parts += [group[i : i + size] for i in range(0, len(group), size)]
-    return parts
+        config = run.job.config
+        quiet = replace(config, run=replace(config.run, progress=False))
+        outcomes[run.job.id] = attempt(replace(run.job, config=quiet))
+    return outcomes
 
 
-def _at_once(launcher: DictConfig) -> int:
-    """How many processes the launcher makes; of one that does not say, one for every run."""
-    if "basic_launcher" in launcher._target_:
-        return 1
-    jobs = launcher.get("n_jobs")
-    return sys.maxsize if jobs is None else int(effective_n_jobs(jobs))
-
-
-def _launch(launcher: Launcher, groups: Sequence[list[Asked]]) -> dict[str, Outcome]:
-    """What became of each run of ``groups``, also where a process of the launcher was killed.
+def _launch(launcher: Launcher, runs: Sequence[Planned]) -> dict[str, Outcome]:
+    """Make ``runs`` with ``launcher``, also where a process of it is killed.
 
     Such a launcher gives nothing back at all, and ends its other processes too: each run that was
     half done goes on alone, has failed if it is killed again, and then the others are launched.
     """
-    batches, found = [list(groups)] if groups else [], dict[str, Outcome]()
+    batches, outcomes = [list(runs)], dict[str, Outcome]()
     while batches:
         batch = batches.pop(0)
         try:
-            returned = launcher.launch([_asking_for(group) for group in batch], 0)
+            returned = launcher.launch([(*run.overrides, "progress=false") for run in batch], 0)
         except BrokenExecutor:
-            runs = [run for group in batch for run in group]
-            if len(runs) == 1:
-                found[runs[0].job.id] = _killed(runs[0].job)
+            if len(batch) == 1:
+                outcomes[batch[0].job.id] = _killed(batch[0].job)
                 continue
-            begun = [run for run in runs if run.job.state() is not None]
-            if not begun:
+            started = [run for run in batch if run.job.state() is not None]
+            if not started:
                 raise
-            others = [[run for run in group if run not in begun] for group in batch]
-            others = [group for group in others if group]
-            batches = [*([[run]] for run in begun), *([others] if others else []), *batches]
+            others = [run for run in batch if run not in started]
+            batches = [*([run] for run in started), *([others] if others else []), *batches]
+        except (ValueError, TypeError) as error:
+            raise UserError(f"hydra.launcher: {str(error).splitlines()[0]}") from None
         else:
-            for group, one in zip(batch, returned, strict=True):
-                found.update({r.job.id: o for r, o in zip(group, one.return_value, strict=True)})
-    return found
-
-
-def _asking_for(group: Sequence[Asked]) -> tuple[str, ...]:
-    """The overrides that ask for the runs of ``group``."""
-    seeds = ",".join(str(run.job.config.run.seed) for run in group)
-    more = [f"+{WITH_SEEDS}=[{seeds}]"] if len(group) > 1 else []
-    return (*group[0].overrides, "progress=false", *more)
+            for run, result in zip(batch, returned, strict=True):
+                outcomes[run.job.id] = result.return_value
+    return outcomes
 
 
 def _killed(job: Job) -> Outcome:
     why = "its process was killed (out of memory?)"
     record(job.directory, why, why, job.config.run.steps)
     return Outcome(str(job.directory.path), "failed", why)
-
-
-@contextmanager
-def _launcher(overrides: Sequence[str]) -> Iterator[tuple[Launcher, int]]:
-    """The launcher that ``overrides`` choose (default: one run after the other), and its processes.
-
-    Raises:
-        UserError: the launcher is not known or not installed.
-    """
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        try:
-            config = loader.load_configuration(
-                "train", overrides=list(overrides), run_mode=RunMode.MULTIRUN
-            )
-        except HydraException as error:
-            raise UserError(one_line(error)) from None
-        context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=context, task_function=perform, config=config
-        )
-        yield launcher, _at_once(config.hydra.launcher)
 
 
 @contextmanager
@@ -240,66 +294,18 @@ def stoppable() -> Iterator[Stop]:
                 os.environ[STOP_FILE] = before
 
 
-@contextmanager
-def _progress(runs: Sequence[Asked]) -> Iterator[None]:
-    """Within it a bar on stderr adds up the steps of ``runs``, wherever they are being made."""
-    total = sum(asked.job.config.run.steps + 1 for asked in runs)
-    over = threading.Event()
-    shown = all(asked.job.config.run.progress for asked in runs)
-    bar = tqdm(
-        total=total,
-        unit="step",
-        desc=f"runs 0/{len(runs)} done",
-        file=sys.stderr,
-        dynamic_ncols=True,
-        disable=not shown,
-    )
-
-    def look() -> None:
-        status = [_status(asked.job) for asked in runs]
-        done = sum(
-            asked.job.config.run.steps + 1 if one.get("state") in FINISHED else one.get("step", 0)
-            for asked, one in zip(runs, status, strict=True)
-        )
-        finished = sum(one.get("state") in FINISHED for one in status)
-        bar.set_description(f"runs {finished}/{len(runs)} done", refresh=False)
-        bar.update(done - bar.n)
-
-    def watch() -> None:
-        while not over.wait(1.0):
-            look()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        look()
-        bar.close()
-
-
-def _status(job: Job) -> dict[str, Any]:
-    """How far ``job`` is; nothing where that cannot be read, of which the run itself will tell."""
-    try:
-        return job.directory.read_status()
-    except UserError:
-        return {}
-
-
 def _report(outcomes: Sequence[Outcome]) -> None:
     """Say on stderr what became of each run, and of the failed ones why and where it says more."""
-    for one in outcomes:
-        more = f"  {one.reason}" if one.state in ("failed", "skipped") else ""
-        if one.state == "failed" and (log := RunDirectory(Path(one.path)).log_file).exists():
+    for outcome in outcomes:
+        if len(outcomes) > LISTED and outcome.state != "failed":
+            continue
+        more = f"  {outcome.reason}" if outcome.state in ("failed", "skipped") else ""
+        if (
+            outcome.state == "failed"
+            and (log := RunDirectory(Path(outcome.path)).log_file).exists()
+        ):
             more += f"; see {log}"
-        print(f"  {one.state:12} {one.path}{more}", file=sys.stderr)
-    counts = Counter(one.state for one in outcomes)
-    told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    print(f"bnexp: {len(outcomes)} runs: {told}", file=sys.stderr)
-
-
-def is_hydra(override: str) -> bool:
-    """Whether ``override`` is for Hydra itself (its launcher), not for the runs."""
-    return override.lstrip("+~").startswith(("hydra.", "hydra/"))
+        print(f"  {outcome.state:12} {outcome.path}{more}", file=sys.stderr)
+    counts = Counter(outcome.state for outcome in outcomes)
+    total = ", ".join(f"{count} {state}" for state, count in counts.items())
+    print(f"bnexp: {len(outcomes)} runs: {total}", file=sys.stderr)

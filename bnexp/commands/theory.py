@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -200,3 +201,30 @@ def _said(verdict: str, form: Form) -> str:
     if verdict != "does not hold":
         return verdict
     return verdict.upper() if form.must else "not always" if form.kind == "condition" else verdict
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of ``bnexp theory``."""
+    parser.add_argument("--cases", type=int, default=200, help="random networks (default: 200)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random networks (default: 0)")
+    parser.add_argument(
+        "--runs", type=Path, metavar="DIR", help="also on the finished runs in this folder"
+    )
+    parser.add_argument(
+        "--run",
+        metavar="ID",
+        help="only this run, an id or the start of one (default: one of each network with BN, "
+        "noisy BN and none)",
+    )
+    parser.add_argument(
+        "--layers", default="", help="all, or numbers: 1,13 (default: four, evenly spread)"
+    )
+    parser.add_argument("--units", type=int, default=2, help="units of each layer (default: 2)")
+    parser.add_argument("--json", action="store_true", help="the numbers as JSON, and nothing else")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run ``bnexp theory``; returns the exit code."""
+    names = ("cases", "seed", "runs", "run", "layers", "units")
+    asked = Asked(**{name: getattr(arguments, name) for name in names})
+    return run(asked, as_json=arguments.json)

@@ -1,63 +1,126 @@
-"""``bnexp train``: one run, or with -m a sweep."""
+"""One run, or with -m one run for each combination of comma-separated values.
+
+The run's directory is printed last, on stdout; progress goes to stderr. A run that is there
+already is not made again.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 
 import yaml
 
-from bnexp.commands.sweep import ask, is_hydra, make
-from bnexp.config import check, compose, expand
+from bnexp.config import Request, check, compose, expand
+from bnexp.config.compose import GROUPS, SEARCH, choices, parse, path_override
 from bnexp.errors import UserError
-from bnexp.training import Interrupted, identify, reason, train
 
-HELP = """usage: bnexp train [KEY=VALUE ...] [-m] [--cfg] [-h]
+REFUSED = {
+    **dict.fromkeys(
+        ("-cn", "--config-name", "-cp", "--config-path"),
+        "the config is train.yaml; put yours into DIR/experiment/NAME.yaml and use "
+        "--config-dir DIR experiment=NAME",
+    ),
+    **dict.fromkeys(("-sc", "--shell-completion"), "bnexp has no shell completion"),
+    **dict.fromkeys(("-i", "--info"), "bnexp train --cfg prints the config, --help the groups"),
+}
+"""Options of Hydra's own that have no place here, and what serves instead."""
 
-One run, or with -m one run for each combination of comma-separated values. The run's directory is
-printed last, on stdout; progress goes to stderr. A run that is there already is not made again.
+HELP = """usage: bnexp train [KEY=VALUE ...] [-m] [--cfg] [--config-dir DIR] [-h]
 
-  model=vgg16|vgg11|vgg13|vgg19|dln   model.width=0.25   model.head=[4096,4096]   model.k=25
-  norm=none|bn|noisy_bn|noise_only|l1|l2|linf
-  data=digits|gaussian|images|cifar10   data.path=FILE_OR_FOLDER   data.augment=true
-  optim.lr=0.1   optim.momentum=0.9   optim.weight_decay=5e-4
-  batch_size=128   steps=15000   seed=0
-  device=auto|cpu|cuda|cuda:1   precision=float32|float64|bf16   threads=1   out=outputs
-  preset=quick|cpu|paper   experiment=fig4 (with -m: the runs of Figure 4)
-  probes=none|paper|every   probes.landscape.every=10   probes.gradient_shift.layers=[5,10]
-  probes.landscape.etas=[0.5,1,2,4]   probes.landscape.direction=gradient|random   ~probes.moments
+{doc}
+  -m, --multirun     a sweep: norm=none,bn seed=0,1,2 or seed=range(10), norm=glob(l*)
+  -c, --cfg          print the resolved config (of a sweep's first run) and do nothing
+  -cd, --config-dir  a folder with YAML of your own: norm/NAME.yaml, experiment/NAME.yaml
 
-  -m, --multirun   sweep: norm=none,bn seed=0,1,2; hydra/launcher=joblib runs side by side
-  --cfg            print the resolved config and do nothing
+Groups:
+{groups}
+Keys, some of those that --cfg prints:
+  optim.lr=0.1  batch_size=128  steps=15000  seed=0  device=cuda:1  threads=1  out=outputs
+  model.depth=11  model.width=0.25  model.head=[4096,4096]  model.k=25  data.path=FILE_OR_FOLDER
+  probes.landscape.every=10  probes.gradient_shift.layers=[5,10]  ~probes.moments
+  stale=ask|reuse|remake  plugins=[my_module]
 """
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run ``bnexp train`` with these arguments; returns the exit code."""
-    flags = [argument for argument in argv if argument.startswith("-")]
-    overrides = [argument for argument in argv if not argument.startswith("-")]
-    for flag in flags:
-        if flag not in ("-m", "--multirun", "--cfg", "-h", "--help"):
-            raise UserError(f"{flag}: no such option of bnexp train; expected -m, --cfg or -h")
-    if "-h" in flags or "--help" in flags:
-        print(HELP, end="")
-        return 0
-    if "--cfg" in flags:
-        config = check(compose([o for o in overrides if not is_hydra(o)]))
-        print(yaml.safe_dump(config.plain, sort_keys=False), end="")
-        return 0
-    if "-m" in flags or "--multirun" in flags:
-        return _sweep(overrides)
-    return _one(overrides)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of Hydra's command line what works here as it does there."""
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-c", "--cfg", action="store_true")
+    parser.add_argument("-cd", "--config-dir", action="append", default=[])
 
 
-def _one(overrides: Sequence[str]) -> int:
-    if any(o.startswith("experiment=") and o != "experiment=none" for o in overrides):
+def main(arguments: argparse.Namespace) -> int:
+    """Run ``bnexp train``; returns the exit code."""
+    overrides: list[str] = list(arguments.overrides)
+    if arguments.config_dir:
+        quoted = [path_override("", folder)[1:] for folder in arguments.config_dir]
+        overrides.append(f"{SEARCH}=[{','.join(quoted)}]")
+    if arguments.help:
+        print(HELP.format(doc=__doc__, groups=groups(overrides)), end="")
+        return 0
+    if arguments.cfg:
+        return _print_config([o for o in overrides if o != "job"], arguments.multirun)
+    launcher, own = split(overrides)
+    if arguments.multirun:
+        return _sweep(expand(own), launcher)
+    if any(o.startswith("experiment=") and o != "experiment=none" for o in own):
         raise UserError("experiment: a recipe is several runs, so -m is expected")
-    job = identify(check(compose(overrides)))
+    if launcher:
+        raise UserError(
+            f"{launcher[0].partition('=')[0]}: launchers are for sweeps, so -m is expected"
+        )
+    return _train(own)
+
+
+def groups(overrides: Sequence[str]) -> str:
+    """The config groups with their choices, those of the user's own folders included."""
+    general = [o for o in overrides if o.startswith((SEARCH, "plugins"))]
+    lines = []
+    for group in GROUPS:
+        text = f"{group}={'|'.join(choices(group, general))}"
+        lines += textwrap.wrap(
+            text.replace("|", " | "), 96, initial_indent="  ", subsequent_indent="      "
+        )
+    return "\n".join(lines).replace(" | ", "|") + "\n"
+
+
+def split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The overrides that choose a launcher, and those of the runs; all are well-formed."""
+    parsed = parse(overrides)
+    launches = [o.key_or_group.startswith(("hydra/launcher", "hydra.launcher.")) for o in parsed]
+    lines = [str(o.input_line) for o in parsed]
+    return (
+        [line for line, is_launcher in zip(lines, launches, strict=True) if is_launcher],
+        [line for line, is_launcher in zip(lines, launches, strict=True) if not is_launcher],
+    )
+
+
+def _print_config(overrides: Sequence[str], sweep: bool) -> int:
+    _, own = split(overrides)
+    plain = expand(own)[0].plain if sweep else compose(own)
+    print(yaml.safe_dump(check(plain).plain, sort_keys=False, allow_unicode=True), end="")
+    return 0
+
+
+def _train(overrides: Sequence[str]) -> int:
+    config = check(compose(overrides))
+    from bnexp.commands.sweep import reused
+    from bnexp.training.failures import reason
+    from bnexp.training.interrupts import Interrupted
+    from bnexp.training.run import identify, train
+
+    job = identify(config)
+    if there := reused([job]):
+        print(there[job.id])
+        return 0
     try:
         state = train(job)
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
     except Interrupted as stopped:
         print(
@@ -76,10 +139,11 @@ def _one(overrides: Sequence[str]) -> int:
     return 0
 
 
-def _sweep(overrides: Sequence[str]) -> int:
-    hydra = [o for o in overrides if is_hydra(o)]
-    runs = ask(expand([o for o in overrides if not is_hydra(o)]))
-    code = make(runs, hydra)
-    for run in runs:
-        print(run.job.directory.path)
+def _sweep(requests: Sequence[Request], launcher: Sequence[str]) -> int:
+    from bnexp.commands.sweep import make, planned
+
+    runs = planned(requests)
+    code, paths = make(runs, launcher)
+    for path in paths:
+        print(path)
     return code

@@ -1,112 +1,109 @@
-"""From what Hydra composed to a checked :class:`Config`, or one line that says what is wrong."""
+"""From what Hydra composed to a checked `Config`, or one line that says what is wrong."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import Any, TypeVar
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from dataclasses import asdict, fields, replace
+from functools import lru_cache
+from typing import Any
 
 from bnexp.config.schema import (
-    DATA,
-    DATA_OF,
-    MODELS,
+    SEEDS,
+    Choice,
     Config,
-    DlnConfig,
-    GaussianConfig,
     MeasureConfig,
-    NormConfig,
     OptimConfig,
     RunConfig,
-    expect,
+    task_of,
 )
 from bnexp.errors import UserError
+from bnexp.registry import DATASETS, MODELS, NORMS, PROBES, Options, Registry, bind, load_plugins
 
-T = TypeVar("T")
-
-WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "str": "text",
-    "None": "null",
-}
-
-SECTIONS = ("model", "norm", "data", "optim", "probes", "measure")
-
-
-def bind(schema: type[T], section: Any, key: str) -> T:
-    """``section`` as a ``schema``: unknown and missing keys and wrong types are refused by name.
-
-    Raises:
-        UserError: one line that names the key and what was expected.
-    """
-    if not isinstance(section, Mapping):
-        raise UserError(f"{key}: expected a group of settings; got {section!r}")
-    dot = f"{key}." if key else ""
-    known = [field.name for field in fields(schema)]  # type: ignore[arg-type]
-    for name in section:
-        if name not in known:
-            where = key or "the config"
-            raise UserError(f"{dot}{name}: no such key; {where} has {', '.join(known)}")
-    for name in known:
-        if name not in section or section[name] == "???":
-            raise UserError(f"{dot}{name}: a value is expected; none was given")
-    try:
-        bound = OmegaConf.merge(OmegaConf.structured(schema), dict(section))
-        result = OmegaConf.to_object(bound)
-    except OmegaConfBaseException as error:
-        name = str(getattr(error, "full_key", None) or "")
-        kind = {field.name: str(field.type) for field in fields(schema)}.get(name, "")  # type: ignore[arg-type]
-        expected = " or ".join(WORDS.get(part, part) for part in kind.split(" | "))
-        raise UserError(f"{dot}{name}: expected {expected}; got {section.get(name)!r}") from None
-    assert isinstance(result, schema)
-    return result
+REGISTRIES = {"model": MODELS, "norm": NORMS, "data": DATASETS}
+SECTIONS = (*REGISTRIES, "probes", "optim", "measure")
+DROPPED = ("experiment", "sizes", "hydra")
+"""Keys by which a config is composed and which say nothing about the run."""
 
 
 def check(plain: Mapping[str, Any]) -> Config:
-    """The checked config of one run, from what ``compose`` gives.
+    """The checked config of one run, from what `compose` gives.
+
+    The run's own keys are checked before anything that is registered is imported.
 
     Raises:
         UserError: one line that names the key and what was expected.
     """
     for name in SECTIONS:
-        if not isinstance(plain.get(name), Mapping):
-            raise UserError(f"{name}: expected a group of settings; got {plain.get(name)!r}")
-    family, data = plain["model"].get("family"), plain["data"].get("name")
-    if family not in MODELS:
-        raise UserError(f"model.family: expected one of {', '.join(MODELS)}; got {family!r}")
-    if data not in DATA:
-        raise UserError(f"data.name: expected one of {', '.join(DATA)}; got {data!r}")
-    rest = {k: v for k, v in plain.items() if k not in SECTIONS and k != "experiment"}
-    bind(MeasureConfig, plain["measure"], "measure")
-    probes = plain["probes"]
-    for name, options in probes.items():
-        if not isinstance(options, Mapping):
-            raise UserError(f"probes.{name}: expected a group of settings; got {options!r}")
-    groups = {
-        "model": bind(MODELS[family], plain["model"], "model"),
-        "norm": bind(NormConfig, plain["norm"], "norm"),
-        "data": bind(DATA[data], plain["data"], "data"),
-        "optim": bind(OptimConfig, plain["optim"], "optim"),
+        _group(name, plain.get(name))
+    rest = {k: v for k, v in plain.items() if k not in (*SECTIONS, *DROPPED)}
+    run = _run(rest)
+    optim = _bind(OptimConfig, plain["optim"], "optim")
+    measure = _bind(MeasureConfig, plain["measure"], "measure")
+    for name, options in plain["probes"].items():
+        _group(f"probes.{name}", options)
+    _load_plugins(tuple(run.plugins))
+    chosen = {
+        name: _choice(registry, plain[name].get("name"), plain[name], name)
+        for name, registry in REGISTRIES.items()
     }
-    run = bind(RunConfig, rest, "")
-    model, dataset = groups["model"], groups["data"]
-    if isinstance(model, DlnConfig) != isinstance(dataset, GaussianConfig):
-        needs = " or ".join(DATA_OF[family])
-        raise UserError(f"data: model={model.name} needs data={needs}; got {dataset.name}")
-    if isinstance(model, DlnConfig):
-        why = "float64 or float32 with model=dln, whose gradients span 15 decades"
-        expect(run.precision != "bf16", "precision", why, run.precision)
-    if isinstance(model, DlnConfig) and isinstance(dataset, GaussianConfig):
-        expect(dataset.d == model.d, "data.d", f"model.d, which is {model.d}", dataset.d)
+    task = chosen["model"].task
+    if task != chosen["data"].task:
+        names = [name for name in DATASETS.names() if task_of(DATASETS[name]) == task]
+        raise UserError(
+            f"data: model={chosen['model'].name} needs one of {', '.join(names)}; "
+            f"got {chosen['data'].name}"
+        )
+    probes = {
+        str(name): _choice(PROBES, str(name), options, f"probes.{name}")
+        for name, options in plain["probes"].items()
+    }
     # As bound, not as given, so that 0.1 and "0.1" are one run.
-    checked = {**{name: asdict(group) for name, group in groups.items()}, **asdict(run)}
-    return Config(
-        **groups,  # type: ignore[arg-type]
-        probes={str(name): dict(options) for name, options in probes.items()},
-        run=run,
-        plain={**{k: v for k, v in plain.items() if k != "experiment"}, **checked},
-    )
+    bound = {name: {"name": one.name, **asdict(one.options)} for name, one in chosen.items()}
+    bound["probes"] = {name: asdict(one.options) for name, one in probes.items()}
+    bound |= {"optim": asdict(optim), "measure": asdict(measure)}
+    return Config(**chosen, probes=probes, optim=optim, run=run, plain={**bound, **asdict(run)})
+
+
+@lru_cache
+def _load_plugins(names: tuple[str, ...]) -> None:
+    load_plugins(names)
+
+
+def _run(section: Mapping[str, Any]) -> RunConfig:
+    """The run's own keys. Those that differ only in their seeds are bound once."""
+    seeds = {key: section[key] for key in SEEDS if type(section.get(key)) is int}
+    run = _bind(RunConfig, {**section, **dict.fromkeys(seeds, 0)}, "")
+    run = replace(run, **seeds)
+    run.check("")
+    assert isinstance(run, RunConfig)
+    return run
+
+
+def _group(key: str, section: Any) -> None:
+    if not isinstance(section, Mapping):
+        raise UserError(f"{key}: expected a group of settings; got {section!r}")
+
+
+def _choice(registry: Registry, name: Any, section: Mapping[str, Any], key: str) -> Choice:
+    """What ``registry`` has under ``name``, with the options that ``section`` gives."""
+    if name is None:
+        raise UserError(f"{key}.name: a value is expected; none was given")
+    entry = registry[name]
+    mine = "name" in {field.name for field in fields(entry.options)}
+    options = {k: v for k, v in section.items() if mine or k != "name"}
+    return Choice(entry.name, entry.item, _bind(entry.options, options, key), task_of(entry))
+
+
+def _bind(schema: type[Options], section: Mapping[str, Any], key: str) -> Any:
+    """As `bind`, but the same section is bound once: a sweep's runs share most of theirs."""
+    try:
+        text = json.dumps(section)
+    except (TypeError, ValueError):
+        return bind(schema, section, key)
+    return _bind_text(schema, text, key)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=4096)
+def _bind_text(schema: type[Options], text: str, key: str) -> Any:
+    return bind(schema, json.loads(text), key)

@@ -1,52 +1,68 @@
 """Data: whole splits in memory, batches by index.
 
-`load_dataset` and `fingerprint` read the ``data`` part of a config; its ``name`` picks the dataset.
+A data set is an object in `bnexp.registry.DATASETS`, registered with a `DataOptions`:
+
+    @DATASETS.register("mine", MyOptions, task="classification")  # or "regression"
+    class Mine:
+        @staticmethod
+        def load(options: MyOptions, seed: int) -> Dataset: ...
+
+        @staticmethod
+        def fingerprint(options: MyOptions) -> str: ...
+
+``load`` gives the data; they may depend on ``seed``. ``fingerprint`` gives one line that is the
+same for the same data and differs for other data; it neither decodes nor downloads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from bnexp.data import cifar10, digits, gaussian, images
 from bnexp.data.batches import Batch, Batches
-from bnexp.data.splits import Dataset, Split
-from bnexp.errors import UserError
+from bnexp.data.options import DataOptions
+from bnexp.data.splits import Dataset, Split, image_dataset
+from bnexp.registry import DATASETS, Entry, bind, expect
 
-__all__ = ["Batch", "Batches", "Dataset", "Split", "fingerprint", "load_dataset"]
-
-
-@dataclass(frozen=True)
-class _Source:
-    load: Callable[[Mapping[str, Any], int], Dataset]
-    fingerprint: Callable[[Mapping[str, Any]], str]
-
-
-_SOURCES = {
-    "gaussian": _Source(gaussian.load, gaussian.fingerprint),
-    "digits": _Source(digits.load, digits.fingerprint),
-    "images": _Source(images.load, images.fingerprint),
-    "cifar10": _Source(cifar10.load, cifar10.fingerprint),
-}
+__all__ = [
+    "Batch",
+    "Batches",
+    "DataOptions",
+    "Dataset",
+    "Split",
+    "dataset_options",
+    "fingerprint",
+    "image_dataset",
+    "load_dataset",
+]
 
 
 def load_dataset(cfg: Mapping[str, Any], seed: int) -> Dataset:
-    """The dataset that the ``data`` config asks for. Raises UserError naming key or file."""
-    return _source(cfg).load(cfg, seed)
+    """The data set that the ``data`` section of a config asks for.
+
+    Raises:
+        UserError: an option, or a file that it names, is not as expected.
+    """
+    dataset: Dataset = _entry(cfg).item.load(dataset_options(cfg), seed)
+    return dataset
 
 
 def fingerprint(cfg: Mapping[str, Any]) -> str:
-    """One line that is the same for the same data and differs for other data.
+    """One line that identifies the data; quick when asked again within a process.
 
-    Never decodes or downloads, and is cheap to ask again within a process. Raises UserError as
-    `load_dataset` does.
+    Raises:
+        UserError: as `load_dataset`.
     """
-    return _source(cfg).fingerprint(cfg)
+    return str(_entry(cfg).item.fingerprint(dataset_options(cfg)))
 
 
-def _source(cfg: Mapping[str, Any]) -> _Source:
-    name = cfg.get("name")
-    if not isinstance(name, str) or name not in _SOURCES:
-        raise UserError(f"data.name: got {name!r}; expected one of {', '.join(sorted(_SOURCES))}")
-    return _SOURCES[name]
+def dataset_options(cfg: Mapping[str, Any]) -> DataOptions:
+    """The ``data`` section of a config as the options of its data set, checked."""
+    options = bind(_entry(cfg).options, cfg, "data")
+    assert isinstance(options, DataOptions)
+    return options
+
+
+def _entry(cfg: Mapping[str, Any]) -> Entry:
+    expect(isinstance(cfg, Mapping), "data", "a group of settings", cfg)
+    return DATASETS[cfg.get("name", "")]

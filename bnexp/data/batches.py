@@ -1,4 +1,4 @@
-"""Batches by index: each one a pure function of the run's seed and the step."""
+"""Batches by index: each one a pure function of a seed and the step."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Batch:
 class Batches:
     """The batches of a run, held on its device.
 
+    ``seed_order`` decides the order of the samples and the augmentation.
     ``batch_size`` None is full-batch training: every step sees the whole training split in order.
     ``augment`` flips and crops training images (`augmented`); `split` never does.
 
@@ -42,7 +43,7 @@ class Batches:
         self,
         dataset: Dataset,
         batch_size: int | None,
-        seed: int,
+        seed_order: int,
         device: torch.device | str,
         dtype: torch.dtype,
         augment: bool = False,
@@ -59,7 +60,7 @@ class Batches:
             )
         self.batch_size = batch_size
         self.steps_per_epoch = n // (batch_size or n)
-        self._dataset, self._seed, self._augment = dataset, seed, augment
+        self._dataset, self._seed, self._augment = dataset, seed_order, augment
         self._device, self._dtype = torch.device(device), dtype
         self._splits: dict[str, Split] = {}
         self._order: tuple[int, Tensor] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -17,34 +18,45 @@ _SETTLED_NS = 2 * 10**9  # clocks of file systems are coarser than this at worst
 def fingerprint(path: Path) -> str:
     """sha256 (hex) of the archive's bytes, or of the names and bytes of a folder's files in order.
 
-    Remembered within the process for as long as no file's size or time of change differs. Raises
-    UserError where there is nothing to read, or a folder holds what `members.walk` refuses.
+    Remembered within the process for as long as no file's size or time of change differs.
+
+    Raises:
+        UserError: ``path`` is no folder and no plain file, or cannot be read, or is a folder that
+            holds what `members.walk` refuses.
     """
     try:
-        # By os, not pathlib: this is asked for every run of a sweep, perhaps of 60,000 files.
-        files = [str(path)]
-        for folder, folders, names in os.walk(path, onerror=_raise):
-            folders.sort()
-            files += [os.path.join(folder, name) for name in sorted(names)]  # noqa: PTH118
-        stats = [os.stat(files[0]), *map(os.lstat, files[1:])]  # noqa: PTH116
+        state, newest = _state(path)
+        if time.time_ns() - newest < _SETTLED_NS:
+            # A second change within the clock's grain would leave size and times as they are.
+            return _digest(path)
+        return _remembered(path, state)
     except FileNotFoundError as problem:
         raise UserError(f"data.path {path}: there is no such file or folder") from problem
     except OSError as problem:
         raise UserError(f"data.path {path}: cannot be read ({problem})") from problem
+
+
+def _state(path: Path) -> tuple[str, int]:
+    """A digest of all names, sizes and times, and the newest of the times."""
+    top = path.stat()
+    if not stat.S_ISDIR(top.st_mode) and not stat.S_ISREG(top.st_mode):  # would read for ever
+        raise UserError(
+            f"data.path {path}: expected a folder or a plain file; got a device or pipe"
+        )
+    files = [(str(path), top)]
+    # By os, not pathlib: this is asked for every run of a sweep, perhaps of 60,000 files.
+    for folder, folders, names in os.walk(path, onerror=_raise) if path.is_dir() else ():
+        folders.sort()
+        joined = (os.path.join(folder, name) for name in sorted(names))  # noqa: PTH118
+        files += [(file, os.lstat(file)) for file in joined]
     key = hashlib.sha256()
-    for file, found in zip(files, stats, strict=True):
-        state = (file, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        key.update(repr(state).encode())
-    newest = max(found.st_mtime_ns for found in stats)
-    if time.time_ns() - newest < _SETTLED_NS:
-        # A second change within the clock's grain would leave size and times as they are.
-        return _digest(path)
-    return _remembered(path, key.hexdigest())
+    for file, status in files:
+        key.update(repr((file, status.st_size, status.st_mtime_ns, status.st_ctime_ns)).encode())
+    return key.hexdigest(), max(status.st_mtime_ns for _, status in files)
 
 
 def _raise(problem: OSError) -> None:
-    if not isinstance(problem, NotADirectoryError):  # an archive: there is nothing to walk
-        raise problem
+    raise problem
 
 
 @lru_cache(maxsize=64)
@@ -54,11 +66,8 @@ def _remembered(path: Path, _state: str) -> str:
 
 def _digest(path: Path) -> str:
     if not path.is_dir():
-        try:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as problem:
-            raise UserError(f"data.path {path}: cannot be read ({problem})") from problem
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     total = hashlib.sha256()
     for name, data in walk(path):
         try:

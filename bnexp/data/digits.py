@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bnexp.data import options
+from bnexp.data.options import DataOptions
 from bnexp.data.splits import Dataset, Split, image_dataset
+from bnexp.registry import DATASETS
 
 TEST_EVERY = 5  # of each class's samples, in the order of the file, every fifth is for testing
 
 
-def load(cfg: Mapping[str, Any], _seed: int) -> Dataset:
+@DATASETS.register("digits", DataOptions, task="classification")
+class Digits:
     """1,797 digits of ten classes, 80 % train and 20 % test within each class.
 
-    The split is a fixed rule and does not depend on the seed. Reads ``label``.
+    The split is a fixed rule and does not depend on the seed.
     """
+
+    @staticmethod
+    def load(options: DataOptions, _seed: int) -> Dataset:
+        """The digits `upsampled`."""
+        train, test = (Split(upsampled(split.inputs), split.targets) for split in originals())
+        return image_dataset(options.label or "digits", train, test, 10)
+
+    @staticmethod
+    def fingerprint(_options: DataOptions) -> str:
+        """The name of the file bundled with scikit-learn and of what is made of it."""
+        return "digits-1"
+
+
+def originals() -> tuple[Split, Split]:
+    """Train and test digits, float64 (n, 8, 8) of whole numbers 0..16, and their classes."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     targets = torch.from_numpy(digits.target).to(torch.int64)
-    images = upsampled(torch.from_numpy(digits.images))
+    images = torch.from_numpy(digits.images)
     test = torch.zeros(len(targets), dtype=torch.bool)
     for digit in range(10):
         test[(targets == digit).nonzero().flatten()[TEST_EVERY - 1 :: TEST_EVERY]] = True
-    splits = [Split(images[rows], targets[rows]) for rows in (~test, test)]
-    return image_dataset(options.label(cfg, "digits"), splits[0], splits[1], 10)
-
-
-def fingerprint(_cfg: Mapping[str, Any]) -> str:
-    """The name of the file bundled with scikit-learn and of what is made of it."""
-    return "digits-1"
+    return Split(images[~test], targets[~test]), Split(images[test], targets[test])
 
 
 def upsampled(images: Tensor) -> Tensor:

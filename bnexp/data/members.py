@@ -23,6 +23,9 @@ from bnexp.errors import UserError
 
 MAX_BYTES = 1 << 20  # of one member: a 32x32 image takes a few thousand
 MAX_MEMBERS = 1_000_000
+MAX_DEPTH = 20  # of folders in folders
+MIN_EXPANSION = 64 << 20  # what any archive may expand to,
+MAX_EXPANSION = 100  # and this many times its size beyond that: bounds the time of a bomb
 KINDS = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".zip")
 _DAMAGE = (
     tarfile.TarError,
@@ -41,17 +44,18 @@ _DAMAGE = (
 Members = Generator[tuple[str, bytes], None, None]
 
 
-def walk(path: Path, *, contents: bool = True) -> Members:
+def walk(path: Path) -> Members:
     """Name ("a/b/c", relative) and bytes of every file of the folder or archive at ``path``.
 
-    In the order of the archive, or sorted in a folder. Without ``contents`` the bytes are empty,
-    and everything else is checked all the same.
+    In the order of the archive, or sorted in a folder.
 
-    Raises UserError, naming the member, for absolute paths, "..", links, devices, members named
-    twice or larger than `MAX_BYTES`; and for a source that is missing, damaged or of no known kind.
+    Raises:
+        UserError: names the member, for absolute paths, "..", links, devices, members named twice
+            or larger than `MAX_BYTES`; and for a source that is missing, damaged, of no known kind
+            or that expands beyond `_allowance`.
     """
     names: set[str] = set()
-    with closing(_source(path, contents)) as members:
+    with closing(_source(path)) as members:
         while True:
             try:
                 name, data = next(members)
@@ -76,18 +80,18 @@ def refusal(path: Path, name: str, what: str) -> UserError:
     return UserError(f"data.path {path}: {name!r} {what}")
 
 
-def _source(path: Path, contents: bool) -> Members:
+def _source(path: Path) -> Members:
     name = path.name.lower()
     if path.is_dir():
-        yield from _folder(path, path, contents)
+        yield from _folder(path, path)
     elif not path.exists():
         raise UserError(f"data.path {path}: there is no such file or folder")
     elif not path.is_file() or not name.endswith(KINDS):
         raise UserError(f"data.path {path}: expected a folder or one of {', '.join(KINDS)}")
     elif name.endswith(".zip"):
-        yield from _zip(path, contents)
+        yield from _zip(path)
     else:
-        yield from _tar(path, contents)
+        yield from _tar(path)
 
 
 def _plain_name(path: Path, name: str) -> str:
@@ -110,31 +114,41 @@ def _check(path: Path, name: str, size: int, plain_file: bool) -> None:
         raise refusal(path, name, f"has {size} bytes; expected an image of at most {MAX_BYTES}")
 
 
-def _folder(path: Path, folder: Path, contents: bool) -> Members:
+def _allowance(path: Path) -> int:
+    """How many bytes the archive may expand to: images expand by far less."""
+    return MIN_EXPANSION + MAX_EXPANSION * path.stat().st_size
+
+
+def _folder(path: Path, folder: Path, depth: int = 0) -> Members:
+    if depth > MAX_DEPTH:
+        raise refusal(path, folder.relative_to(path).as_posix(), "is nested too deep")
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir(follow_symlinks=False):
-            yield from _folder(path, Path(entry.path), contents)
+            yield from _folder(path, Path(entry.path), depth + 1)
             continue
         name = Path(entry.path).relative_to(path).as_posix()
         size = entry.stat(follow_symlinks=False).st_size
         _check(path, name, size, entry.is_file(follow_symlinks=False))
-        yield name, Path(entry.path).read_bytes() if contents else b""
+        yield name, Path(entry.path).read_bytes()
 
 
 class _Guarded:
-    """A stream for tarfile with an allowance of bytes to read, that remembers the last read.
+    """A stream for tarfile that bounds what is read and remembers the last read.
 
-    tarfile reads the extended headers that precede a member whole, at whatever size they claim.
+    tarfile reads the extended headers that precede a member whole, at whatever size they claim:
+    ``allowance`` bounds the bytes to come, ``total`` the whole stream.
     """
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
+    def __init__(self, stream: IO[bytes], total: int) -> None:
+        self._stream, self._total = stream, total
         self.allowance = 0
         self.last = b""
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= self.allowance:
             raise tarfile.ReadError("headers larger than any image")
+        if self.tell() > self._total:
+            raise tarfile.ReadError(f"expands to more than {self._total} bytes")
         self.allowance -= size
         self.last = self._stream.read(size)
         return self.last
@@ -146,9 +160,9 @@ class _Guarded:
         return self._stream.tell()
 
 
-def _tar(path: Path, contents: bool) -> Members:
+def _tar(path: Path) -> Members:
     with _decompressed(path) as stream:
-        guarded: Any = _Guarded(stream)
+        guarded: Any = _Guarded(stream, _allowance(path))
         guarded.allowance = 2 * MAX_BYTES
         with tarfile.open(fileobj=guarded, mode="r:") as archive:
             for member in archive:
@@ -156,14 +170,15 @@ def _tar(path: Path, contents: bool) -> Members:
                 if member.isdir():
                     _plain_name(path, member.name)
                     continue
-                plain_file = member.isreg() and not member.issparse()
-                _check(path, member.name, member.size, plain_file)
-                file = archive.extractfile(member) if contents else None
+                _check(path, member.name, member.size, member.isreg() and not member.issparse())
+                file = archive.extractfile(member)
                 yield member.name, file.read() if file else b""
             # tarfile takes a damaged header for the end. The end is a block of zeros, and nothing
             # but zeros up to where the compressed stream is verified by its own checksum.
-            whole = guarded.last == bytes(tarfile.BLOCKSIZE)
-            while whole and (rest := stream.read(MAX_BYTES)):
+            whole, rest = guarded.last == bytes(tarfile.BLOCKSIZE), b"\0"
+            while whole and rest:
+                guarded.allowance = MAX_BYTES
+                rest = guarded.read(MAX_BYTES)
                 whole = not rest.strip(b"\0")
             if not whole:
                 raise tarfile.ReadError("damaged header or missing end")
@@ -178,10 +193,11 @@ def _decompressed(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _zip(path: Path, contents: bool) -> Members:
+def _zip(path: Path) -> Members:
     with zipfile.ZipFile(path) as archive:
         if _zip_count(path) not in (len(archive.infolist()), 0xFFFF):  # or too many to be told
             raise zipfile.BadZipFile("damaged list of members")
+        left = _allowance(path)
         for member in archive.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
             if member.is_dir() and kind in (0, stat.S_IFDIR):
@@ -191,7 +207,10 @@ def _zip(path: Path, contents: bool) -> Members:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 # zipfile bounds what it inflates for no other method.
                 raise refusal(path, member.filename, "is compressed by other than deflate")
-            yield member.filename, archive.read(member) if contents else b""
+            left -= member.file_size
+            if left < 0:
+                raise zipfile.BadZipFile(f"expands to more than {_allowance(path)} bytes")
+            yield member.filename, archive.read(member)
 
 
 def _zip_count(path: Path) -> int:

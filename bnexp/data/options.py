@@ -1,38 +1,36 @@
-"""Reading the keys of the `data` config: what is missing or wrong is told by its name."""
+"""What every data set is configured with."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bnexp.errors import UserError
+from bnexp.registry import Options, expect
 
-
-def positive_int(cfg: Mapping[str, Any], key: str) -> int:
-    """``cfg[key]`` as an int >= 1. Raises UserError naming ``data.key`` otherwise."""
-    value = cfg.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"data.{key}: got {value!r}; expected a whole number of at least 1")
-    return value
+LABEL_LENGTH = 100
 
 
-def positive_float(cfg: Mapping[str, Any], key: str) -> float:
-    """``cfg[key]`` as a finite float > 0. Raises UserError naming ``data.key`` otherwise."""
-    value = cfg.get(key)
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
-        return float(value)
-    raise UserError(f"data.{key}: got {value!r}; expected a finite number above 0")
+@dataclass(frozen=True)
+class DataOptions(Options):
+    """Base of a data set's options; a data set adds fields of its own.
+
+    ``label`` is the name shown to people (null: the data set's own); ``augment`` asks for random
+    flips and crops of the training images (`bnexp.data.batches.augmented`).
+    """
+
+    name: str
+    label: str | None
+    augment: bool
+
+    def check(self, key: str) -> None:
+        label = self.label or ""
+        plain = label.isprintable() and len(label) <= LABEL_LENGTH
+        expected = f"one line of at most {LABEL_LENGTH} printable characters"
+        expect(plain, f"{key}.label", expected, self.label)
 
 
-def label(cfg: Mapping[str, Any], otherwise: str) -> str:
-    """The name of the data shown to people: ``data.label``, or ``otherwise`` where it is null."""
-    return str(cfg.get("label") or otherwise)
-
-
-def cache_folder(cfg: Mapping[str, Any]) -> Path:
-    """``data.cache``, or where it is null the platform's cache folder for bnexp."""
+def cache_folder(cache: str | None) -> Path:
+    """``cache``, or where it is null the platform's cache folder for bnexp."""
     import platformdirs
 
-    return Path(cfg.get("cache") or platformdirs.user_cache_dir("bnexp")).expanduser()
+    return Path(cache or platformdirs.user_cache_dir("bnexp")).expanduser()

@@ -2,31 +2,267 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bnexp.models.init import empty, initialise
-from bnexp.models.layers import Layer, Network
+from bnexp.models.base import MakeNorm, ModelOptions, Task
+from bnexp.models.linear import Data, LinearPass, sufficient
+from bnexp.models.network import Chain, Evaluation, HessianPoint, Params, Stage
+from bnexp.norms import BatchNorm, LpNorm, Statistics
+from bnexp.registry import MODELS, at_least, expect, one_of
+
+if TYPE_CHECKING:
+    from bnexp.objective import Objective
+
+LOSSES = ("sum_squares", "half_sum_squares", "mean_squares")
 
 
-def dln(
-    norm: Callable[[int, int], nn.Module],
-    *,
-    k: int = 25,
-    d: int = 10,
-    init: str = "glorot_uniform",
-    seed: int = 0,
-) -> Network:
-    """W_k .. W_1 x with ``k`` layers of ``d`` units: input and output ``(batch, d)``, float64.
+@dataclass(frozen=True)
+class DlnOptions(ModelOptions):
+    """``k`` layers of ``d`` units."""
 
-    ``norm(number, units)`` gives the normalisation of each layer but the last. The layers have no
-    biases. float64, because the gradients along the paper's grid of steps span 15 decades.
+    k: int
+    d: int
+
+    def check(self, key: str) -> None:
+        super().check(key)
+        one_of(f"{key}.loss", self.loss, LOSSES)
+        at_least(f"{key}.k", self.k, 1)
+        at_least(f"{key}.d", self.d, 1)
+        expect(self.k <= 1000, f"{key}.k", "1000 layers at most", self.k)
+        expect(self.d <= 4096, f"{key}.d", "4096 units at most", self.d)
+
+
+@MODELS.register("dln", DlnOptions, task="regression")
+def dln(options: DlnOptions, norm: MakeNorm, task: Task) -> Chain:  # noqa: ARG001
+    """W_k .. W_1 x: input and output ``(batch, d)``; every layer but the last is normalised.
+
+    The layers have no biases. Weights are drawn in float64, as the gradients along the paper's
+    grid of steps span 15 decades.
     """
-    layers = []
-    for number in range(1, k + 1):
-        affine = empty(nn.Linear, d, d, bias=False, dtype=torch.float64)
-        initialise(affine, init, seed, number)
-        layers.append(Layer(affine, norm(number, d) if number < k else None))
-    return Network(layers).double()
+    k, d = options.k, options.d
+    return LinearNetwork(
+        Stage(nn.Linear(d, d, bias=False, dtype=torch.float64), norm(i, d) if i < k else None)
+        for i in range(1, k + 1)
+    )
+
+
+class LinearNetwork(Chain):
+    """A chain of square linear layers, passed through on sufficient statistics where it can be.
+
+    With a norm of ``bnexp/models/linear.py``, in float64 on the CPU and in training mode, losses,
+    gradients and Hessian-vector products come from `LinearPass` and equal those of `Chain` to
+    rounding; otherwise they are those of `Chain`. Parameters and running statistics lie in one
+    vector each.
+    """
+
+    _theta: nn.Parameter | None
+
+    def __init__(self, stages: Iterable[Stage]) -> None:
+        super().__init__(stages)
+        norms = [self.norm(number) for number in self.layers]
+        self._norm = _name_of(norms[0]) if len(norms) > 1 else "none"
+        if any(_name_of(norm) != self._norm for norm in norms[:-1]):
+            self._norm = None
+        object.__setattr__(self, "_theta", None)
+        self._running: list[Tensor] = []
+        self._passes: dict[Objective, LinearPass] = {}
+        self._data: tuple[Tensor, Tensor, Data] | None = None
+
+    def evaluate(
+        self,
+        objective: Objective,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        params: Params | None = None,
+        wrt: Collection[str] | None = None,
+        capture: Collection[int] = (),
+    ) -> Evaluation:
+        if not self._applies(inputs):
+            return super().evaluate(
+                objective, inputs, targets, params=params, wrt=wrt, capture=capture
+            )
+        data = self._statistics(inputs, targets)
+        point = self._pass(objective).loss_and_grad(self._flat(params), data)
+        self._track(point.means, point.scales, len(inputs))
+        return Evaluation(
+            loss=torch.tensor(point.loss, dtype=inputs.dtype),
+            data_loss=torch.tensor(point.data_loss, dtype=inputs.dtype),
+            accuracy=torch.tensor(torch.nan, dtype=inputs.dtype),
+            grads=(grads := _Parts(torch.from_numpy(point.grad), self._by_name)),
+            grad_norm=torch.linalg.vector_norm(grads.vector),
+            activations={
+                number: torch.from_numpy(data.samples(point.coordinates[number - 1]))
+                for number in capture
+            },
+        )
+
+    def mixed_gradients(
+        self,
+        objective: Objective,
+        inputs: Tensor,
+        targets: Tensor,
+        params: Params,
+        new_params: Params,
+        numbers: Sequence[int],
+    ) -> dict[int, Tensor]:
+        if not self._applies(inputs):
+            return super().mixed_gradients(objective, inputs, targets, params, new_params, numbers)
+        data = self._statistics(inputs, targets)
+        old, new = self._flat(params), self._flat(new_params)
+        gradients = self._pass(objective).mixed_gradients(old, new, data, numbers)
+        return {number: torch.from_numpy(gradient) for number, gradient in gradients.items()}
+
+    def second_order(
+        self, objective: Objective, inputs: Tensor, targets: Tensor, params: Params | None = None
+    ) -> HessianPoint:
+        if not self._applies(inputs):
+            return super().second_order(objective, inputs, targets, params)
+        data = self._statistics(inputs, targets)
+        return _LinearSecondOrder(self, self._pass(objective), self._flat(params).copy(), data)
+
+    def optimised(self) -> list[nn.Parameter]:
+        """One vector that all parameters are parts of."""
+        self._flat(None)
+        assert self._theta is not None
+        return [self._theta]
+
+    def assign_gradient(self, grads: Mapping[str, Tensor]) -> None:
+        assert self._theta is not None
+        if isinstance(grads, _Parts):
+            self._theta.grad = grads.vector
+        else:
+            self._theta.grad = torch.cat([grads[name].reshape(-1) for name in self.own_params])
+
+    def _applies(self, inputs: Tensor) -> bool:
+        return (
+            self._norm is not None
+            and self.training
+            and inputs.dtype == torch.float64
+            and inputs.device.type == "cpu"
+        )
+
+    def _pass(self, objective: Objective) -> LinearPass:
+        if objective not in self._passes:
+            norm = self.norm(1)
+            eps = norm.eps if isinstance(norm, Statistics) else 0.0
+            self._passes[objective] = LinearPass(
+                len(self.layers),
+                self.units(1),
+                str(self._norm),
+                eps,
+                self.affine(1).bias is not None,
+                objective.data_loss,
+                objective.weight_decay,
+                objective.decay,
+            )
+        return self._passes[objective]
+
+    def _statistics(self, inputs: Tensor, targets: Tensor) -> Data:
+        """The sufficient statistics of a batch; a full batch is the same one at every step."""
+        if self._data is None or self._data[0] is not inputs or self._data[1] is not targets:
+            self._data = inputs, targets, sufficient(inputs.numpy(), targets.numpy())
+        return self._data[2]
+
+    def _flat(self, params: Params | None) -> np.ndarray:
+        """All parameters in one vector, in order; that of the network's own is no copy."""
+        if params is not None and params is not self.own_params:
+            return torch.cat(
+                [params[name].detach().reshape(-1) for name in self.own_params]
+            ).numpy()
+        own = list(self.own_params.values())
+        theta = self._theta
+        if theta is None or own[-1].data_ptr() != theta[-own[-1].numel() :].data_ptr():
+            vector = torch.cat([p.detach().reshape(-1) for p in own])
+            for parameter, part in zip(own, self._by_name(vector).values(), strict=True):
+                parameter.data = part
+            theta = nn.Parameter(vector)
+            object.__setattr__(self, "_theta", theta)  # not a parameter beside its parts
+            self._running = self._lay_out_running()
+        return theta.detach().numpy()
+
+    def _lay_out_running(self) -> list[Tensor]:
+        """Running means and scales of all layers, ``(k - 1, d)`` each, whose rows are theirs."""
+        norms = [norm for i in self.layers if isinstance(norm := self.norm(i), Statistics)]
+        rows = []
+        for name in ("running_mean", "running_scale") if norms else ():
+            rows.append(torch.stack([norm._buffers[name] for norm in norms]))  # type: ignore[misc]
+            for norm, row in zip(norms, rows[-1], strict=True):
+                norm._buffers[name] = row
+        return rows
+
+    def _track(self, means: np.ndarray, scales: np.ndarray, n: int) -> None:
+        """Move the running statistics as the norms' own forward pass does."""
+        first = self.norm(1)
+        if not isinstance(first, Statistics) or not first.track_running_stats or not len(means):
+            return
+        if isinstance(first, BatchNorm):
+            scales = scales * (n / (n - 1))
+        for running, batch in zip(self._running, (means, scales), strict=True):
+            running.lerp_(torch.from_numpy(batch), first.momentum)
+
+    def _by_name(self, vector: Tensor) -> dict[str, Tensor]:
+        """The parts of a vector of all parameters."""
+        parts = torch.split(vector, [p.numel() for p in self.own_params.values()])
+        return {
+            name: part.view(p.shape)
+            for part, (name, p) in zip(parts, self.own_params.items(), strict=True)
+        }
+
+
+class _Parts(Mapping[str, Tensor]):
+    """A ``vector`` of all parameters, by name; taken apart when asked."""
+
+    def __init__(self, vector: Tensor, split: Callable[[Tensor], dict[str, Tensor]]) -> None:
+        self.vector, self._split = vector, split
+        self._parts: dict[str, Tensor] | None = None
+
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        if self._parts is None:
+            self._parts = self._split(self.vector)
+        return self._parts
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.parts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+
+class _LinearSecondOrder:
+    """`SecondOrder` of a `LinearNetwork`."""
+
+    def __init__(
+        self, network: LinearNetwork, linear: LinearPass, theta: np.ndarray, data: Data
+    ) -> None:
+        self._network, self._linear, self._theta, self._data = network, linear, theta, data
+        point = linear.loss_and_grad(theta, data)
+        self.value = torch.tensor(point.loss, dtype=torch.float64)
+        self.gradient = list(network._by_name(torch.from_numpy(point.grad)).values())
+
+    def hvp(self, vectors: Sequence[Tensor]) -> list[Tensor]:
+        """H v for ``v`` of the point's shapes, and so is the result."""
+        v = torch.cat([part.detach().reshape(-1) for part in vectors]).numpy()
+        product = self._linear.hvp(self._theta, v, self._data)
+        return list(self._network._by_name(torch.from_numpy(product)).values())
+
+
+def _name_of(norm: nn.Module) -> str | None:
+    """The norm's name in ``bnexp/models/linear.py``; None where it is not one of those."""
+    if isinstance(norm, nn.Identity):
+        return "none"
+    if isinstance(norm, BatchNorm):
+        return "bn"
+    if isinstance(norm, LpNorm):
+        return norm.average.__name__.removeprefix("average_")
+    return None

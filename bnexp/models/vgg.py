@@ -2,60 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
-from bnexp.models.init import empty, initialise
-from bnexp.models.layers import Layer, Network
+from bnexp.models.base import MakeNorm, ModelOptions, Task
+from bnexp.models.network import Chain, Stage
+from bnexp.registry import MODELS, expect, one_of, positive
 
-STAGES: dict[str, tuple[int, int, int, int, int]] = {
-    "vgg11": (1, 1, 2, 2, 2),
-    "vgg13": (2, 2, 2, 2, 2),
-    "vgg16": (2, 2, 3, 3, 3),
-    "vgg19": (2, 2, 4, 4, 4),
+STAGES = {
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
 }
 """How many 3x3 convolutions each of the five stages has; a max-pool ends each stage."""
 
 CHANNELS = (64, 128, 256, 512, 512)
+"""Of the convolutions of each stage, at width 1."""
+
+WIDEST = 64
+"""The greatest width: above it the weights fill any memory."""
 
 
-def vgg(
-    name: str,
-    norm: Callable[[int, int], nn.Module],
-    *,
-    classes: int,
-    width: float = 1.0,
-    head: Sequence[int] = (),
-    init: str = "glorot_uniform",
-    seed: int = 0,
-) -> Network:
-    """The VGG called ``name``: input ``(batch, 3, 32, 32)``, logits ``(batch, classes)``.
+@dataclass(frozen=True)
+class VggOptions(ModelOptions):
+    """``depth`` counts the layers of the original, ``width`` multiplies the channels; ``head`` is
+    linear, or the widths of hidden linear layers."""
 
-    Args:
-        norm: gives the normalisation of layer ``number`` with so many ``units``; put after each
-            convolution, before the ReLU. The head is not normalised.
-        width: multiplies the channels of every convolution (at least one is kept).
-        head: widths of hidden linear layers before the logits; none is the linear head.
+    depth: int
+    width: float
+    head: Any
 
-    The convolutions are layers 1 to 8, 10, 13 or 16, the head's layers come after them.
+    def check(self, key: str) -> None:
+        super().check(key)
+        one_of(f"{key}.loss", self.loss, ("cross_entropy",))
+        one_of(f"{key}.depth", self.depth, list(STAGES))
+        positive(f"{key}.width", self.width)
+        expect(self.width <= WIDEST, f"{key}.width", f"{WIDEST} at most", self.width)
+        widths = self.head if isinstance(self.head, list) else None
+        ok = self.head == "linear" or (
+            widths is not None and all(type(w) is int and 0 < w <= 1 << 16 for w in widths)
+        )
+        expect(ok, f"{key}.head", "linear or a list of positive widths like [4096,4096]", self.head)
+
+
+@MODELS.register("vgg", VggOptions, task="classification")
+def vgg(options: VggOptions, norm: MakeNorm, task: Task) -> Chain:
+    """The VGG: input ``(batch, 3, 32, 32)``, logits ``(batch, classes)``.
+
+    Each convolution is followed by its norm and a ReLU; the head is not normalised. The
+    convolutions are layers 1 to 8, 10, 13 or 16, the head's layers come after them.
     """
-    layers: list[Layer] = []
-    channels = 3
-
-    def add(affine: nn.Conv2d | nn.Linear, **rest: nn.Module | None) -> None:
-        initialise(affine, init, seed, len(layers) + 1)
-        layers.append(Layer(affine, **rest))
-
-    for convolutions, full in zip(STAGES[name], CHANNELS, strict=True):
+    stages: list[Stage] = []
+    channels = task.channels
+    for convolutions, full in zip(STAGES[options.depth], CHANNELS, strict=True):
         for i in range(convolutions):
-            out = max(1, round(full * width))
+            out = max(1, round(full * options.width))
             pool = nn.MaxPool2d(2) if i == convolutions - 1 else None
-            conv = empty(nn.Conv2d, channels, out, 3, padding=1)
-            add(conv, norm=norm(len(layers) + 1, out), activation=nn.ReLU(), pool=pool)
+            conv = nn.Conv2d(channels, out, 3, padding=1)
+            stages.append(Stage(conv, norm(len(stages) + 1, out), nn.ReLU(), pool))
             channels = out
-    for hidden in head:
-        add(empty(nn.Linear, channels, hidden), activation=nn.ReLU())
+    for hidden in [] if options.head == "linear" else options.head:
+        stages.append(Stage(nn.Linear(channels, hidden), activation=nn.ReLU()))
         channels = hidden
-    add(empty(nn.Linear, channels, classes))
-    return Network(layers)
+    stages.append(Stage(nn.Linear(channels, task.classes)))
+    return Chain(stages)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from bnexp.config.schema import at_least, expect
-from bnexp.errors import UserError
+from bnexp import registry
 from bnexp.models import Network, Params
-from bnexp.norms import Noise, frozen
+from bnexp.norms import Noise, frozen_statistics
 from bnexp.objective import Objective
+from bnexp.registry import PROBES, at_least, expect
 
 Rows = dict[str, dict[str, Sequence[Any]]]
 """Rows to append, by table: each a column of equal length by name. A column of scalar tensors is
@@ -22,11 +22,8 @@ fetched from the device later, together with those of other steps."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """What every probe can be told: its schedule.
-
-    It is due at steps 0, ``every``, 2 ``every``, .. and at every step below ``dense``.
-    """
+class Schedule(registry.Options):
+    """When a probe measures: at steps 0, ``every``, 2 ``every``, .. and all below ``dense``."""
 
     every: int
     dense: int
@@ -39,10 +36,35 @@ class Options:
         """What one measurement costs, in forward and backward passes on a batch, roughly."""
         return 0.0
 
-    def check(self, name: str, layers: int) -> None:  # noqa: ARG002
-        """Raise the UserError that names the option of probe ``name`` that is out of range."""
-        at_least(f"probes.{name}.every", self.every, 1)
-        at_least(f"probes.{name}.dense", self.dense, 0)
+    def check(self, key: str) -> None:
+        at_least(f"{key}.every", self.every, 1)
+        at_least(f"{key}.dense", self.dense, 0)
+
+    def check_layers(self, key: str, layers: int) -> None:
+        """Raise the UserError that names a layer which a network of ``layers`` layers lacks."""
+
+
+@dataclass(frozen=True)
+class LayerSchedule(Schedule):
+    """Of a probe that measures ``layers``: all, or a list of numbers."""
+
+    layers: Any
+
+    def check(self, key: str) -> None:
+        super().check(key)
+        listed = isinstance(self.layers, list) and len(self.layers) > 0
+        ok = self.layers == "all" or (
+            listed and all(type(i) is int and i >= 1 for i in self.layers)
+        )
+        expect(ok, f"{key}.layers", "all, or a list of layers from 1 on", self.layers)
+
+    def check_layers(self, key: str, layers: int) -> None:
+        ok = self.layers == "all" or max(self.layers) <= layers
+        expect(ok, f"{key}.layers", f"all, or a list of layers out of 1 to {layers}", self.layers)
+
+    def numbers(self, model: Network) -> list[int]:
+        """The layers to measure, in order, each once."""
+        return list(model.layers) if self.layers == "all" else sorted(set(self.layers))
 
 
 @dataclass(frozen=True)
@@ -55,7 +77,6 @@ class Setting:
 
     model: Network
     objective: Objective
-    lr: float
     steps: int
     seed: int
     evaluation: Callable[[str], Iterator[tuple[Tensor, Tensor]]]
@@ -65,19 +86,20 @@ class Setting:
 class Step:
     """Training step ``number`` as a probe sees it.
 
-    Of ``before_update`` (at theta_t): the batch, the pass on it (``loss``, ``data_loss``,
-    ``outputs``, ``grads`` by parameter, ``grad_norm``), the pre-activations of the layers that
-    probes asked for. ``params`` is theta_t in both calls; ``new_params`` is theta_{t+1}, in
+    At theta_t: the batch, the learning rate, the objective on the batch (``loss``, ``data_loss``,
+    ``accuracy``, ``grads`` by parameter, ``grad_norm``), the pre-activations of the layers that
+    probes capture. ``params`` is theta_t in both calls; ``new_params`` is theta_{t+1}, in
     ``after_update`` only. Every tensor is to be read, not written.
     """
 
     number: int
+    lr: float
     inputs: Tensor
     targets: Tensor
     loss: Tensor
     data_loss: Tensor
-    outputs: Tensor
-    grads: dict[str, Tensor]
+    accuracy: Tensor
+    grads: Mapping[str, Tensor]
     grad_norm: Tensor
     params: Params
     activations: dict[int, Tensor] = field(default_factory=dict)
@@ -87,15 +109,18 @@ class Step:
 class Probe:
     """One measurement. A subclass overrides ``before_update``, ``after_update`` or both.
 
-    ``passive`` probes only read what the step computed anyway; the others may run passes of their
-    own and are put under the guard. ``wants_update`` probes are called after the update, too.
+    ``tables`` declares what it records: by table, what each column holds. ``passive`` probes only
+    read what the step computed anyway; the others may run passes of their own and are put under the
+    guard. ``wants_update`` probes are called after the update, too. ``name`` is its key in the
+    config.
     """
 
-    name: ClassVar[str]
+    name: str
+    tables: ClassVar[dict[str, dict[str, str]]]
     passive: ClassVar[bool] = False
     wants_update: ClassVar[bool] = False
 
-    def __init__(self, options: Options, setting: Setting) -> None:
+    def __init__(self, options: Schedule, setting: Setting) -> None:
         self.options, self.setting = options, setting
 
     def due(self, step: int) -> bool:
@@ -123,55 +148,6 @@ class Probe:
         return
 
 
-@dataclass(frozen=True)
-class LayerOptions(Options):
-    """Options of a probe that can be told which layers to measure."""
-
-    layers: Any
-
-    def check(self, name: str, layers: int) -> None:
-        super().check(name, layers)
-        listed = isinstance(self.layers, list) and len(self.layers) > 0
-        ok = self.layers == "all" or (
-            listed and all(type(i) is int and 1 <= i <= layers for i in self.layers)
-        )
-        expected = f"all, or a list of layers out of 1 to {layers}"
-        expect(ok, f"probes.{name}.layers", expected, self.layers)
-
-    def numbers(self, model: Network) -> list[int]:
-        """The layers to measure, in order, each once."""
-        if self.layers == "all":
-            return list(model.layers.numbers())
-        return sorted(set(self.layers))
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of probe: its class and its options."""
-
-    probe: type[Probe]
-    options: type[Options]
-
-
-PROBES: dict[str, Kind] = {}
-"""Every probe there is, by name, as its file registered it."""
-
-P = TypeVar("P", bound=type[Probe])
-
-
-def register(name: str, options: type[Options]) -> Callable[[P], P]:
-    """Class decorator: a probe called ``name``, configured by ``probes.<name>``."""
-
-    def enter(probe: P) -> P:
-        if name in PROBES:
-            raise ValueError(f"two probes are called {name}")
-        probe.name = name
-        PROBES[name] = Kind(probe, options)
-        return probe
-
-    return enter
-
-
 class _Snapshot:
     """All that a probe could change of ``model`` and of torch's random state, to put back."""
 
@@ -186,7 +162,7 @@ class _Snapshot:
         with torch.no_grad():
             self.values = held, [value.clone() for value in held]
         self.parameters = [(p, p.grad, p.requires_grad) for p in parameters]
-        self.noises = [(one, one.step) for one in modules if isinstance(one, Noise)]
+        self.noises = [(module, module.step) for module in modules if isinstance(module, Noise)]
         self.random = torch.get_rng_state()
         self.random_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
@@ -220,18 +196,38 @@ def leaving_no_trace(model: nn.Module) -> Iterator[None]:
     modules = model.parts if isinstance(model, Network) else tuple(model.modules())
     snapshot = _Snapshot(modules)
     try:
-        with frozen(modules):
+        with frozen_statistics(modules):
             yield
     finally:
         snapshot.put_back()
 
 
-def unknown_probe(name: str) -> UserError:
-    """The refusal of a probe that does not exist."""
-    return UserError(f"probes.{name}: no such probe; expected one of {', '.join(sorted(PROBES))}")
+def check_probes(probes: Mapping[str, Mapping[str, Any]], layers: int) -> dict[str, Schedule]:
+    """The options of every probe in the config's ``probes``, for a network of ``layers`` layers.
+
+    Raises:
+        UserError: no probe has that name, or an option is unknown, of the wrong type or out of
+            range.
+    """
+    checked = {}
+    for name, section in probes.items():
+        options = registry.bind(PROBES[name].options, section, f"probes.{name}")
+        assert isinstance(options, Schedule)
+        options.check_layers(f"probes.{name}", layers)
+        checked[name] = options
+    return checked
 
 
-def fetched(values: Sequence[Tensor]) -> list[float]:
+def build_probes(probes: Mapping[str, Mapping[str, Any]], setting: Setting) -> list[Probe]:
+    """The probes in the config's ``probes``; raises what `check_probes` does."""
+    checked = check_probes(probes, len(setting.model.layers))
+    built = [PROBES[name].item(options, setting) for name, options in checked.items()]
+    for name, probe in zip(checked, built, strict=True):
+        probe.name = name
+    return built
+
+
+def to_floats(values: Sequence[Tensor]) -> list[float]:
     """Scalar tensors as numbers, fetched from the device in one go."""
     if not values:
         return []
@@ -244,5 +240,5 @@ def fetched(values: Sequence[Tensor]) -> list[float]:
 
 def as_lists(columns: Mapping[str, Sequence[Tensor]]) -> dict[str, list[float]]:
     """Columns of scalar tensors as lists of numbers, fetched from the device in one go."""
-    numbers = iter(fetched([value for values in columns.values() for value in values]))
+    numbers = iter(to_floats([value for values in columns.values() for value in values]))
     return {name: [next(numbers) for _ in values] for name, values in columns.items()}

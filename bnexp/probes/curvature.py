@@ -8,51 +8,54 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bnexp.models import Network
 from bnexp.objective import norm
-from bnexp.probes.base import Options, Probe, Rows, Step, register
+from bnexp.probes.base import Probe, Rows, Schedule, Step
+from bnexp.registry import PROBES
 
 
 @dataclass(frozen=True)
-class CurvatureOptions(Options):
+class CurvatureSchedule(Schedule):
     """When to measure."""
 
     def passes(self, layers: int) -> float:  # noqa: ARG002
         return 4.0  # forward, gradient with its graph, and that graph's own backward pass
 
 
-@register("curvature", CurvatureOptions)
+@PROBES.register("curvature", CurvatureSchedule)
 class Curvature(Probe):
-    """Table ``curvature``: step, curvature, beta_0, weight_norm, param_norm, curvature_scaled,
-    beta_0_scaled.
+    """Table ``curvature``.
 
-    With g and H the gradient and the Hessian of the objective (L2 term included) at theta_t on the
-    batch of step t, with the batch's statistics and the same noise:
-
-    ``curvature`` = g'Hg / ||g||^2, signed: that of the loss along g. ``beta_0`` = ||Hg|| / ||g||:
-    the limit of table ``landscape``'s beta along the gradient as eta -> 0, never below
-    |curvature|, and equal to it where g is an eigenvector of H.
-
-    ``weight_norm`` = ||w|| of the affine maps' weights W_1, .., W_k; ``param_norm`` that of all
-    parameters. A normalised network computes the same with c times the weights, but its curvature
-    is 1/c^2 of what it was; so ``curvature_scaled`` and ``beta_0_scaled`` are the two times
-    ||w||^2, their values per distance relative to ||w||.
-
-    Where g is zero or a product overflows, there is no number.
+    g and H are the gradient and the Hessian of the objective (L2 term included) at theta_t on the
+    batch of step t, with the batch's statistics and the same noise. A normalised network computes
+    the same with c times the weights, but its curvature is 1/c^2 of what it was; hence the scaled
+    columns, which are per distance relative to ||w||. NaN where g is zero or a product overflows.
     """
+
+    tables = {
+        "curvature": {
+            "step": "training step t",
+            "curvature": "g'Hg / ||g||^2, signed",
+            "beta_0": "||Hg|| / ||g||: the limit of beta along the gradient as eta -> 0",
+            "weight_norm": "||w|| of the affine maps' weights W_1, .., W_k",
+            "param_norm": "2-norm of all parameters",
+            "curvature_scaled": "curvature times ||w||^2",
+            "beta_0_scaled": "beta_0 times ||w||^2",
+        }
+    }
 
     def before_update(self, step: Step) -> Rows:
         setting = self.setting
-        there = setting.objective.second_order(
-            setting.model, step.inputs, step.targets, step.params
-        )
+        model = setting.model
+        there = model.second_order(setting.objective, step.inputs, step.targets, step.params)
         # along the unit vector, so nothing is squared that could overflow
         length = norm(there.gradient)
         unit = [part / length for part in there.gradient]
-        bent = there.times(unit)
-        curvature, beta = finite(dot(unit, bent)), finite(norm(bent))
+        hvp = there.hvp(unit)
+        curvature, beta = finite(dot(unit, hvp)), finite(norm(hvp))
         if float(length) == 0.0:
             curvature = beta = math.nan
-        weights = weight_norm(step)
+        weights = weight_norm(model, step)
         return {
             "curvature": {
                 "step": [step.number],
@@ -66,18 +69,18 @@ class Curvature(Probe):
         }
 
 
-def weight_norm(step: Step) -> float:
+def weight_norm(model: Network, step: Step) -> float:
     """||w|| of the affine maps' weights W_1, .., W_k as one vector."""
-    return float(norm(p.detach() for n, p in step.params.items() if n.endswith(".affine.weight")))
+    return float(norm(step.params[name].detach() for name in model.weight_names()))
 
 
-def dot(one: list[Tensor], other: list[Tensor]) -> Tensor:
-    """<one, other> of two lists of tensors taken as vectors; a scalar, summed in float64."""
-    parts = [(a.double() * b.double()).sum() for a, b in zip(one, other, strict=True)]
+def dot(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    """<a, b> of two lists of tensors taken as vectors; a scalar, summed in float64."""
+    parts = [(x.double() * y.double()).sum() for x, y in zip(a, b, strict=True)]
     return torch.stack(parts).sum()
 
 
 def finite(value: Tensor) -> float:
-    """``value`` as a number; no number where it overflowed."""
+    """``value`` as a float; NaN where it overflowed."""
     number = float(value)
     return number if math.isfinite(number) else math.nan

@@ -5,17 +5,26 @@ from __future__ import annotations
 import torch
 
 from bnexp.objective import accuracy
-from bnexp.probes.base import Options, Probe, Rows, Step, register
+from bnexp.probes.base import Probe, Rows, Schedule, Step
+from bnexp.registry import PROBES
 
 
-@register("eval", Options)
+@PROBES.register("eval", Schedule)
 class Eval(Probe):
-    """Table ``eval``: step, split, loss, accuracy.
+    """Table ``eval``: at theta_t, in evaluation mode, over the whole split.
 
-    ``loss`` is the data loss over the whole split (a mean for cross-entropy), ``accuracy`` a
-    fraction, both at theta_t in evaluation mode. The running statistics are those at the end of
-    step t's forward pass. No rows where the data has no test split.
+    The running statistics are those at the end of step t's forward pass. No rows where the data
+    have no test split.
     """
+
+    tables = {
+        "eval": {
+            "step": "training step t",
+            "split": "the split that is evaluated: test",
+            "loss": "the data loss over the split (a mean for cross-entropy)",
+            "accuracy": "fraction of the split that is classified right; NaN for regression",
+        }
+    }
 
     def due(self, step: int) -> bool:
         """On the schedule, and at the last step, so that a run always has its result."""
@@ -25,7 +34,7 @@ class Eval(Probe):
         model, objective = self.setting.model, self.setting.objective
         model.eval()
         with torch.no_grad():
-            parts = [(model(x), y) for x, y in self.setting.evaluation("test")]
+            parts = [(model.outputs(x), y) for x, y in self.setting.evaluation("test")]
         if not parts:
             return {}
         outputs, targets = (torch.cat(column) for column in zip(*parts, strict=True))

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 BASIS = 24
-"""How many vectors are kept at most: the memory it takes, in vectors of the matrix's size."""
+"""The Krylov dimension at most: the memory it takes, in vectors of the matrix's size."""
 
-KEPT = 12
-"""How many of them, the best so far, stay when the basis is full."""
+RESTART = 12
+"""How many Ritz vectors the basis is restarted with when it is full."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Eigenpair:
 
     ``vector`` is of length 1; ``residual`` is ||Hv - value v|| / |value|: some eigenvalue lies that
     close, relatively. ``products`` is how many Hv it took. ``converged`` says whether the residual
-    came down to the tolerance. Where a product is not finite, value and residual are no numbers.
+    came down to the tolerance. Where a product is not finite, value and residual are NaN.
     """
 
     value: float
@@ -33,14 +33,14 @@ class Eigenpair:
 
 
 def largest_eigenvalue(
-    times: Callable[[Tensor], Tensor],
+    hvp: Callable[[Tensor], Tensor],
     start: Tensor,
     *,
     tolerance: float,
     at_least: int,
     at_most: int,
 ) -> Eigenpair:
-    """The largest eigenvalue of the symmetric matrix whose product with v is ``times(v)``.
+    """The largest eigenvalue of the symmetric matrix whose product with v is ``hvp(v)``.
 
     Thick-restart Lanczos (Wu and Simon 2000) with full reorthogonalisation, so no eigenvalue is
     found twice and a short basis will do. It stops when the relative residual is at most
@@ -59,7 +59,7 @@ def largest_eigenvalue(
     while True:
         basis[held] = vector
         held += 1
-        rest = times(vector)
+        rest = hvp(vector)
         products += 1
         along = _orthogonalise(rest, basis[:held]).double().cpu()
         projected[held - 1, :held] = projected[:held, held - 1] = along
@@ -72,11 +72,11 @@ def largest_eigenvalue(
         closed = held == size or beyond <= rounding * float(values.abs().max())
         converged = closed or (error <= tolerance * abs(value) and products >= at_least)
         if converged or products >= at_most:
-            found = best.to(basis) @ basis[:held]
+            ritz = best.to(basis) @ basis[:held]
             relative = error / abs(value) if error else 0.0
-            return Eigenpair(value, found / found.norm(), relative, products, converged)
+            return Eigenpair(value, ritz / ritz.norm(), relative, products, converged)
         if held == room:
-            held = min(KEPT, room - 1)
+            held = min(RESTART, room - 1)
             basis[:held] = vectors[:, -held:].T.to(basis) @ basis
             projected.zero_()
             projected[range(held), range(held)] = values[-held:]

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bnexp.config.schema import expect, one_of
 from bnexp.models import Params
-from bnexp.objective import norm, norms_of, norms_of_points
-from bnexp.probes.base import Options, Probe, Rows, Step, register
+from bnexp.objective import norm, norms
+from bnexp.probes.base import Probe, Rows, Schedule, Step
+from bnexp.registry import PROBES, expect, one_of
 from bnexp.seeds import generator
 
 
 @dataclass(frozen=True)
-class LandscapeOptions(Options):
+class LandscapeOptions(Schedule):
     """``etas`` are multiples of the learning rate; ``direction`` is gradient or random."""
 
     etas: Any
@@ -30,37 +30,50 @@ class LandscapeOptions(Options):
     def passes(self, layers: int) -> float:  # noqa: ARG002
         return float(len(self.etas))
 
-    def check(self, name: str, layers: int) -> None:
-        super().check(name, layers)
-        one_of(f"probes.{name}.direction", self.direction, ("gradient", "random"))
+    def check(self, key: str) -> None:
+        super().check(key)
+        one_of(f"{key}.direction", self.direction, ("gradient", "random"))
         ok = isinstance(self.etas, list) and len(self.etas) > 0
         ok = ok and all(
             type(eta) in (int, float) and math.isfinite(eta) and eta > 0 for eta in self.etas
         )
         ok = ok and len(set(self.etas)) == len(self.etas)
         expected = "a list of different positive multiples of the learning rate"
-        expect(ok, f"probes.{name}.etas", expected, self.etas)
+        expect(ok, f"{key}.etas", expected, self.etas)
 
 
-@register("landscape", LandscapeOptions)
+@PROBES.register("landscape", LandscapeOptions)
 class Landscape(Probe):
     """Tables ``landscape`` and ``smoothness``.
 
     At step t with batch B_t, g = grad L(theta_t; B_t) and the direction d (g itself, or a Gaussian
     vector of the same norm), for each eta of the grid, at the point theta_t - eta d, on the same
-    batch, with the batch's statistics and the same noise:
-
-    ``landscape``: step, eta, loss = L(theta_t - eta d), predictiveness =
-    ||g(theta_t - eta d) - g||_2, beta = predictiveness / ||eta d||_2; and predictiveness_sum and
-    beta_sum with the sum over layers of the layers' norms in place of the whole vector's norm.
-
-    ``smoothness``: step, the least and greatest loss and predictiveness over the grid (eta = 0 is
-    not in it), lipschitz = max |L(theta_t - eta d) - L(theta_t)| / ||eta d||_2, beta = the
-    effective beta-smoothness, max of beta, and beta_eta, the eta where it is reached.
-
-    Where a loss overflows, the gradient there is no number: its predictiveness is infinite.
+    batch, with the batch's statistics and the same noise. eta = 0 is not in the grid. Where a loss
+    overflows, the gradient there is NaN: its predictiveness is infinite.
     """
 
+    tables = {
+        "landscape": {
+            "step": "training step t",
+            "eta": "step size eta: the point is theta_t - eta d",
+            "loss": "L(theta_t - eta d)",
+            "predictiveness": "||g(theta_t - eta d) - g||_2, of the whole vector",
+            "beta": "predictiveness / ||eta d||_2; NaN where d is zero",
+            "predictiveness_tensors": "as predictiveness, the 2-norms of the parameter tensors "
+            "(W, gamma, beta, each on its own) summed",
+            "beta_tensors": "predictiveness_tensors over the like sum of eta d",
+        },
+        "smoothness": {
+            "step": "training step t",
+            "loss_min": "least loss over the grid",
+            "loss_max": "greatest loss over the grid",
+            "lipschitz": "max over eta of |L(theta_t - eta d) - L(theta_t)| / ||eta d||_2",
+            "predictiveness_min": "least predictiveness over the grid",
+            "predictiveness_max": "greatest predictiveness over the grid",
+            "beta": "effective beta-smoothness: max over eta of beta",
+            "beta_eta": "the eta where it is reached",
+        },
+    }
     options: LandscapeOptions
 
     def direction(self, step: Step) -> Params:
@@ -79,51 +92,50 @@ class Landscape(Probe):
     def before_update(self, step: Step) -> Rows:
         model, objective = self.setting.model, self.setting.objective
         direction = self.direction(step)
-        length, length_sum = norms_of(model, direction)
-        columns: list[Tensor] = []
-        etas = [float(multiple) * self.setting.lr for multiple in self.options.etas]
-        here_grads = [step.grads[name] for name in step.params]
-        for there in objective.passes_along(
-            model, step.inputs, step.targets, step.params, direction, etas
-        ):
-            change = torch._foreach_sub(list(there.grads.values()), here_grads)
-            norms = norms_of_points(model, dict(zip(there.grads, change, strict=True)))
-            columns.append(torch.stack([there.loss, *norms]))
-        values = _infinite(torch.cat(columns, 1)).double().tolist()
-        names = ("loss", "predictiveness", "predictiveness_sum")
-        found: dict[str, list[float]] = dict(zip(names, values, strict=True))
-        here, one, total = (float(value) for value in (step.loss, length, length_sum))
-        found["beta"] = _per_distance(found["predictiveness"], etas, one)
-        found["beta_sum"] = _per_distance(found["predictiveness_sum"], etas, total)
-        changes = [abs(loss - here) for loss in found["loss"]]
-        beta = max(found["beta"])
+        etas = [float(multiple) * step.lr for multiple in self.options.etas]
+        names = list(step.params)
+        here, along = ([source[name] for name in names] for source in (step.grads, direction))
+        start = [step.params[name].detach() for name in names]
+        rows: list[Tensor] = []
+        for eta in etas:
+            point = dict(zip(names, torch._foreach_add(start, along, alpha=-eta), strict=True))
+            there = model.evaluate(objective, step.inputs, step.targets, params=point)
+            change = norms(torch._foreach_sub([there.grads[name] for name in names], here))
+            rows.append(torch.cat([there.loss[None], change]))
+        lengths, loss = norms(along).tolist(), float(step.loss)
+        losses, whole, tensors = _nan_to_inf(torch.stack(rows, 1)).double().tolist()
+        beta = _per_distance(whole, etas, lengths[0])
+        changes = [abs(there - loss) for there in losses]
         return {
             "landscape": {
                 "step": [step.number] * len(etas),
                 "eta": etas,
-                **{name: found[name] for name in ("loss", "predictiveness", "beta")},
-                **{name: found[name] for name in ("predictiveness_sum", "beta_sum")},
+                "loss": losses,
+                "predictiveness": whole,
+                "beta": beta,
+                "predictiveness_tensors": tensors,
+                "beta_tensors": _per_distance(tensors, etas, lengths[1]),
             },
             "smoothness": {
                 "step": [step.number],
-                "loss_min": [min(found["loss"])],
-                "loss_max": [max(found["loss"])],
-                "lipschitz": [max(_per_distance(changes, etas, one))],
-                "predictiveness_min": [min(found["predictiveness"])],
-                "predictiveness_max": [max(found["predictiveness"])],
-                "beta": [beta],
-                "beta_eta": [etas[found["beta"].index(beta)]],
+                "loss_min": [min(losses)],
+                "loss_max": [max(losses)],
+                "lipschitz": [max(_per_distance(changes, etas, lengths[0]))],
+                "predictiveness_min": [min(whole)],
+                "predictiveness_max": [max(whole)],
+                "beta": [max(beta)],
+                "beta_eta": [etas[beta.index(max(beta))]],
             },
         }
 
 
-def _infinite(values: Tensor) -> Tensor:
-    """``values``, with an infinity for what is no number (an overflow along the way)."""
+def _nan_to_inf(values: Tensor) -> Tensor:
+    """``values``, with an infinity for each NaN (an overflow along the way)."""
     return torch.where(values.isnan(), torch.inf, values)
 
 
 def _per_distance(values: Sequence[float], etas: Sequence[float], length: float) -> list[float]:
-    """Each value over its distance ||eta d||; no number where the direction is zero."""
+    """Each value over its distance ||eta d||; NaN where the direction is zero."""
     if length == 0.0:
         return [math.nan] * len(etas)
     return [value / (eta * length) for value, eta in zip(values, etas, strict=True)]

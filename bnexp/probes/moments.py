@@ -10,39 +10,47 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bnexp.config.schema import expect
-from bnexp.probes.base import LayerOptions, Options, Probe, Rows, Setting, Step, register
+from bnexp.probes.base import LayerSchedule, Probe, Rows, Schedule, Setting, Step
 from bnexp.probes.units import units_of
+from bnexp.registry import PROBES, expect
 
 PARTS = 2
 
 
 @dataclass(frozen=True)
-class MomentsOptions(LayerOptions):
+class MomentsOptions(LayerSchedule):
     """``units``: all, or how many of each layer; ``successive``: also at the step after each."""
 
     units: Any
     successive: bool
 
-    def check(self, name: str, layers: int) -> None:
-        super().check(name, layers)
+    def check(self, key: str) -> None:
+        super().check(key)
         ok = self.units == "all" or (type(self.units) is int and self.units >= 1)
-        expect(ok, f"probes.{name}.units", "all or a positive number", self.units)
+        expect(ok, f"{key}.units", "all or a positive number", self.units)
 
 
-@register("moments", MomentsOptions)
+@PROBES.register("moments", MomentsOptions)
 class Moments(Probe):
-    """Table ``moments``: step, layer, unit, mean, var.
+    """Table ``moments``: of pre-activations, after norm and noise, before the non-linearity.
 
-    ``mean`` and ``var`` (biased) of the pre-activation of ``unit`` (0-based) of ``layer``, after
-    norm and noise, before the non-linearity, over the training batch and the positions. The unit
-    of table ``activations`` is always among them when it is drawn from the seed.
+    The unit of table ``activations`` is always among them when it is drawn from the seed.
     """
+
+    tables = {
+        "moments": {
+            "step": "training step t",
+            "layer": "layer, from 1",
+            "unit": "unit of the layer, from 0",
+            "mean": "mean of its pre-activation over the training batch and the positions",
+            "var": "biased variance of the same",
+        }
+    }
 
     options: MomentsOptions
     passive = True
 
-    def __init__(self, options: Options, setting: Setting) -> None:
+    def __init__(self, options: Schedule, setting: Setting) -> None:
         super().__init__(options, setting)
         count = None if self.options.units == "all" else int(self.options.units)
         self.units = {
@@ -58,7 +66,7 @@ class Moments(Probe):
         places, before = [], 0
         for number, chosen in self.units.items():
             places += [before + unit for unit in chosen]
-            before += self.setting.model.layers[number].units
+            before += self.setting.model.units(number)
         return places
 
     def captures(self) -> list[int]:
@@ -68,10 +76,10 @@ class Moments(Probe):
         return super().due(step) or (self.options.successive and step > 0 and super().due(step - 1))
 
     def before_update(self, step: Step) -> Rows:
-        found = moments_of(step.activations[number] for number in self.units)
+        moments = moments_of(step.activations[number] for number in self.units)
         if self._chosen is not None:
-            found = found[:, self._chosen]
-        mean, var = found.double().tolist()
+            moments = moments[:, self._chosen]
+        mean, var = moments.double().tolist()
         return {
             "moments": {
                 "step": [step.number] * len(self._units),
@@ -88,14 +96,14 @@ def moments_of(activations: Iterable[Tensor]) -> Tensor:
 
     Layers without positions, ``(batch, units)``, are small: they are laid side by side.
     """
-    found = []
+    moments = []
     for flat, group in groupby(activations, lambda values: values.dim() == 2):
         several = list(group)
         if flat:
             by_unit = several[0].stride(0) == 1  # as they lie in memory, or it takes long
             several = [torch.cat([v.T for v in several]).T if by_unit else torch.cat(several, 1)]
-        found += [torch.stack(mean_and_variance(values)) for values in several]
-    return torch.cat(found, 1)
+        moments += [torch.stack(mean_and_variance(values)) for values in several]
+    return torch.cat(moments, 1)
 
 
 def mean_and_variance(values: Tensor) -> tuple[Tensor, Tensor]:

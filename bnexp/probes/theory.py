@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bnexp.probes.base import LayerOptions, Probe, Rows, Step, as_lists, register
+from bnexp.probes.base import LayerSchedule, Probe, Rows, Step, as_lists
+from bnexp.registry import PROBES
 from bnexp.theory import TERMS, Point, inputs_of, layer_terms, real_case
 
 
 @dataclass(frozen=True)
-class TheoryOptions(LayerOptions):
+class TheorySchedule(LayerSchedule):
     """Which layers to measure, and when."""
 
     def passes(self, layers: int) -> float:
@@ -20,9 +21,9 @@ class TheoryOptions(LayerOptions):
         return sum((layers - i + 1) / layers for i in numbers) * 8 + 1 / 3
 
 
-@register("theory", TheoryOptions)
+@PROBES.register("theory", TheorySchedule)
 class Theory(Probe):
-    """Table ``theory``: step, layer, and the terms of 4.1 and 4.2 (``bnexp/theory/terms.py``).
+    """Table ``theory``: the terms of 4.1 and 4.2 (``bnexp/theory/terms.py``) for each layer.
 
     A layer with BN, noisy or not, is measured as it is, with its eps, at theta_t on the training
     batch with its statistics and noise. After any other layer a BN layer is put with gamma = sigma,
@@ -34,7 +35,14 @@ class Theory(Probe):
     with their gradients.
     """
 
-    options: TheoryOptions
+    tables = {
+        "theory": {
+            "step": "training step t",
+            "layer": "layer, from 1",
+            **{name: f"{name} of layer_terms" for name in TERMS},
+        }
+    }
+    options: LayerSchedule
 
     def before_update(self, step: Step) -> Rows:
         model = self.setting.model
@@ -43,7 +51,13 @@ class Theory(Probe):
         columns: dict[str, list[Tensor]] = {name: [] for name in TERMS}
         for number in numbers:
             case = real_case(
-                model, self.setting.objective, number, inputs[number], step.targets, own_eps=True
+                model,
+                self.setting.objective,
+                number,
+                inputs[number],
+                step.inputs,
+                step.targets,
+                own_eps=True,
             )
             for name, value in layer_terms(Point(case)).items():
                 columns[name].append(value)

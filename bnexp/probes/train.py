@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from bnexp.objective import accuracy
-from bnexp.probes.base import Options, Probe, Rows, Step, register
+from bnexp.probes.base import Probe, Rows, Schedule, Step
+from bnexp.registry import PROBES
 
 
-@register("train", Options)
+@PROBES.register("train", Schedule)
 class Train(Probe):
-    """Table ``train``: step, loss, data_loss, accuracy, grad_norm.
+    """Table ``train``: all at theta_t, before the update."""
 
-    ``loss`` is the whole objective, ``data_loss`` leaves its L2 term out, ``accuracy`` is that of
-    the single training batch (a fraction; NaN for regression), ``grad_norm`` the 2-norm of the
-    objective's gradient. All at theta_t, before the update.
-    """
-
+    tables = {
+        "train": {
+            "step": "training step t",
+            "loss": "the objective, L2 term included, on the batch of step t",
+            "data_loss": "the objective without its L2 term",
+            "accuracy": "fraction of the batch that is classified right; NaN for regression",
+            "grad_norm": "2-norm of the objective's gradient",
+            "lr": "learning rate of the update that follows",
+        }
+    }
     passive = True
 
     def before_update(self, step: Step) -> Rows:
@@ -23,7 +28,8 @@ class Train(Probe):
                 "step": [step.number],
                 "loss": [step.loss],
                 "data_loss": [step.data_loss],
-                "accuracy": [accuracy(step.outputs, step.targets)],
+                "accuracy": [step.accuracy],
                 "grad_norm": [step.grad_norm],
+                "lr": [step.lr],
             }
         }

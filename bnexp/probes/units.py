@@ -1,4 +1,4 @@
-"""Which units of a layer the activation probes look at, drawn from the run's seed."""
+"""Which units of a layer the activation probes record, drawn from the run's seed."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def units_of(model: Network, number: int, seed: int, count: int | None = None) -
     The first is "a random activation" of the paper: the one whose distribution is kept.
     """
     stream = generator(seed, "probes", "units", number)
-    order = torch.randperm(model.layers[number].units, generator=stream).tolist()
+    order = torch.randperm(model.units(number), generator=stream).tolist()
     return [int(unit) for unit in order[:count]]

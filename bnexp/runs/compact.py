@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,23 @@ import pandas as pd
 
 from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
-from bnexp.runs.files import read_json
+from bnexp.runs.files import plain, read_json
 from bnexp.runs.load import Run
-from bnexp.runs.tables import TableWriter, table_names
+from bnexp.runs.tables import TableWriter
 
 SCHEDULED = ("train",)
 """Tables of every step, of which the steps that the landscape was measured at are kept."""
 
+BY_LAYER = ("activations", "moments", "gradient_shift")
+"""Tables of which chosen layers can be kept."""
+
 
 @dataclass(frozen=True)
 class Keep:
-    """What a copy keeps of the distributions, which are what makes runs large.
+    """What a copy keeps of the tables by layer, which are what makes runs large.
 
-    ``layers`` (all if empty) of tables ``activations`` and ``moments``, there the one unit that
-    ``activations`` follows; ``steps`` evenly spaced distributions of ``samples`` values each, in
-    single precision.
+    ``layers`` (all if empty) of `BY_LAYER`; of the moments the one unit that ``activations``
+    follows; ``steps`` evenly spaced distributions of ``samples`` values each, in single precision.
     """
 
     layers: Collection[int] = ()
@@ -38,35 +40,30 @@ class Keep:
 def compact(run: Run, runs_dir: Path, keep: Keep) -> Path:
     """Copy ``run`` into ``runs_dir`` with small tables; returns where the copy lies.
 
-    Environment, status and the tables of the landscape and the gradient shift are copied whole,
-    the configuration less the places on this machine; checkpoints and logs are left out.
+    Environment and status are copied, the tables of the landscape whole, the configuration less the
+    places on this machine; checkpoints and logs are left out. The configuration comes last: cut off
+    before it, the copy is no run yet and is made anew by the next call. A whole copy with the same
+    ``keep`` is left as it is.
 
     Raises:
-        UserError: there is something in the way, or a file of the run is damaged.
+        UserError: something else is in the way, a table would lose all its rows, or a file of the
+            run is damaged.
     """
     source, target = RunDirectory(run.path), RunDirectory(runs_dir / run.id)
+    kept = plain(asdict(keep))
+    if target.config_file.exists():
+        if read_json(target.env_file).get("compact") == kept:
+            return target.path
+        raise UserError(f"{target.path}: expected no run there yet")
+    env, config = read_json(source.env_file), _without_places(source.read_config())
+    frames = {name: _small(run, name, keep) for name in run.table_names()}
     if target.path.exists():
-        raise UserError(f"{target.path}: expected no such folder yet")
-    env = read_json(source.env_file)
-    config = _without_places(source.read_config())
-    frames = {name: run.table(name) for name in table_names(source.tables_dir)}
-    target.path.mkdir(parents=True)
-    target.create(config, env)
-    for file in (source.env_file, source.status_file):
-        shutil.copyfile(file, target.path / file.name)
+        shutil.rmtree(target.path)
     writer = TableWriter(target.tables_dir)
-    scheduled = run.table("smoothness")
-    recorded = set(scheduled["step"]) if len(scheduled) else None
     for name, frame in frames.items():
-        if name in SCHEDULED and recorded is not None:
-            frame = frame[frame["step"].isin(recorded) | (frame["step"] == frame["step"].max())]
-        elif name == "moments":
-            frame = _followed(frame, run.table("activations"), keep)
-        elif name == "activations":
-            frame = _thinned(frame, keep)
-        if len(frame):
-            writer.add(name, {str(column): frame[column].to_list() for column in frame})
-    writer.flush()
+        writer.add(name, {str(column): frame[column].to_list() for column in frame})
+    target.write_status(**{**source.read_status(), "tables": writer.flush()})
+    target.create(config, {**env, "compact": kept})
     return target.path
 
 
@@ -79,23 +76,37 @@ def _without_places(config: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _of_layers(frame: pd.DataFrame, keep: Keep) -> pd.DataFrame:
-    return frame[frame["layer"].isin(list(keep.layers))] if keep.layers else frame
-
-
-def _followed(moments: pd.DataFrame, activations: pd.DataFrame, keep: Keep) -> pd.DataFrame:
-    """The moments of the units that the activations follow."""
-    if not len(activations):
-        return _of_layers(moments, keep)
-    units = activations.groupby("layer")["unit"].first()
-    mine = moments["unit"] == moments["layer"].map(units)
-    return _of_layers(moments[mine], keep)
+def _small(run: Run, name: str, keep: Keep) -> pd.DataFrame:
+    frame: pd.DataFrame = run.table(name)
+    if name in SCHEDULED:
+        recorded = set(run.table("smoothness", ["step"])["step"])
+        if not recorded:
+            return frame
+        chosen: pd.DataFrame = frame[frame["step"].isin([*recorded, frame["step"].max()])]
+        return chosen
+    if name not in BY_LAYER or "layer" not in frame:
+        return frame
+    layers = sorted(set(frame["layer"]))
+    if keep.layers:
+        frame = frame[frame["layer"].isin(list(keep.layers))]
+        if frame.empty:
+            raise UserError(
+                f"--layers: expected some of {', '.join(map(str, layers))}, which table {name} of "
+                f"{run.id} has; got {', '.join(map(str, keep.layers))}"
+            )
+    if name == "activations":
+        frame = _thinned(frame, keep)
+    if name == "moments":
+        followed = run.table("activations", ["layer", "unit"]).groupby("layer")["unit"].first()
+        mine = frame["unit"] == frame["layer"].map(followed)
+        frame = frame[mine] if mine.any() else frame
+    return frame
 
 
 def _thinned(activations: pd.DataFrame, keep: Keep) -> pd.DataFrame:
     """Evenly spaced distributions, the first ``samples`` values of each, in single precision."""
     steps = np.unique(activations["step"].to_numpy())
     places = np.unique(np.linspace(0, len(steps) - 1, keep.steps).round().astype(int))
-    frame = _of_layers(activations[activations["step"].isin(steps[places])], keep)
+    frame = activations[activations["step"].isin(steps[places])]
     values = [np.float32(row[: keep.samples]).astype(np.float64) for row in frame["values"]]
     return frame.assign(values=values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,13 @@ from bnexp.runs.files import (
 
 _SEAL = "# SHA-256 of what follows: "
 _STATES = ("running", "done", "diverged", "failed")
-_STATUS: dict[str, type] = {"state": str, "step": int, "steps": int, "seconds": dict}
+_STATUS: dict[str, type] = {
+    "state": str,
+    "step": int,
+    "steps": int,
+    "seconds": dict,
+    "tables": dict,
+}
 _WORDS: dict[type, str] = {str: "text", int: "a whole number", dict: "a mapping"}
 
 
@@ -34,9 +40,18 @@ def _digest(text: str) -> str:
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """``<out>/runs/<id>/``: where each part of one run lies. Making the object touches no disk."""
+    """``<out>/runs/<id>/``: where each part of one run lies. Making the object touches no disk.
+
+    What `lock` gives has a ``lease``, which every write then checks first.
+    """
 
     path: Path
+    lease: lock.Lease | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def id(self) -> str:
+        """The run's id, which is the directory's name."""
+        return self.path.resolve().name
 
     @property
     def config_file(self) -> Path:
@@ -50,7 +65,7 @@ class RunDirectory:
 
     @property
     def status_file(self) -> Path:
-        """How far the run is."""
+        """How far the run is, and which parts its tables have."""
         return self.path / "status.json"
 
     @property
@@ -65,14 +80,20 @@ class RunDirectory:
 
     @property
     def lock_file(self) -> Path:
-        """Held by the process that writes the run."""
+        """There while a process writes the run."""
         return self.path / "lock"
+
+    def check(self) -> None:
+        """Raise `RunBusy` if the run was this process's to write (see `lock`) and no longer is."""
+        if self.lease is not None:
+            self.lease.check()
 
     def create(self, config: Mapping[str, Any], env: Mapping[str, Any]) -> None:
         """Make the directory with its ``config`` and ``env``; a resumed run keeps what it has.
 
         Where it is resumed in another environment, that is added to ``env`` under ``resumed``.
         """
+        self.check()
         if not self.env_file.exists():
             write_json(self.env_file, env)
         else:
@@ -82,11 +103,16 @@ class RunDirectory:
             if plain(env) != stretches[-1]:
                 write_json(self.env_file, {**stretches[0], "resumed": [*stretches[1:], env]})
         if not self.config_file.exists():
-            text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+            content = {**plain(config), "id": self.id}
+            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
             write_atomic(self.config_file, f"{_SEAL}{_digest(text)}\n{text}")
 
     def read_config(self) -> dict[str, Any]:
-        """The resolved config; a missing or damaged file is a `UserError` naming it."""
+        """The resolved config.
+
+        Raises:
+            UserError: the file is missing, damaged or of another run; the message names it.
+        """
         text = read_text(self.config_file)
         sealed, _, rest = text.partition("\n")
         if sealed.startswith(_SEAL) and sealed != _SEAL + _digest(rest):
@@ -101,17 +127,17 @@ class RunDirectory:
             raise UserError(f"{self.config_file}: expected YAML; the file is damaged") from error
         if not isinstance(config, dict):
             raise UserError(f"{self.config_file}: expected a mapping of option groups")
-        return config
+        return self._mine(config, self.config_file)
 
     def read_status(self) -> dict[str, Any]:
         """What `write_status` wrote last; empty before the first.
 
         Raises:
-            UserError: the file is damaged; the message names it.
+            UserError: the file is damaged or of another run; the message names it.
         """
         if not self.status_file.exists():
             return {}
-        status = read_json(self.status_file)
+        status = self._mine(read_json(self.status_file), self.status_file)
         for key, kind in _STATUS.items():
             if not isinstance(status.get(key, kind()), kind):
                 raise UserError(f"{self.status_file}: {key}: expected {_WORDS[kind]}")
@@ -120,21 +146,34 @@ class RunDirectory:
         return status
 
     def write_status(self, **fields: Any) -> None:
-        """Replace the whole status (state, step, steps, ...) in one step."""
-        write_json(self.status_file, fields)
+        """Replace the whole status (state, step, steps, seconds, tables, ...) in one step.
+
+        ``tables`` is the manifest that `TableWriter.flush` or the checkpoint gave last.
+        """
+        self.check()
+        write_json(self.status_file, {"id": self.id, **fields})
 
     @contextmanager
-    def lock(self, wait: bool = True) -> Iterator[None]:
+    def lock(self, wait: bool = True) -> Iterator[RunDirectory]:
         """Be the run's one writer for the length of the block, and clear a killed one's leavings.
+
+        Gives this directory with its lease.
 
         Raises:
             RunBusy: another process is, and ``wait`` is false.
         """
-        with lock.hold(self.lock_file, wait):
+        with lock.hold(self.lock_file, wait) as lease:
             for folder in (self.path, *self.tables_dir.glob("*/")):
                 remove_temporaries(folder)
-            yield
+            yield replace(self, lease=lease)
 
     def is_locked(self) -> bool:
         """Whether a process is writing this run now."""
         return lock.is_held(self.lock_file)
+
+    def _mine(self, content: dict[str, Any], file: Path) -> dict[str, Any]:
+        """``content`` less the run's id, which must be this directory's; older files have none."""
+        of = content.pop("id", self.id)
+        if of != self.id:
+            raise UserError(f"{file}: expected a file of run {self.id}; it is of run {of}")
+        return content

@@ -1,4 +1,4 @@
-"""A run is named by what it computes: the same numbers asked for twice are one run."""
+"""A run is named by what it computes: config, data and the code that makes the numbers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from bnexp.runs.files import plain
@@ -14,8 +15,6 @@ EXCLUDED = frozenset(
     {
         "out",
         "deterministic",
-        "cuda_graphs",
-        "together",
         "threads",
         "progress",
         "resume",
@@ -24,7 +23,10 @@ EXCLUDED = frozenset(
         "checkpoint_steps",
         "measure",
         "preset",
+        "sizes",
         "experiment",
+        "plugins",
+        "stale",
         "data.path",
         "data.cache",
         "data.label",
@@ -32,38 +34,63 @@ EXCLUDED = frozenset(
     }
 )
 """Dotted keys of a run's config that cannot change its numbers. The data are named by their
-content (the fingerprint), not by where they lie or what they are called."""
+content (the fingerprint), not by where they lie or what they are called; plug-ins by their code."""
 
-NEWER: dict[str, Any] = {"tf32": False}
-"""Keys that came later, with the value that says what runs did before: with it, a key is left out
-of the id, so that the runs made before have the ids they had."""
+_ID = re.compile(r"(.+-[0-9a-f]{12})-([0-9a-f]{4})")
 
 
-def run_id(config: Mapping[str, Any], fingerprint: str) -> str:
-    """The name of the run that ``config`` asks for on the data with this ``fingerprint``.
+def run_id(config: Mapping[str, Any], fingerprint: str, code: str) -> str:
+    """The name of the run of ``config`` on the data with this ``fingerprint`` by this ``code``.
+
+    Args:
+        config: the resolved config.
+        fingerprint: names the data by their content.
+        code: what `code_hash` gives for the modules that make the run's numbers.
 
     Returns:
-        ``<model>-<norm>-<12 hex digits>``, such as ``vgg16-bn-1f2e3d4c5b6a``. It does not depend
-        on the order of keys, on the spelling of a number (1 or 1.0) or on the `EXCLUDED` keys; of
-        the device only the type counts; a `NEWER` key counts where it is not as before it was
-        there. It depends on everything else.
+        ``<model>-<norm>-<12 hex digits>-<4 hex digits>``, such as ``vgg16-bn-1f2e3d4c5b6a-07c1``:
+        a hash of config and data, and one of the code. It does not depend on the order of keys, on
+        the spelling of a number (1 or 1.0) or on the `EXCLUDED` keys; of the device only the type
+        counts. It depends on everything else.
     """
-    asked = {"config": canonical(config), "data": fingerprint}
-    text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
+    content = {"config": canonical(config), "data": fingerprint}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return "-".join([*(_readable(config, group) for group in ("model", "norm")), digest])
+    names = (model_name(config), _name(config, "norm"))
+    # The id becomes the name of a folder.
+    readable = [re.sub(r"[^a-z0-9_]+", "", name.lower())[:40] or "run" for name in names]
+    return "-".join([*readable, digest, code[:4]])
+
+
+def code_of(name: str) -> str | None:
+    """The four digits of the code in a run's id; None in one from before ids had them."""
+    match = _ID.fullmatch(name)
+    return match[2] if match else None
+
+
+def siblings(runs_dir: Path, name: str) -> list[Path]:
+    """The directories in ``runs_dir`` of the run called ``name`` as other code made it."""
+    match = _ID.fullmatch(name)
+    if match is None or not runs_dir.is_dir():
+        return []
+    others = (path for path in runs_dir.glob(f"{match[1]}-????") if path.name != name)
+    return sorted(path for path in others if (path / "config.yaml").is_file())
+
+
+def model_name(config: Mapping[str, Any]) -> str:
+    """The model's name with its depth where it has one, such as ``vgg16``."""
+    options = config.get("model")
+    depth = options.get("depth") if isinstance(options, Mapping) else None
+    return _name(config, "model") + ("" if depth is None else str(depth))
 
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of ``config`` decides the numbers, each number in one spelling."""
     kept = _without(plain(config), EXCLUDED)
-    kept = {k: v for k, v in kept.items() if k not in NEWER or v is not NEWER[k]}
     device = kept.get("device")
     if isinstance(device, str):
         kept["device"] = device.partition(":")[0]
-    spelled = _one_spelling(kept)
-    assert isinstance(spelled, dict)
-    return spelled
+    return {key: _uniform(value) for key, value in kept.items()}
 
 
 def _without(config: dict[str, Any], keys: frozenset[str], prefix: str = "") -> dict[str, Any]:
@@ -74,16 +101,14 @@ def _without(config: dict[str, Any], keys: frozenset[str], prefix: str = "") -> 
     }
 
 
-def _one_spelling(value: Any) -> Any:
+def _uniform(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _one_spelling(item) for key, item in value.items()}
+        return {key: _uniform(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_one_spelling(item) for item in value]
+        return [_uniform(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _readable(config: Mapping[str, Any], group: str) -> str:
+def _name(config: Mapping[str, Any], group: str) -> str:
     options = config.get(group)
-    name = str(options.get("name", group)) if isinstance(options, Mapping) else group
-    # The id becomes the name of a folder.
-    return re.sub(r"[^a-z0-9_]+", "", name.lower()) or group
+    return str(options.get("name", group)) if isinstance(options, Mapping) else group

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
-from bnexp.runs.identity import canonical
+from bnexp.runs.identity import code_of, model_name
+from bnexp.runs.old import present
+from bnexp.runs.parts import Manifest, Part, list_parts, missing, open_part, read_part
 from bnexp.runs.tables import read_table, table_names
 
 GROUPS = ("model", "norm", "data", "optim", "probes")
@@ -21,10 +23,16 @@ NUMBERS = ("seed", "steps", "batch_size", "optim.lr", "model.width")
 MAY_BE_NULL = ("batch_size", "model.width")
 """What a config must hold, where it holds it, to be read at all."""
 
+ENDED = ("done", "diverged")
+"""The states of a run that has its result."""
+
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory as it was when it was found; its tables are read when asked for."""
+    """One run directory as it was when it was found; its tables are read when asked for.
+
+    ``config`` is in the present spelling, whichever version wrote it.
+    """
 
     path: Path
     id: str
@@ -36,13 +44,14 @@ class Run:
 
     @property
     def model(self) -> str:
-        """The model's name, such as ``vgg16``."""
-        return str(self.option("model.name"))
+        """The model's name with its depth where it has one, such as ``vgg16`` or ``dln``."""
+        self.option("model.name")
+        return model_name(self.config)
 
     @property
     def family(self) -> str:
-        """``vgg`` or ``dln``: which of the paper's two experiments it belongs to."""
-        return str(self.option("model.family"))
+        """The model's name without its depth, such as ``vgg`` or ``dln``."""
+        return str(self.option("model.name"))
 
     @property
     def norm(self) -> str:
@@ -56,7 +65,7 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """The seed of every random stream."""
+        """The seed of every random stream that has none of its own."""
         return int(self.option("seed"))
 
     @property
@@ -76,15 +85,45 @@ class Run:
         return str(self.config.get("data", {}).get("label") or self.option("data.name"))
 
     @property
+    def code(self) -> str | None:
+        """Four hex digits that name the code that made the run; None for runs from before."""
+        return code_of(self.id)
+
+    @property
     def state(self) -> str:
-        """``running``, ``done``, ``diverged``, ``failed``; ``interrupted`` when nobody runs it."""
+        """``running``, ``done``, ``diverged``, ``failed``, ``interrupted`` or ``damaged``.
+
+        Interrupted is what no process writes; damaged what has `problems`.
+        """
         directory = RunDirectory(self.path)
         state = str(self.status.get("state", "running"))
-        if state != "running" or directory.is_locked():
-            return state
-        # It may have ended between being found and now.
-        state = str(directory.read_status().get("state", "running"))
-        return "interrupted" if state == "running" else state
+        if state == "running" and not directory.is_locked():
+            # It may have ended between being found and now.
+            state = str(directory.read_status().get("state", "running"))
+            state = "interrupted" if state == "running" else state
+        return "damaged" if state != "running" and self.problems else state
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the tables by the names and sizes of their parts, in words."""
+        directory, status = RunDirectory(self.path), self.status
+        if status.get("state") not in ENDED:
+            status = directory.read_status()
+        if "tables" not in status:
+            return []
+        return missing(directory.tables_dir, status["tables"], status["state"] in ENDED)
+
+    def verify(self) -> list[str]:
+        """All that is wrong with the tables, in words; reads every byte of them."""
+        problems = self.problems
+        for name in self.table_names():
+            for part in self.parts(name):
+                try:
+                    read_part(part)
+                except UserError as error:
+                    if not any(part.path.name in problem for problem in problems):
+                        problems.append(str(error))
+        return problems
 
     def option(self, key: str) -> Any:
         """The value of the dotted config ``key``; a missing one is a `UserError` naming it."""
@@ -95,22 +134,65 @@ class Run:
             value = value[name]
         return value
 
-    def table(self, name: str) -> pd.DataFrame:
-        """Table ``name`` by step, the caller's to change; an empty frame when there is none."""
-        if name not in self._tables:
-            self._tables[name] = read_table(RunDirectory(self.path).tables_dir, name)
-        return self._tables[name].copy()
+    def table_names(self) -> list[str]:
+        """The tables that have rows, by name."""
+        return table_names(RunDirectory(self.path).tables_dir, self._manifest())
+
+    def columns(self, name: str) -> list[str]:
+        """The names of the columns of table ``name``; none when there is no such table."""
+        parts = self.parts(name)
+        return list(open_part(parts[0].path).schema_arrow.names) if parts else []
+
+    def parts(self, name: str) -> list[Part]:
+        """The parts of table ``name`` by step."""
+        return list_parts(RunDirectory(self.path).tables_dir / name, self._manifest())
+
+    def table(
+        self, name: str, columns: Collection[str] | None = None, **where: Any
+    ) -> pd.DataFrame:
+        """Table ``name`` by step, the caller's to change; an empty frame when there is none.
+
+        Args:
+            name: the table.
+            columns: which columns, in this order; all if None.
+            where: by column, the value or collection of values that rows must have; only these
+                rows come to be in memory.
+
+        Raises:
+            UserError: a part is missing or damaged or lacks a column; the message names it.
+        """
+        if columns is None and not where:
+            if name not in self._tables:
+                self._tables[name] = self._read(name)
+            return self._tables[name].copy()
+        return self._read(name, columns, **where)
+
+    def _read(
+        self, name: str, columns: Collection[str] | None = None, **where: Any
+    ) -> pd.DataFrame:
+        folder, manifest = RunDirectory(self.path).tables_dir, self._manifest()
+        try:
+            return read_table(folder, name, manifest, columns, **where)
+        except UserError:
+            # It may have been resumed from an earlier checkpoint since it was found.
+            if (now := RunDirectory(self.path).read_status().get("tables")) == manifest:
+                raise
+            return read_table(folder, name, now, columns, **where)
+
+    def _manifest(self) -> Manifest | None:
+        return self.status.get("tables")
 
 
-def find_runs(root: Path) -> list[Run]:
+def find_runs(root: str | Path) -> list[Run]:
     """The runs in ``root``, sorted by id. Folders of other tools are passed over.
 
     Args:
         root: the folder that holds ``runs/``, ``runs/`` itself, or one run directory.
 
     Raises:
-        UserError: ``root`` is no folder, or a run's config or status is damaged.
+        UserError: ``root`` is no folder, or a run's config or status is damaged or another run's.
     """
+    root = Path(root)
     if not root.is_dir():
         raise UserError(f"{root}: expected a folder of runs; there is none")
     if RunDirectory(root).config_file.is_file():
@@ -119,66 +201,50 @@ def find_runs(root: Path) -> list[Run]:
     return [_load(path) for path in sorted(folder.iterdir()) if _is_run(RunDirectory(path))]
 
 
-def folders_of_runs(root: Path) -> list[Path]:
+def folders_of_runs(root: str | Path) -> list[Path]:
     """The folders right below ``root`` that hold runs of their own, as presets' folders do."""
-    return sorted(path.parent for path in root.glob("*/runs") if find_runs(path))
+    return sorted(path.parent for path in Path(root).glob("*/runs") if find_runs(path))
 
 
-def load_runs(root: Path) -> dict[str, pd.DataFrame]:
+def load_runs(root: str | Path) -> dict[str, pd.DataFrame]:
     """Every table of all runs in ``root`` (see `find_runs`), by name.
 
     Returns:
-        Per table the rows of all runs, by run and step, with the columns run, model, norm, lr,
-        seed, width and data in front.
+        Per table the rows of all runs, by run and step. In front stand run, model, norm, lr, seed,
+        width and data, then every key of the config by its dotted name, such as
+        ``optim.weight_decay``; lists as text, texts as categories.
     """
-    frames: dict[str, list[pd.DataFrame]] = {}
-    for run in find_runs(root):
-        for name in table_names(RunDirectory(run.path).tables_dir):
-            rows = read_table(RunDirectory(run.path).tables_dir, name)
-            front = pd.DataFrame(_labels(run), index=rows.index)
-            frames.setdefault(name, []).append(pd.concat([front, rows], axis=1))
-    return {name: pd.concat(rows, ignore_index=True) for name, rows in sorted(frames.items())}
-
-
-def scale(run: Run) -> dict[str, Any]:
-    """What two runs must share to be drawn together.
-
-    It is what decides a run's numbers less what figures vary (norm, lr, seed). The data count by
-    their label: where they lie does not matter.
-    """
-    shared = canonical(run.config)
-    for key in ("norm", "seed"):
-        shared.pop(key, None)
-    shared["optim"] = {k: v for k, v in shared.get("optim", {}).items() if k != "lr"}
-    shared["data"] = {**shared.get("data", {}), "label": run.data}
-    return shared
-
-
-def describe(run: Run) -> str:
-    """A run's `scale` for people, such as ``VGG-16 ×1/8, digits, batch 128, 400 steps``."""
-    size = run.option("batch_size")
-    batch = "full batch" if size is None else f"batch {size:,}"
-    return f"{_describe_model(run)}, {run.data}, {batch}, {run.steps:,} steps"
-
-
-def _describe_model(run: Run) -> str:
-    if run.family == "dln":
-        return f"DLN {run.option('model.k')}×{run.option('model.d')}"
-    name = run.model
-    if run.family == "vgg":
-        name = f"VGG-{name.removeprefix('vgg')}"
-    # No width (NaN) and the paper's own need no words.
-    return name if math.isnan(run.width) or run.width == 1 else f"{name} ×{_ratio(run.width)}"
-
-
-def _ratio(value: float) -> str:
-    fraction = Fraction(value).limit_denominator(64)
-    return str(fraction) if float(fraction) == value else f"{value:g}"
+    runs = find_runs(root)
+    front = pd.DataFrame([_labels(run) for run in runs])
+    keys = pd.DataFrame([_flat(run.config) for run in runs]).drop(columns="seed", errors="ignore")
+    keys = keys.apply(lambda column: column.astype("category") if column.dtype == "str" else column)
+    labels = pd.concat([front, keys], axis=1)
+    found: dict[str, dict[int, pd.DataFrame]] = {}
+    for number, run in enumerate(runs):
+        for name in run.table_names():
+            found.setdefault(name, {})[number] = run.table(name)
+    joined = {}
+    for name, tables in sorted(found.items()):
+        rows = pd.concat(tables.values(), ignore_index=True)
+        numbers = np.repeat(list(tables), [len(table) for table in tables.values()])
+        before = labels.drop(columns=[*rows.columns], errors="ignore").iloc[numbers]
+        joined[name] = pd.concat([before.reset_index(drop=True), rows], axis=1)
+    return joined
 
 
 def _labels(run: Run) -> dict[str, Any]:
     names = ("model", "norm", "lr", "seed", "width", "data")
     return {"run": run.id, **{name: getattr(run, name) for name in names}}
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = str(value) if isinstance(value, list) else value
+    return flat
 
 
 def _is_run(directory: RunDirectory) -> bool:
@@ -189,17 +255,17 @@ def _is_run(directory: RunDirectory) -> bool:
 
 def _load(path: Path) -> Run:
     directory = RunDirectory(path)
-    run = Run(path, path.resolve().name, directory.read_config(), directory.read_status())
+    config = directory.read_config()
     for key in GROUPS:
-        if not isinstance(run.config.get(key, {}), dict):
+        if not isinstance(config.get(key, {}), dict):
             raise UserError(f"{directory.config_file}: {key}: expected a mapping of options")
     for key in NUMBERS:
         group, _, name = key.rpartition(".")
-        options = run.config.get(group, {}) if group else run.config
+        options = config.get(group, {}) if group else config
         if name not in options:
             continue
         value = options[name]
         known = isinstance(value, int | float) and math.isfinite(value)
         if not known and not (value is None and key in MAY_BE_NULL):
             raise UserError(f"{directory.config_file}: {key}: expected a number; got {value!r}")
-    return run
+    return Run(path, directory.id, present(config), directory.read_status())

@@ -1,24 +1,116 @@
-"""One writer per run: a lock that the kernel releases when its owner ends, however it ends."""
+"""One writer per run: a lease in a lock file, renewed by its holder, which runs out without it.
+
+The kernel's file locks are silent on network mounts with ``nolock``; a file that is created by one
+process only (``O_EXCL``) is not. The lock file names its holder (host, process, a random token). A
+holder that lost its lease, stopped for longer than it or with its directory deleted, notices at
+`Lease.check`, which comes before each write.
+"""
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
+import hashlib
+import os
+import secrets
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from bnexp.errors import UserError
+from bnexp.runs.files import TEMPORARY_SUFFIX
+
+LEASE = 60.0
+"""Seconds without a renewal after which another process may take the run over."""
+
+POLL = 0.1
+"""Seconds between two looks at a lock file that somebody else holds."""
 
 
 class RunBusy(UserError):  # noqa: N818 - a state of the run, not a fault
     """Another process is writing this run."""
 
 
+class Lease:
+    """The right to write the run whose lock file is ``path``, renewed by a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        owner = (_host(), os.getpid(), _process(os.getpid()), LEASE, secrets.token_hex(16))
+        self.content = "\n".join(map(str, owner))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._renew, args=(LEASE / 6,), daemon=True)
+
+    def check(self) -> None:
+        """Raise unless the run is still this process's to write.
+
+        Raises:
+            RunBusy: another process took it over, or its directory was deleted.
+        """
+        if _read(self.path) != self.content:
+            raise RunBusy(
+                f"{self.path.parent}: expected the lock that this process took; the directory was "
+                "deleted or another process took the run over; nothing more was written"
+            )
+
+    def acquire(self, wait: bool) -> None:
+        """Take the lock file, from a holder that is dead or whose lease ran out if need be."""
+        before: tuple[str, int] | None = None
+        since = time.monotonic()
+        while not _create(self.path, self.content):
+            state = _state(self.path)
+            if state is None:  # released just now
+                continue
+            if state != before:
+                before, since = state, time.monotonic()
+            # A lease that nobody renewed while this process looked on has run out by any clock.
+            if _is_over(self.path, state) or time.monotonic() - since > _seconds(state[0]):
+                if self._take_over(state):
+                    break
+            elif not wait:
+                raise RunBusy(f"{self.path.parent}: another process is writing this run")
+            time.sleep(POLL)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Give the lock file up, unless another process took it over."""
+        self._stop.set()
+        self._thread.join()
+        if _read(self.path) == self.content:
+            self.path.unlink(missing_ok=True)
+
+    def _take_over(self, state: tuple[str, int]) -> bool:
+        """Replace the lock file in ``state`` by this one's; only one process succeeds.
+
+        The new content first gets a name made of the old one, which only one process can create;
+        whoever then lies under the lock file's name holds it.
+        """
+        name = hashlib.sha256(state[0].encode()).hexdigest()[:16]
+        claim = self.path.with_name(f".{self.path.name}.{name}{TEMPORARY_SUFFIX}")
+        if not _create(claim, self.content):
+            left = _state(claim)
+            if left is not None and _is_over(claim, left):
+                claim.unlink(missing_ok=True)
+            return False
+        if _state(self.path) != state:
+            claim.unlink(missing_ok=True)
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            claim.rename(self.path)
+        return _read(self.path) == self.content
+
+    def _renew(self, interval: float) -> None:
+        while not self._stop.wait(interval):
+            with contextlib.suppress(OSError):  # a network file system may be away for a while
+                if _read(self.path) == self.content:
+                    os.utime(self.path)
+
+
 @contextmanager
-def hold(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock file ``path`` (made if need be, never removed) for the length of the block.
+def hold(path: Path, wait: bool = True) -> Iterator[Lease]:
+    """Hold the lock file ``path``, whose folder is made if need be, for the length of the block.
 
     Args:
         path: the lock file.
@@ -28,36 +120,98 @@ def hold(path: Path, wait: bool = True) -> Iterator[None]:
         RunBusy: somebody else holds it and ``wait`` is false.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        if wait:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        elif not _take(file):
-            raise RunBusy(f"{path.parent}: another process is writing this run")
-        yield
+    lease = Lease(path)
+    lease.acquire(wait)
+    try:
+        yield lease
+    finally:
+        lease.release()
 
 
 def is_held(path: Path) -> bool:
     """Whether a process, this one or another, holds the lock file ``path`` now."""
+    state = _state(path)
+    return state is not None and not _is_over(path, state)
+
+
+def _create(path: Path, content: str) -> bool:
     try:
-        file = path.open("rb")
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
         return False
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return True
 
 
-def _take(file: BinaryIO) -> bool:
-    # More than one try: `is_held` itself holds a lock for some microseconds.
-    for attempt in range(5):
-        if attempt:
-            time.sleep(0.01)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _state(path: Path) -> tuple[str, int] | None:
+    """What the lock file says and when it was last renewed, in the file system's nanoseconds."""
+    content = _read(path)
+    try:
+        return None if content is None else (content, path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        return None
+
+
+def _is_over(path: Path, state: tuple[str, int]) -> bool:
+    """Whether the holder is known to be dead or has not renewed its lease for its length."""
+    content, renewed = state
+    host, pid, start = (content.split("\n") + [""] * 3)[:3]
+    if host == _host() and pid.isdigit() and (not start or _process(int(pid)) != start):
         return True
-    return False
+    return _now(path.parent) - renewed > 1e9 * _seconds(content)
+
+
+def _seconds(content: str) -> float:
+    """The length of the lease that the lock file's holder took."""
+    try:
+        return float(content.split("\n")[3])
+    except (IndexError, ValueError):  # killed between creating and writing it
+        return LEASE
+
+
+def _now(folder: Path) -> int:
+    """The time by the clock of the file system, which need not be this machine's."""
+    path = folder / f".clock.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+    except OSError:  # a directory of somebody else's
+        return time.time_ns()
+    try:
+        return os.fstat(descriptor).st_mtime_ns
+    finally:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    """This machine since it was started, and this container: where a process id means something."""
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts += [boot.read_text(encoding="ascii").strip(), str(space.stat().st_ino)]
+    return " ".join(parts)
+
+
+def _process(pid: int) -> str:
+    """When process ``pid`` started, since ids are used again; "" where it does not run."""
+    try:
+        os.kill(pid, 0)
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        state, *more = fields.rpartition(")")[2].split()
+        return "" if state in "ZX" else more[18]
+    except (ProcessLookupError, OverflowError):
+        return ""
+    except (OSError, IndexError):  # another user's, or no /proc: only that it runs is known
+        return "unknown"

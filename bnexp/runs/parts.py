@@ -1,61 +1,96 @@
-"""One part of a table: a Parquet file named by its steps and sealed against damage.
+"""The parts of a table: Parquet files that are written once, whole, and listed in a manifest.
 
-Parquet's page checksums cover the pages but not the footer, where a flipped bit can rename a column
-or point at another one's pages. So a part also carries a SHA-256 of all its other bytes, in the gap
-between pages and footer that the format allows; other readers of Parquet take no notice of it.
+The manifest says per table which parts there are, with the rows and the SHA-256 of each. It stands
+in the status and in every checkpoint, so that a part that is missing, of other bytes or too many is
+named. Runs from before there were manifests have every part that lies in their folders.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bnexp.errors import UserError
 from bnexp.runs.files import write_atomic
 
 _NAME = re.compile(r"(\d{9,})-(\d{9,})\.parquet")
-_DIGEST = hashlib.sha256().digest_size
-_TAIL = 8  # the footer's length in 4 bytes, then "PAR1"
+
+Manifest = dict[str, list[dict[str, Any]]]
+"""Per table the ``name``, ``rows``, ``bytes`` and ``sha256`` of its parts, by step."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Part:
-    """The rows of one table with steps ``first`` .. ``last`` at most, in ``folder``."""
+    """A part of a table with steps ``first`` .. ``last``, and its entry in the manifest if any."""
 
-    first: int
-    last: int
-    folder: Path
+    path: Path
+    entry: Mapping[str, Any] | None = None
 
     @property
-    def path(self) -> Path:
-        """``<first>-<last>.parquet``, zero-padded so that names sort as steps do."""
-        return self.folder / f"{self.first:09d}-{self.last:09d}.parquet"
+    def first(self) -> int:
+        """The first step, as in the file's name."""
+        return int(self.path.name.split("-")[0])
+
+    @property
+    def last(self) -> int:
+        """The last step, as in the file's name."""
+        return int(self.path.stem.split("-")[1])
+
+    def may_hold(self, steps: Collection[int] | None) -> bool:
+        """Whether one of ``steps`` (None: any at all) may be in it."""
+        return steps is None or any(self.first <= step <= self.last for step in steps)
 
 
-def list_parts(folder: Path) -> list[Part]:
-    """The parts in ``folder`` by step; other names, temporary ones among them, are passed over."""
+def list_parts(folder: Path, manifest: Manifest | None = None) -> list[Part]:
+    """The parts of the table in ``folder`` by step: those that ``manifest`` lists, or all there."""
+    if manifest is not None:
+        return [Part(folder / entry["name"], entry) for entry in manifest.get(folder.name, [])]
     if not folder.is_dir():
         return []
-    matches = (_NAME.fullmatch(path.name) for path in folder.iterdir())
-    return sorted(Part(int(match[1]), int(match[2]), folder) for match in matches if match)
+    parts = [Part(path) for path in folder.iterdir() if _NAME.fullmatch(path.name)]
+    return sorted(parts, key=lambda part: (part.first, part.last))
 
 
-def write_part(path: Path, table: pa.Table) -> None:
-    """Write ``table`` as ``path``, atomically."""
+def missing(tables_dir: Path, manifest: Manifest, ended: bool) -> list[str]:
+    """What of ``manifest`` is not in ``tables_dir``, in words, by names and sizes.
+
+    Where the run ``ended``, parts beyond the manifest count, too; before that there may be some
+    that the next checkpoint will list.
+    """
+    problems = []
+    folders = {path.name for path in tables_dir.glob("*/") if list_parts(path)}
+    for table in sorted({*manifest, *folders}):
+        there = {part.path.name: part.path for part in list_parts(tables_dir / table)}
+        for entry in manifest.get(table, []):
+            path = there.pop(entry["name"], None)
+            if path is None:
+                problems.append(f"table {table}: part {entry['name']} is missing")
+            elif path.stat().st_size != entry["bytes"]:
+                problems.append(f"table {table}: part {entry['name']} is damaged")
+        if ended:
+            problems += [f"table {table}: part {name} does not belong to it" for name in there]
+    return problems
+
+
+def write_part(folder: Path, rows: pa.Table) -> dict[str, Any]:
+    """Write ``rows``, sorted by step, as a part in ``folder``; returns its manifest entry."""
+    steps = rows["step"]
     sink = pa.BufferOutputStream()
     # Doubles hardly repeat, so a dictionary of them only costs; it would also merge kinds of NaN.
     repeating = [
-        f.name for f in table.schema if pa.types.is_integer(f.type) or f.type == pa.string()
+        f.name for f in rows.schema if pa.types.is_integer(f.type) or f.type == pa.string()
     ]
     pq.write_table(
-        table,
+        rows,
         sink,
         compression="zstd",
         use_dictionary=repeating,
@@ -63,70 +98,61 @@ def write_part(path: Path, table: pa.Table) -> None:
         write_page_checksum=True,
         store_schema=False,
     )
-    write_atomic(path, _seal(sink.getvalue().to_pybytes()))
+    data = sink.getvalue().to_pybytes()
+    name = f"{steps[0].as_py():09d}-{steps[-1].as_py():09d}.parquet"
+    write_atomic(folder / name, data)
+    digest = hashlib.sha256(data).hexdigest()
+    return {"name": name, "rows": rows.num_rows, "bytes": len(data), "sha256": digest}
 
 
-def read_part(path: Path) -> pa.Table:
-    """The rows of ``path`` as they were written; raises what `open_part` does."""
-    part = open_part(path)
-    with _named(path):
-        return part.read()
-
-
-def open_part(path: Path) -> pq.ParquetFile:
-    """The part ``path``, known to be whole, to read some of its columns or batches.
-
-    The file's bytes are in memory for as long as it is open: tens of megabytes (`TableWriter`).
+def read_part(
+    part: Part,
+    columns: Collection[str] | None = None,
+    where: Mapping[str, Collection[Any]] | None = None,
+) -> pa.Table:
+    """The ``columns`` (all if None) of the rows whose columns have one of the values in ``where``.
 
     Raises:
-        UserError: the file is damaged or cannot be read; the message names it.
-        FileNotFoundError: it is not there (any more).
+        UserError: as `open_part`, or the part lacks a column.
+    """
+    file, where = open_part(part.path, part.entry), where or {}
+    with _named(part.path):
+        if lacking := {*(columns or ()), *where} - {*file.schema_arrow.names}:
+            raise ValueError(f"no column {', '.join(sorted(lacking))}")
+        needed = None if columns is None else [*{*columns, *where}]
+        rows = file.read(columns=needed, use_threads=False)
+        for name, values in where.items():
+            rows = rows.filter(pc.is_in(rows[name], pa.array(values, rows[name].type)))
+        return rows if columns is None else rows.select([*columns])
+
+
+def open_part(path: Path, entry: Mapping[str, Any] | None = None) -> pq.ParquetFile:
+    """The part ``path``, in memory, known to be the one that its manifest ``entry`` lists.
+
+    Raises:
+        UserError: the part is missing, damaged or cannot be read; the message names it.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise
+        raise UserError(f"{path}: table {path.parent.name}: part {path.name} is missing") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     with _named(path):
-        if not _is_sealed(data):
-            raise ValueError("seal")
-        part = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        if not pa.types.is_int64(part.schema_arrow.field("step").type):
-            raise ValueError("step")
-        return part
+        if entry is not None and entry["sha256"] != hashlib.sha256(data).hexdigest():
+            raise ValueError("SHA-256")
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        if not pa.types.is_int64(file.schema_arrow.field("step").type):
+            raise ValueError("the steps are no whole numbers")
+        return file
 
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """What the block finds wrong is told of ``path``. A seal can be forged, so it may be much."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        reason = str(error).partition("\n")[0][:120]
         raise UserError(
-            f"{path}: expected a table part as bnexp wrote it; the file is damaged"
+            f"{path}: expected a table part as bnexp wrote it; the file is damaged ({reason})"
         ) from error
-
-
-def _seal(data: bytes) -> bytes:
-    footer = _footer_start(data)
-    return data[:footer] + _digest(data, footer, footer) + data[footer:]
-
-
-def _is_sealed(data: bytes) -> bool:
-    if len(data) < _TAIL + _DIGEST:
-        return False
-    footer = _footer_start(data)
-    gap = footer - _DIGEST
-    return gap >= 0 and data[gap:footer] == _digest(data, gap, footer)
-
-
-def _footer_start(data: bytes) -> int:
-    return len(data) - _TAIL - int.from_bytes(data[-_TAIL : -_TAIL + 4], "little")
-
-
-def _digest(data: bytes, stop: int, start: int) -> bytes:
-    view = memoryview(data)
-    digest = hashlib.sha256(view[:stop])
-    digest.update(view[start:])
-    return digest.digest()

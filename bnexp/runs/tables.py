@@ -1,10 +1,10 @@
-"""Append-only tables of one run: rows are buffered, then written in whole parts."""
+"""The tables of one run: rows are kept in memory and written in whole parts with a checkpoint."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +13,35 @@ import pandas as pd
 import pyarrow as pa
 
 from bnexp.errors import UserError
-from bnexp.runs.columns import count, keep, to_arrow
 from bnexp.runs.files import sync_folder
-from bnexp.runs.parts import Part, list_parts, read_part, write_part
+from bnexp.runs.parts import Manifest, Part, list_parts, missing, read_part, write_part
 
-BUFFERED_VALUES = 1 << 22
-"""So many values of one table are held in memory, 32 MB as doubles, before they become a part."""
+INTEGERS = frozenset({"step", "layer", "unit", "iterations"})
+"""Columns that count: int64 whatever they are given as. All other numbers are doubles, so that a
+column's type never depends on the values in one part."""
+
+Values = np.ndarray[Any, Any] | list[np.ndarray[Any, Any]]
 
 
 class TableWriter:
     """Adds rows to the tables in ``tables_dir``, as its one writer (see `RunDirectory.lock`).
 
-    Rows of one table are flushed in the order of their steps. What is killed between two flushes
-    loses the rows since the last one and nothing else.
+    Rows come in the order of their steps, all of one step between two flushes.
+
+    Args:
+        tables_dir: the folder of the tables.
+        check: called before anything is written; it raises where the run is not this process's.
     """
 
-    def __init__(self, tables_dir: Path) -> None:
-        self._folder = tables_dir
-        self._added: defaultdict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
-        self._values: Counter[str] = Counter()
+    def __init__(self, tables_dir: Path, check: Callable[[], None] = lambda: None) -> None:
+        self._folder, self._check = tables_dir, check
+        self._rows: dict[str, list[tuple[int, dict[str, Values]]]] = {}
+        self._manifest: Manifest = {}
+        self.buffered = 0
+        """The number of values in memory; a checkpoint writes them."""
 
     def add(self, table: str, columns: Mapping[str, Any]) -> None:
-        """Add rows to ``table``, in memory until `flush` or until there are very many.
-
-        Costs microseconds, but for the rare call that finds the memory full.
+        """Add rows to ``table``, in memory until `flush`; costs microseconds.
 
         Args:
             table: a lower-case name.
@@ -45,145 +50,176 @@ class TableWriter:
                 Scalars alone are one row. ``step`` must be among them. Values are copied.
 
         Raises:
-            ValueError: unequal lengths, other columns than before, no ``step``, a bad name.
-            OSError: the memory was full and the disk is, too.
+            ValueError: unequal lengths, other columns than before, no ``step``, a bad name, a
+                column that mixes text and numbers, or a counting one with a fraction.
         """
-        rows, kept = keep(columns)
-        added = self._added[table]
-        if not added:
-            if not re.fullmatch("[a-z][a-z0-9_]*", table):
-                raise ValueError(f"expected a lower-case table name, not {table!r}")
-            if "step" not in kept:
-                raise ValueError(f"table {table} has no column step")
-        elif kept.keys() != added[0][1].keys():
-            raise ValueError(f"table {table} has columns {[*added[0][1]]}, not {[*kept]}")
-        if not rows:
-            return
-        # Only between two steps: a step lies in one part.
-        full = self._values[table] >= BUFFERED_VALUES
-        if full and np.min(kept["step"]) > np.max(added[-1][1]["step"]):
-            self._flush(table)
-        added.append((rows, kept))
-        self._values[table] += count(kept)
+        if not re.fullmatch("[a-z][a-z0-9_]*", table):
+            raise ValueError(f"expected a lower-case table name, not {table!r}")
+        if "step" not in columns:
+            raise ValueError(f"table {table} has no column step")
+        values = {name: _values(name, value) for name, value in columns.items()}
+        lengths = {len(v) for v in values.values() if isinstance(v, list) or v.ndim} or {1}
+        if len(lengths) > 1:
+            raise ValueError(f"table {table}: columns have {sorted(lengths)} rows")
+        added = self._rows.setdefault(table, [])
+        if added and added[0][1].keys() != values.keys():
+            raise ValueError(f"table {table} has columns {[*added[0][1]]}, not {[*values]}")
+        if rows := lengths.pop():
+            added.append((rows, values))
+            self.buffered += sum(map(_size, values.values()))
 
-    def flush(self) -> None:
-        """Write one part per table that has new rows.
+    def flush(self) -> Manifest:
+        """Write one part per table that has new rows; returns the manifest of all parts.
 
         If the disk fails, the error goes on; tables already written stay written, the rows of the
         others stay in memory, and `flush` may be called again.
 
         Raises:
-            ValueError: a row's step comes before one already on the disk (see `truncate`).
+            ValueError: a row's step does not come after those already on the disk.
         """
-        for table in self._added:
-            self._flush(table)
+        self._check()
+        for table, added in self._rows.items():
+            if added:
+                rows = _joined(added)
+                parts = self._manifest.setdefault(table, [])
+                first = rows["step"][0].as_py()
+                last = Part(Path(parts[-1]["name"])).last if parts else -1
+                if first <= last:
+                    raise ValueError(f"{table}: step {first} comes after step {last} was written")
+                parts.append(write_part(self._folder / table, rows))
+                self.buffered -= sum(_size(v) for _, values in added for v in values.values())
+                added.clear()
+        return deepcopy(self._manifest)
 
-    def _flush(self, table: str) -> None:
-        if added := self._added[table]:
-            _append(self._folder / table, to_arrow(added))
-            added.clear()
-            self._values[table] = 0
+    def restore(self, manifest: Manifest) -> None:
+        """Go back to ``manifest``: forget rows in memory and remove the parts it does not list.
 
-    def truncate(self, step: int) -> None:
-        """Remove every row with this ``step`` or a later one, to resume from there.
-
-        A reader sees each part either before or after. When killed half-way, call it again.
-        """
-        self.flush()
-        for table in table_names(self._folder):
-            # From the end, so that what is left is at any moment the beginning of the table.
-            for part in reversed(list_parts(self._folder / table)):
-                if part.last >= step:
-                    _cut(part, step)
-
-    def check(self) -> None:
-        """Read all that is on the disk.
+        Write the status with this manifest first: it must not list parts that are removed.
 
         Raises:
-            UserError: a part is damaged; the message names it.
+            UserError: a listed part is missing or of other bytes; nothing is removed then.
         """
-        for table in table_names(self._folder):
-            for part in list_parts(self._folder / table):
-                read_part(part.path)
+        self._check()
+        problems = missing(self._folder, manifest, ended=False)
+        if problems:
+            raise UserError(
+                f"{self._folder.parent}: {'; '.join(problems)}; remove it to start anew"
+            )
+        for table in manifest:
+            for part in list_parts(self._folder / table, manifest):
+                read_part(part, ["step"])
+        listed = {(table, entry["name"]) for table, parts in manifest.items() for entry in parts}
+        for folder in self._folder.glob("*/"):
+            for part in list_parts(folder):
+                if (folder.name, part.path.name) not in listed:
+                    part.path.unlink()
+            sync_folder(folder)
+        self._rows, self._manifest, self.buffered = {}, deepcopy(manifest), 0
 
 
-def table_names(tables_dir: Path) -> list[str]:
-    """The tables in ``tables_dir`` that have rows, by name."""
+def table_names(tables_dir: Path, manifest: Manifest | None = None) -> list[str]:
+    """The tables that have rows, by name: those in ``manifest``, or all in ``tables_dir``."""
+    if manifest is not None:
+        return sorted(table for table, parts in manifest.items() if parts)
     if not tables_dir.is_dir():
         return []
     return sorted(path.name for path in tables_dir.iterdir() if list_parts(path))
 
 
-def read_table(tables_dir: Path, name: str) -> pd.DataFrame:
-    """All rows of table ``name``, by step; an empty frame when there are none.
+def read_table(
+    tables_dir: Path,
+    name: str,
+    manifest: Manifest | None = None,
+    columns: Collection[str] | None = None,
+    **where: Any,
+) -> pd.DataFrame:
+    """The rows of table ``name`` by step; an empty frame when there are none.
 
     A table may be read while it is being written.
 
+    Args:
+        tables_dir: the folder of the tables.
+        name: the table.
+        manifest: the parts to read and what they must be; without it all that are there.
+        columns: which columns, in this order; all if None.
+        where: by column, the value or collection of values that rows must have.
+
     Raises:
-        UserError: a part is damaged (the message names it) or does not go with the others.
+        UserError: a part is missing or damaged, lacks a column or does not go with the others.
     """
     folder = tables_dir / name
-    parts = _read_parts(folder)
-    if not parts:
-        return pd.DataFrame()
+    wanted: dict[str, list[Any]] = {
+        key: [value] if isinstance(value, int | float | str) else list(value)
+        for key, value in where.items()
+    }
+    chosen = None if columns is None else list(dict.fromkeys(columns))
+    needed = None if chosen is None else {*chosen, "step"}
+    tables = [
+        read_part(part, needed, wanted)
+        for part in list_parts(folder, manifest)
+        if all(wanted.values()) and part.may_hold(wanted.get("step"))
+    ]
+    if not tables:
+        return pd.DataFrame({column: pd.Series(dtype=np.float64) for column in chosen or ()})
     try:
-        frame: pd.DataFrame = _join(parts).to_pandas()
+        # Permissive: older runs may have whole numbers in one part and fractions in the next.
+        joined = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise UserError(f"{folder}: expected parts with the same columns: {error}") from error
-    if frame["step"].is_monotonic_increasing:
-        return frame
-    return frame.sort_values("step", kind="stable", ignore_index=True)
+    frame: pd.DataFrame = joined.to_pandas()
+    if not frame["step"].is_monotonic_increasing:
+        frame = frame.sort_values("step", kind="stable", ignore_index=True)
+    return frame if chosen is None else frame[chosen]
 
 
-def _read_parts(folder: Path) -> list[pa.Table]:
-    for _ in range(10):
-        try:
-            return [read_part(part.path) for part in list_parts(folder)]
-        except FileNotFoundError:  # its run was resumed meanwhile and cut the part: look again
-            continue
-    raise UserError(f"{folder}: its parts change faster than they can be read; try again")
+def _values(name: str, value: Any) -> Values:
+    """A copy of ``value`` as int64, float64 (None is NaN), bool or, for text, objects."""
+    if (
+        isinstance(value, list | tuple)
+        and value
+        and isinstance(value[0], list | tuple | np.ndarray)
+    ):
+        return [np.array(row, np.float64) for row in value]
+    array = np.array(value)
+    if array.ndim > 1:
+        return [np.array(row, np.float64) for row in array]
+    kind = array.dtype.kind
+    if kind in "UO":
+        # NumPy makes text of numbers beside text, so ask the values themselves.
+        texts = [isinstance(item, str) for item in (value if array.ndim else [value])]
+        if any(texts):
+            if name in INTEGERS or not all(texts):
+                raise ValueError(f"column {name} mixes text and numbers")
+            return array.astype(object)
+    if name in INTEGERS:
+        numbers = array if kind in "iu" else array.astype(np.float64)
+        if not np.all(np.isfinite(numbers) & (numbers % 1 == 0)):
+            raise ValueError(f"column {name} counts: expected whole numbers")
+        return array.astype(np.int64)
+    return array if kind == "b" else array.astype(np.float64)
 
 
-def _join(parts: list[pa.Table]) -> pa.Table:
-    # Permissive: whole numbers in one part and fractions in the next are numbers.
-    return pa.concat_tables(parts, promote_options="permissive")
+def _size(values: Values) -> int:
+    return sum(row.size for row in values) if isinstance(values, list) else values.size
 
 
-# A part's name never understates its last step: names tell `truncate` which parts to open. So a
-# part that grows is renamed before its rows are written, one that shrinks after.
+def _joined(added: list[tuple[int, dict[str, Values]]]) -> pa.Table:
+    """All rows, one below the other, sorted by step."""
+    table = pa.table({name: _column(name, added) for name in added[0][1]})
+    steps = table["step"].to_numpy()
+    if np.any(steps[1:] < steps[:-1]):
+        table = table.take(np.argsort(steps, kind="stable"))
+    return table
 
 
-def _append(folder: Path, rows: pa.Table) -> None:
-    steps = rows["step"].to_numpy()
-    new = Part(int(steps[0]), int(steps[-1]), folder)
-    before = list_parts(folder)
-    if new.first < 0:
-        raise ValueError(f"{folder.name}: step {new.first} is negative")
-    if not before or before[-1].last < new.first:
-        write_part(new.path, rows)
-        return
-    old = before[-1]
-    if new.first < old.last:
-        raise ValueError(f"{folder.name}: step {new.first} comes after step {old.last} was written")
-    # More rows of the last step: one step lies in one part.
-    grown = Part(old.first, new.last, folder)
-    joined = _join([read_part(old.path), rows])
-    old.path.rename(grown.path)
-    try:
-        write_part(grown.path, joined)
-    except BaseException:
-        grown.path.rename(old.path)
-        raise
-
-
-def _cut(part: Part, step: int) -> None:
-    if part.first < step:
-        rows = read_part(part.path)
-        steps = rows["step"].to_numpy()
-        kept = rows.filter(pa.array(steps < step))
-        write_part(part.path, kept)
-        last = int(np.max(steps[steps < step]))
-        part.path.rename(Part(part.first, last, part.folder).path)
-    else:
-        part.path.unlink()
-    sync_folder(part.folder)
+def _column(name: str, added: list[tuple[int, dict[str, Values]]]) -> pa.Array:
+    pieces = [(rows, values[name]) for rows, values in added]
+    if isinstance(pieces[0][1], list):
+        lists = [row for _, value in pieces for row in value]
+        offsets = np.cumsum([0, *map(len, lists)], dtype=np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(lists)))
+    arrays = [np.broadcast_to(value, rows) for rows, value in pieces]
+    if len({array.dtype for array in arrays}) > 1:
+        raise ValueError(f"column {name} mixes kinds of values")
+    values = np.concatenate(arrays)
+    return pa.array(values, pa.string() if values.dtype.kind == "O" else None)

@@ -1,12 +1,18 @@
 """Training: the loop, checkpoints and the life of one run."""
 
-from bnexp.training.estimate import Estimator
 from bnexp.training.failures import reason, record
 from bnexp.training.interrupts import Interrupted
 from bnexp.training.reload import Reloaded, reload
 from bnexp.training.run import FINISHED, Job, identify, train
 
 __all__ = [
-    "FINISHED", "Estimator", "Interrupted", "Job", "Reloaded", "identify", "reason", "record",
-    "reload", "train",
-]  # fmt: skip
+    "FINISHED",
+    "Interrupted",
+    "Job",
+    "Reloaded",
+    "identify",
+    "reason",
+    "record",
+    "reload",
+    "train",
+]

@@ -2,142 +2,121 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from bnexp.errors import UserError
-from bnexp.probes import Probe
-from bnexp.runs.files import write_atomic
+from bnexp.runs import Manifest, write_atomic
 
-FORMAT = 1
-
-
-def save(
-    path: Path,
-    step: int,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    probes: Sequence[Probe] = (),
-) -> None:
-    """Write, in one step, all that step ``step`` needs to be made next.
-
-    Parameters, buffers, the optimiser's state, that of the probes and torch's random state.
-    bnexp's own random streams and the position in the data are functions of seed and step
-    (``bnexp/seeds.py``).
-    """
-    content = io.BytesIO()
-    state: dict[str, Any] = {
-        "format": FORMAT,
-        "step": step,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "random": torch.get_rng_state(),
-        "probes": {probe.name: kept for probe in probes if (kept := probe.state())},
-    }
-    if torch.cuda.is_available():
-        state["random_cuda"] = torch.cuda.get_rng_state_all()
-    torch.save(state, content)
-    write_atomic(path, content.getvalue())
+FORMAT = 2
 
 
-def load(
-    path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    probes: Sequence[Probe] = (),
-) -> int:
-    """Put model, optimizer and probes back to what ``path`` holds; returns the next step.
+def random_state() -> dict[str, Any]:
+    """torch's random state on every device, to be saved with a checkpoint."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
-    The file is read as tensors and plain values; nothing in it is run. One that says nothing of a
-    probe puts it to its start.
 
-    Raises:
-        UserError: the file is damaged, or of another format.
-    """
-    try:
-        with zipfile.ZipFile(path) as file:
-            if (damaged := file.testzip()) is not None:
-                raise ValueError(f"checksum of {damaged}")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["format"] != FORMAT:
-            raise ValueError(f"format {state['format']}")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
-        if "random_cuda" in state and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["random_cuda"])
-        for probe in probes:
-            probe.load_state(state.get("probes", {}).get(probe.name, {}))
-        return int(state["step"])
-    except Exception as error:
-        raise UserError(
-            f"{path}: expected a checkpoint of format {FORMAT}; it is damaged or of another "
-            f"version ({type(error).__name__})"
-        ) from error
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Put torch's random state back to what `random_state` gave."""
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The last two checkpoints of the run in ``folder``."""
+    """The last two checkpoints of run ``run_id`` in ``folder``.
+
+    ``check`` is called before anything is written; it raises where the run is not this process's.
+    """
 
     folder: Path
+    run_id: str
+    check: Callable[[], None] = lambda: None
 
     @property
     def files(self) -> tuple[Path, Path]:
         """The last one and the one before it, whether they are there or not."""
         return self.folder / "checkpoint.pt", self.folder / "checkpoint-before.pt"
 
-    def save(
-        self,
-        step: int,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        probes: Sequence[Probe] = (),
-    ) -> None:
-        """A new last one. Cut off anywhere in between, one whole checkpoint is there."""
+    def save(self, step: int, state: Mapping[str, Any], manifest: Manifest) -> None:
+        """Write all that ``step`` needs to be made next; cut off anywhere, one whole one is there.
+
+        bnexp's own random streams and the position in the data are functions of seed and step
+        (``bnexp/seeds.py``).
+
+        Args:
+            step: the step to make next.
+            state: tensors and plain values: those of model, optimiser and probes, `random_state`.
+            manifest: the parts of the tables that belong to it, flushed before.
+        """
+        content = io.BytesIO()
+        saved = {"format": FORMAT, "run": self.run_id, "step": step, "tables": manifest}
+        torch.save({**saved, "state": dict(state)}, content)
+        self.check()
         last, before = self.files
         if last.exists():
-            last.replace(before)
-        save(last, step, model, optimizer, probes)
+            try:
+                self._read(last)
+            except UserError:
+                pass  # damaged: the one before it is the better one
+            else:
+                last.replace(before)
+        write_atomic(last, content.getvalue())
 
-    def load(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        say: Callable[[str], None],
-        probes: Sequence[Probe] = (),
-    ) -> int:
-        """Go back to the last one that is whole; returns the next step, 0 if there is none.
+    def load(self, say: Callable[[str], None]) -> tuple[int, dict[str, Any], Manifest] | None:
+        """The step, state and manifest of the last one that is whole; None if there is none.
 
-        Where the last one is damaged and the one before it is whole, ``say`` is told.
+        Read as tensors, on the CPU, and plain values; nothing in the files is run. Where the last
+        one is damaged and the one before it is whole, ``say`` is called with that.
 
         Raises:
-            UserError: there are only damaged ones.
+            UserError: there are only damaged ones, or one is of another run.
         """
-        damaged: list[UserError] = []
-        start = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+        damaged: list[str] = []
         for file in self.files:
             if not file.exists():
                 continue
             try:
-                following = load(file, model, optimizer, probes)
+                content = self._read(file)
             except UserError as error:
-                damaged.append(error)
-                model.load_state_dict(start[0])
-                optimizer.load_state_dict(start[1])
+                damaged.append(str(error))
                 continue
-            for one in damaged:
-                say(f"{one}; going on from the one before it")
-            return following
+            if content["run"] != self.run_id:
+                raise UserError(
+                    f"{file}: expected a checkpoint of run {self.run_id}; "
+                    f"it is of run {content['run']}"
+                )
+            for message in damaged:
+                say(f"{message}; going on from the one before it")
+            return content["step"], content["state"], content["tables"]
         if damaged:
-            told = "; ".join(map(str, damaged))
-            raise UserError(f"{told}; remove {self.folder} to make the run anew")
-        return 0
+            raise UserError(f"{'; '.join(damaged)}; remove {self.folder} to make the run anew")
+        return None
+
+    def _read(self, file: Path) -> dict[str, Any]:
+        """The content of ``file``, each record of which has a checksum."""
+        try:
+            with zipfile.ZipFile(file) as archive:
+                if (record := archive.testzip()) is not None:
+                    raise ValueError(f"checksum of {record}")
+            content = torch.load(file, map_location="cpu", weights_only=True)
+            kinds = {"format": int, "run": str, "step": int, "tables": dict, "state": dict}
+            if not all(isinstance(content[key], kind) for key, kind in kinds.items()):
+                raise TypeError("types")
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']}")
+        except Exception as error:
+            raise UserError(
+                f"{file}: expected a checkpoint of format {FORMAT}; it is damaged or of another "
+                f"version ({type(error).__name__})"
+            ) from error
+        checked: dict[str, Any] = content
+        return checked

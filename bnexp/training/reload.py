@@ -16,17 +16,8 @@ from bnexp.errors import UserError
 from bnexp.models import Network
 from bnexp.norms import at_step
 from bnexp.objective import Objective
-from bnexp.runs import RunDirectory
 from bnexp.training.checkpoint import Checkpoints
-from bnexp.training.run import Job, trainer_of
-
-LATER = {"tf32": False, "cuda_graphs": "auto", "together": True}
-"""Keys that the config of an older run may lack; none changes what is loaded."""
-
-
-def _told(text: str) -> None:
-    """A damaged last checkpoint where the one before is whole: said, as when a run resumes."""
-    print(f"bnexp: {text}", file=sys.stderr)
+from bnexp.training.run import trainer_of
 
 
 @dataclass(frozen=True)
@@ -52,16 +43,17 @@ def reload(path: Path, config: dict[str, Any]) -> Reloaded:
         UserError: there is no checkpoint or only damaged ones, the config is not one of this
             version, or the data are not there.
     """
-    checkpoints = Checkpoints(path)
-    if not any(file.exists() for file in checkpoints.files):
+    checked = check({**config, "device": "cpu", "probes": {}, "progress": False, "plugins": []})
+    last = Checkpoints(path, path.resolve().name).load(
+        lambda text: print(f"bnexp: {text}", file=sys.stderr)
+    )
+    if last is None:
         raise UserError(f"{path}: expected a checkpoint of the trained network; there is none")
-    checked = check({**LATER, **config, "device": "cpu", "probes": {}, "progress": False})
-    trainer, _ = trainer_of(Job(checked, torch.device("cpu"), "", RunDirectory(path)))
+    trainer, _ = trainer_of(checked, torch.device("cpu"))
     model = trainer.setting.model
     initial = copy.deepcopy(model).double()
-    state = torch.get_rng_state()
-    following = checkpoints.load(model, trainer.optimizer, _told)
-    torch.set_rng_state(state)
+    following, state, _ = last
+    model.load_state_dict(state["model"])
     step = min(following, trainer.steps)
     batch = trainer.batches.at(step)
     targets = batch.targets.double() if batch.targets.is_floating_point() else batch.targets

@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +17,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from bnexp.config.schema import Config
-from bnexp.data import Dataset, fingerprint, load_dataset
-from bnexp.data.batches import Batches
+from bnexp.config import Config
+from bnexp.data import Batches, Dataset, fingerprint, load_dataset
 from bnexp.errors import UserError
-from bnexp.models import build_model, layer_count
-from bnexp.models.streams import streamable
+from bnexp.models import Network, Task, build_model, layer_count
 from bnexp.objective import Objective
 from bnexp.probes import Rows, Setting, build_probes, check_probes
-from bnexp.runs import RunDirectory, TableWriter, run_id
+from bnexp.runs import RunDirectory, TableWriter, code_hash, run_id, siblings
 from bnexp.runs.files import read_json
 from bnexp.seeds import derive
-from bnexp.training import graphs
 from bnexp.training.checkpoint import Checkpoints
 from bnexp.training.environment import environment
 from bnexp.training.failures import log, reason, record
 from bnexp.training.interrupts import Interrupted, Stop, watched
-from bnexp.training.joined import Joined, joinable
 from bnexp.training.loop import Trainer
 from bnexp.training.memory import keep_freed_memory
 from bnexp.training.precision import cast, dtype_of, set_up_cuda
@@ -41,11 +37,14 @@ from bnexp.training.precision import cast, dtype_of, set_up_cuda
 STATUS_SECONDS = 2.0
 """How often a run says how far it is. Rows are written with each checkpoint."""
 
+BUFFERED_VALUES = 1 << 22
+"""So many values of tables are held in memory, 32 MB as doubles, before a checkpoint is made."""
+
 EVALUATION_BATCH = 1000
 """Images per pass in evaluation, where the batch size changes nothing but the speed."""
 
-LOOK_EVERY = {"cpu": 1, "cuda": 100}
-"""Steps between two looks at the losses, by device: on a GPU the host has to wait to see them."""
+SYNC_EVERY = {"cpu": 1, "cuda": 100}
+"""Steps between two fetches of the losses, by device: on a GPU the host waits for them."""
 
 FINISHED = ("done", "diverged")
 """The states of a run that has its result."""
@@ -53,12 +52,16 @@ FINISHED = ("done", "diverged")
 
 @dataclass(frozen=True)
 class Job:
-    """A run that was asked for: its checked config, its device and where it lies."""
+    """A run that was asked for: its checked config, its device and where it lies.
+
+    ``stale`` are the ids of finished runs of the same config that other code made.
+    """
 
     config: Config
     device: torch.device
     fingerprint: str
     directory: RunDirectory
+    stale: list[str] = field(default_factory=list)
 
     @property
     def id(self) -> str:
@@ -77,12 +80,26 @@ def identify(config: Config) -> Job:
     Raises:
         UserError: a probe, the device or the data is not as the config says.
     """
-    check_probes(config.probes, layer_count(config.model))
+    model, norm = config.model, config.norm
+    layers = layer_count(model.name, model.options, norm.name, norm.options)
+    check_probes(config.plain["probes"], layers)
     device = _device(config.run.device)
     plain = {**config.plain, "device": str(device)}
     content = fingerprint(plain["data"])
-    path = Path(config.run.out) / "runs" / run_id(plain, content)
-    return Job(replace(config, plain=plain), device, content, RunDirectory(path))
+    runs = Path(config.run.out).expanduser() / "runs"
+    path = runs / run_id(plain, content, code_hash(modules(config)))
+    job = Job(replace(config, plain=plain), device, content, RunDirectory(path))
+    return job if path.exists() else replace(job, stale=[p.name for p in siblings(runs, job.id)])
+
+
+def modules(config: Config) -> list[str]:
+    """The modules whose code makes the run's numbers, before what they import."""
+    chosen = [config.model, config.norm, config.data, *config.probes.values()]
+    return sorted({"bnexp.training.loop", __name__, *(_module(one.item) for one in chosen)})
+
+
+def _module(item: Any) -> str:
+    return str(getattr(item, "__module__", type(item).__module__))
 
 
 def _device(name: str) -> torch.device:
@@ -95,71 +112,64 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def train(job: Job) -> str:
+def train(job: Job, wait: bool = True) -> str:
     """Bring ``job`` to its end, from wherever it is; a finished run returns at once.
 
     Returns the state: ``done`` or ``diverged``.
 
     Raises:
+        RunBusy: another process makes it and ``wait`` is false.
         UserError: the data or a setting turns out not to fit; nothing was written.
         Interrupted: the process was asked to stop; the run has saved and can be resumed.
     """
     if (state := job.state()) in FINISHED:
         return str(state)
-    with begun(job) as trainer:
-        if trainer is None:
-            return str(job.state())
-        with watched() as stop:
-            return Session(job, trainer, stop).run()
+    with open_run(job, wait) as session:
+        return str(job.state()) if session is None else session.run()
 
 
 @contextmanager
-def begun(job: Job) -> Iterator[Trainer | None]:
+def open_run(job: Job, wait: bool = True) -> Iterator[Session | None]:
     """Within it the run is this process's to make; None where another one finished it meanwhile.
 
     Raises:
         UserError: as `train`.
     """
     config = job.config
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(_threads(job))
     keep_freed_memory()
     torch.manual_seed(derive(config.run.seed, "global"))
     if job.device.type == "cuda":
         set_up_cuda(tf32=config.run.tf32, deterministic=config.run.deterministic)
     try:
-        trainer, label = trainer_of(job)
-    except UserError:
-        raise
-    except Exception as error:  # such as no memory for the network
-        record(job.directory, reason(error), traceback.format_exc(), config.run.steps)
-        raise
-    _make_folder(job.directory.path)
-    if job.directory.is_locked():
-        print(f"bnexp: waiting for another process that makes {job.id}", file=sys.stderr)
-    with job.directory.lock():
-        if (state := job.state()) in FINISHED:
-            yield None
-            return
-        if state is not None and config.run.resume == "never":
-            raise UserError(
-                f"resume: expected auto to go on with {job.directory.path}, which is there "
-                f"unfinished; got never"
-            )
-        if job.directory.config_file.exists():
-            job.directory.read_config()  # a damaged one is named now, not when the run is drawn
-        plain = {**config.plain, "data": {**config.plain["data"], "label": label}}
-        if _together(job) and joinable([trainer]):
-            Joined([trainer])
-        joined = {"joined": trainer.joined is not None}
-        job.directory.create(plain, {**environment(job.device, job.fingerprint), **joined})
-        yield trainer
-
-
-def _together(job: Job) -> bool:
-    """Whether passes are to be joined; a run that is resumed goes on as it began."""
-    if job.directory.env_file.exists():
-        return bool(read_json(job.directory.env_file).get("joined"))
-    return job.config.run.together
+        try:
+            trainer, label = trainer_of(config, job.device)
+        except UserError:
+            raise
+        except Exception as error:  # such as no memory for the network
+            record(job.directory, reason(error), traceback.format_exc(), config.run.steps)
+            raise
+        _make_folder(job.directory.path)
+        if wait and job.directory.is_locked():
+            print(f"bnexp: waiting for another process that makes {job.id}", file=sys.stderr)
+        with job.directory.lock(wait) as directory:
+            if (state := job.state()) in FINISHED:
+                yield None
+                return
+            if state is not None and config.run.resume == "never":
+                raise UserError(
+                    f"resume: expected auto to go on with {job.directory.path}, which is there "
+                    f"unfinished; got never"
+                )
+            if directory.config_file.exists():
+                directory.read_config()  # a damaged one is named now, not when the run is drawn
+            plain = {**config.plain, "data": {**config.plain["data"], "label": label}}
+            directory.create(plain, environment(job.device, job.fingerprint))
+            with watched() as stop:
+                yield Session(replace(job, directory=directory), trainer, stop)
+    finally:
+        torch.set_num_threads(threads_before)
 
 
 def _threads(job: Job) -> int:
@@ -186,40 +196,41 @@ def _make_folder(path: Path) -> None:
         ) from None
 
 
-def trainer_of(job: Job) -> tuple[Trainer, str]:
-    """The trainer of ``job`` at step 0, and what the data are called."""
-    config, run = job.config, job.config.run
-    data = {**job.config.plain["data"], "progress": run.progress}
-    dataset = load_dataset(data, run.seed)
+def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
+    """The trainer of a run at step 0, and what its data are called."""
+    run, optim, plain = config.run, config.optim, config.plain
+    dataset = load_dataset({**plain["data"]}, run.seed_data)
     dtype = dtype_of(run.precision)
-    batches = Batches(dataset, run.batch_size, run.seed, job.device, dtype, config.data.augment)
-    model = build_model(config.model, config.norm, classes=dataset.classes, seed=run.seed)
-    model = cast(model, run.precision, job.device)
-    if dataset.classes is not None:  # images: the layout that convolutions are fastest in
-        model = model.to(memory_format=torch.channels_last)
-    optim = config.optim
+    augment = bool(plain["data"].get("augment"))
+    batches = Batches(dataset, run.batch_size, run.seed_order, device, dtype, augment)
+    model = network_of(config, dataset.classes, device)
+    loss = str(plain["model"]["loss"])
     setting = Setting(
         model=model,
-        objective=Objective(config.model.loss, optim.weight_decay, optim.decay),
-        lr=optim.lr,
+        objective=Objective(loss, optim.weight_decay, optim.decay),
         steps=run.steps,
         seed=run.seed,
         evaluation=lambda split: _evaluation(dataset, batches, split),
     )
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=optim.lr, momentum=optim.momentum, foreach=True
+        model.optimised(), lr=optim.lr, momentum=optim.momentum, foreach=True
     )
-    probes = build_probes(config.probes, setting)
-    trainer = Trainer(
-        setting,
-        batches,
-        optimizer,
-        probes,
-        run.steps,
-        look_every=LOOK_EVERY[job.device.type],
-        graphs=graphs.wanted(run.cuda_graphs, model, job.device, small=streamable(model)),
-    )
+    probes = build_probes(plain["probes"], setting)
+    trainer = Trainer(setting, batches, optimizer, probes, run.steps, SYNC_EVERY[device.type])
     return trainer, dataset.label
+
+
+def network_of(config: Config, classes: int | None, device: torch.device) -> Network:
+    """The run's network at initialisation, on ``device`` in the run's precision."""
+    model, norm, run = config.model, config.norm, config.run
+    task = Task() if classes is None else Task(classes=classes)
+    network = build_model(model.name, model.options, norm.name, norm.options, task, run.seed_init)
+    network = cast(network, run.precision, device)
+    if classes is not None:  # images: the layout that convolutions are fastest in
+        network = network.to(memory_format=torch.channels_last)
+    if run.compile:
+        network.compiled()
+    return network
 
 
 def _evaluation(dataset: Dataset, batches: Batches, split: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -235,46 +246,42 @@ class Session:
     def __init__(self, job: Job, trainer: Trainer, stop: Stop) -> None:
         self.job, self.trainer, self.stop = job, trainer, stop
         self.directory = job.directory
-        self.checkpoints = Checkpoints(job.directory.path)
-        self.tables = TableWriter(job.directory.tables_dir)
+        self.checkpoints = Checkpoints(job.directory.path, job.id, job.directory.check)
+        self.tables = TableWriter(job.directory.tables_dir, job.directory.check)
         self.number = 0
-        self.state = ""
 
     def run(self) -> str:
         """Train to the end; returns ``done`` or ``diverged``."""
-        for _ in self.steps():
-            pass
-        return self.state
-
-    def steps(self) -> Iterator[int]:
-        """Train to the end; gives the number of each step before it is made."""
-        self.number = self._resume()
         try:
-            yield from self._steps(self.number)
+            self.number = self._resume()
+            return self._train(self.number)
         except (Interrupted, KeyboardInterrupt):
             raise
         except Exception as error:
-            with suppress(OSError):  # the disk may be what failed
+            with suppress(OSError, UserError):  # the disk, or the run's lease, may be what failed
                 self._say(traceback.format_exc())
                 self._status("failed", self.number, reason=reason(error))
             raise
 
     def _resume(self) -> int:
         """Go back to the last checkpoint; returns the step to make next."""
-        model, optimizer = self.trainer.setting.model, self.trainer.optimizer
-        first = self.checkpoints.load(model, optimizer, self._warn, self.trainer.probes)
-        if first:
-            self.trainer.seconds.update(self.directory.read_status().get("seconds", {}))
-        self.tables.truncate(first)
-        self.tables.check()
+        trainer = self.trainer
+        last = self.checkpoints.load(self._warn)
+        first = 0
+        manifest: dict[str, Any] = {}
+        if last is not None:
+            first, state, manifest = last
+            load_state(trainer, state)
+            trainer.seconds.update(self.directory.read_status().get("seconds", {}))
+        self._status("running", first, manifest=manifest)
+        self.tables.restore(manifest)
         self._say(f"{'resumed' if first else 'started'} at step {first}")
         return first
 
-    def _steps(self, first: int) -> Iterator[int]:
+    def _train(self, first: int) -> str:
         config, steps = self.job.config, self.trainer.steps
-        saved = told = time.monotonic()
-        self._status("running", first)
-        bar = tqdm(
+        saved = shown = time.monotonic()
+        with tqdm(
             total=steps + 1,
             initial=first,
             desc=self.job.id,
@@ -283,29 +290,27 @@ class Session:
             file=sys.stderr,
             mininterval=0.5,
             dynamic_ncols=True,
-        )
-        with bar:
+        ) as bar:
             for number in range(first, steps + 1):
                 self.number = number
-                yield number
-                seen = self.trainer.step(number, self._record)
+                step = self.trainer.step(number, self._record)
                 now = time.monotonic()
-                if telling := now - told > STATUS_SECONDS:
+                if showing := now - shown > STATUS_SECONDS:
                     self.stop.look()
                 every = config.run.checkpoint_steps
                 late = now - saved > 60 * config.run.checkpoint_minutes
+                full = self.tables.buffered > BUFFERED_VALUES
                 signum = self.stop.signum
-                saving = signum is not None or late or bool(every and (number + 1) % every == 0)
-                if telling or saving or number == steps:
-                    self.trainer.look(self._record)
+                due = bool(every and (number + 1) % every == 0)
+                saving = signum is not None or late or full or due
+                if showing or saving or number == steps:
+                    self.trainer.sync(self._record)
                 if self.trainer.diverged is not None:
-                    self.tables.flush()
-                    self._finish("diverged", self.trainer.diverged)
-                    return
-                if telling:
-                    bar.set_postfix(loss=f"{float(seen.loss):.4g}", refresh=False)
+                    return self._finish("diverged", self.trainer.diverged)
+                if showing:
+                    bar.set_postfix(loss=f"{float(step.loss):.4g}", refresh=False)
                     self._status("running", number)
-                    told = now
+                    shown = now
                 if saving and number < steps:
                     self._save(number + 1)
                     saved = now
@@ -314,29 +319,37 @@ class Session:
                         raise Interrupted(signum)
                 bar.update()
         self._save(steps + 1)
-        self._finish("done", steps)
+        return self._finish("done", steps)
 
     def _record(self, rows: Rows) -> None:
         for table, columns in rows.items():
             self.tables.add(table, columns)
 
     def _save(self, following: int) -> None:
-        """All rows first, then the checkpoint that says they are there."""
-        self.tables.flush()
-        model, optimizer = self.trainer.setting.model, self.trainer.optimizer
-        self.checkpoints.save(following, model, optimizer, self.trainer.probes)
-        self._status("running", following - 1)
+        """All rows first, then the checkpoint that lists them."""
+        manifest = self.tables.flush()
+        self.checkpoints.save(following, state_of(self.trainer), manifest)
+        self._status("running", following - 1, manifest=manifest)
 
-    def _finish(self, state: str, number: int) -> None:
+    def _finish(self, state: str, number: int) -> str:
         # A diverged run keeps its last checkpoint: cut off before this, it diverges again.
-        self._status(state, number)
+        self._status(state, number, manifest=self.tables.flush())
         self._say(f"{state} at step {number}")
-        self.state = state
+        return state
 
-    def _status(self, state: str, number: int, **more: Any) -> None:
+    def _status(
+        self, state: str, number: int, manifest: dict[str, Any] | None = None, **more: Any
+    ) -> None:
+        if manifest is None:
+            manifest = self.directory.read_status().get("tables", {})
         seconds = {name: round(value, 3) for name, value in self.trainer.seconds.items()}
         self.directory.write_status(
-            state=state, step=number, steps=self.trainer.steps, seconds=seconds, **more
+            state=state,
+            step=number,
+            steps=self.trainer.steps,
+            seconds=seconds,
+            tables=manifest,
+            **more,
         )
 
     def _warn(self, text: str) -> None:
@@ -345,3 +358,30 @@ class Session:
 
     def _say(self, text: str) -> None:
         log(self.directory, text)
+
+
+def state_of(trainer: Trainer) -> dict[str, Any]:
+    """What the next step depends on: parameters, buffers, optimiser, probes, torch's random state.
+
+    bnexp's own random streams and the position in the data are functions of seed and step.
+    """
+    state: dict[str, Any] = {
+        "model": trainer.setting.model.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "random": torch.get_rng_state(),
+        "probes": {probe.name: own for probe in trainer.probes if (own := probe.state())},
+    }
+    if torch.cuda.is_available():
+        state["random_cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def load_state(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Put ``trainer`` back to what `state_of` gave."""
+    trainer.setting.model.load_state_dict(state["model"])
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"])
+    if "random_cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["random_cuda"])
+    for probe in trainer.probes:
+        probe.load_state(state["probes"].get(probe.name, {}))

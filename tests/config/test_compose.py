@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
 from bnexp.config import check, compose, config_dir, expand
-from bnexp.config.recipes import recipe_jobs, recipes
+from bnexp.config.compose import choices
+from bnexp.config.recipes import recipe_requests, recipes
 from bnexp.errors import UserError
 
 
@@ -15,127 +17,130 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
 
 
-MODELS, NORMS, PRESETS = names("model"), names("norm"), names("preset")
+MODELS, PRESETS = names("model"), names("preset")
 
 
 @pytest.mark.parametrize(("model", "preset"), list(itertools.product(MODELS, PRESETS)))
 def test_every_model_composes_under_every_preset(model: str, preset: str) -> None:
     config = check(compose([f"model={model}", f"preset={preset}"]))
+    images = "cifar10" if preset in ("cpu", "paper") else config.data.name
     assert config.model.name == model
-    assert config.data.name == (
-        "gaussian" if model == "dln" else "cifar10" if preset in ("cpu", "paper") else "digits"
-    )
+    assert config.data.name == ("gaussian" if model == "dln" else images)
+
+
+@pytest.mark.parametrize("norm", names("norm"))
+def test_a_norm_has_only_its_own_options(norm: str) -> None:
+    options = set(check(compose([f"norm={norm}"])).plain["norm"])
+    statistics = {"eps", "momentum"} if norm not in ("none", "noise_only") else set()
+    noise = {"n_mu", "n_sigma", "r_mu", "r_sigma"} if norm.startswith("nois") else set()
+    assert options == {"name"} | statistics | noise
 
 
 def test_the_defaults_are_the_papers() -> None:
-    vgg = check(compose([]))
-    assert (vgg.model.name, vgg.model.width, vgg.run.steps, vgg.run.batch_size) == (
-        "vgg16",
-        1.0,
-        15_000,
-        128,
-    )
-    assert (vgg.optim.lr, vgg.optim.momentum, vgg.optim.weight_decay) == (0.1, 0.0, 5e-4)
-    assert vgg.probes["landscape"]["etas"] == [0.5, 1, 2, 4]
-    assert vgg.probes["landscape"]["every"] == vgg.probes["gradient_shift"]["every"] == 100
-    assert vgg.probes["eval"]["every"] == 1000
-    dln = check(compose(["model=dln"]))
-    assert (dln.model.k, dln.model.d, dln.run.steps, dln.run.batch_size) == (25, 10, 10_000, None)
-    assert (dln.data.samples, dln.optim.lr, dln.run.precision) == (1000, 1e-6, "float64")
-    assert dln.probes["landscape"]["etas"] == pytest.approx([10**e for e in (-2, -1, 0, 1, 1.5)])
-    assert dln.probes["landscape"]["every"] == 50
-    assert dln.model.loss == "half_sum_squares"
+    vgg = compose([])
+    assert (vgg["model"]["depth"], vgg["model"]["width"]) == (16, 1.0)
+    assert (vgg["steps"], vgg["batch_size"]) == (15_000, 128)
+    assert vgg["optim"] | {"decay": ""} == {
+        "name": "sgd",
+        "lr": 0.1,
+        "momentum": 0.0,
+        "weight_decay": 5e-4,
+        "decay": "",
+    }
+    assert set(vgg["probes"]["landscape"]["etas"]) >= {0.5, 1, 2, 4}
+    assert vgg["probes"]["landscape"]["every"] == vgg["probes"]["gradient_shift"]["every"] == 100
+    dln = compose(["model=dln"])
+    assert (dln["model"]["k"], dln["model"]["d"], dln["steps"]) == (25, 10, 10_000)
+    assert (dln["batch_size"], dln["precision"], dln["optim"]["lr"]) == (None, "float64", 1e-6)
+    assert dln["probes"]["landscape"]["etas"] == pytest.approx([10**e for e in (-2, -1, 0, 1, 1.5)])
+    assert dln["model"]["loss"] == "sum_squares"
+    assert dln["data"]["samples"] == 1000
 
 
-SIZES = {
-    "model.width",
-    "steps",
-    "measure.every",
-    "measure.eval_every",
-    "measure.layers",
-    "measure.seeds",
-    "preset",
-    "data.name",
-    "data.label",
-    "data.path",
-}
+SIZES = ("model.width", "steps", "batch_size", "preset", "data.", "measure.")
 
 
 def flat(config: dict, prefix: str = "") -> dict:
-    found = {}
+    leaves = {}
     for key, value in config.items():
         if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
+            leaves |= flat(value, f"{prefix}{key}.")
         else:
-            found[prefix + key] = value
-    return found
+            leaves[prefix + key] = value
+    return leaves
 
 
 @pytest.mark.parametrize(("model", "preset"), list(itertools.product(MODELS, PRESETS)))
 def test_a_preset_changes_only_sizes_and_schedules(model: str, preset: str) -> None:
-    one, other = (flat(compose([f"model={model}", f"preset={p}"])) for p in ("none", preset))
-    differing = {key for key in one | other if one.get(key) != other.get(key)}
+    of_none, of_preset = (
+        flat(compose([f"model={model}", f"preset={p}"])) for p in ("none", preset)
+    )
+    differing = {k for k in of_none | of_preset if of_none.get(k) != of_preset.get(k)}
     schedules = {key for key in differing if key.startswith("probes.")}
-    assert differing - schedules <= SIZES
+    assert all(key.startswith(SIZES) for key in differing - schedules)
     assert all(key.endswith((".every", ".layers")) for key in schedules)
+    if preset == "paper":
+        assert all(key.startswith(("preset", "data.")) for key in differing)
 
 
-def test_preset_paper_is_the_papers_size() -> None:
-    for model in MODELS:
-        one, other = (
-            flat(compose([f"model={model}", f"preset={p}", "data=digits"]))
-            for p in ("none", "paper")
-        )
-        assert {key for key in one if one[key] != other[key]} == {"preset"}
-
-
-@pytest.mark.parametrize("name", recipes())
 @pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])
+@pytest.mark.parametrize("name", recipes())
 def test_every_recipe_composes(name: str, preset: str) -> None:
-    configs = [check(compose(job)) for job in recipe_jobs(name, [f"preset={preset}"])]
-    kinds = {(c.model.name, c.norm.name, c.optim.lr) for c in configs}
+    configs = [check(r.plain) for r in recipe_requests([name], [f"preset={preset}"])]
+    kinds = {(c.norm.name, c.optim.lr) for c in configs}
     seeds = {c.run.seed for c in configs}
-    assert len(kinds) >= 2 or name.startswith("figE")
-    assert len({(c.norm.name, c.optim.lr, c.run.seed) for c in configs}) == len(configs)
     assert len(configs) == len(kinds) * len(seeds), "every kind of run has the same seeds"
     assert len({c.model.name for c in configs}) == 1
 
 
-def test_a_sweep_is_the_product_of_its_values() -> None:
-    jobs = expand(["norm=none,bn", "seed=range(3)", "steps=5"])
-    seen = {(c.norm.name, c.run.seed) for c in map(check, map(compose, jobs))}
-    assert seen == set(itertools.product(("none", "bn"), (0, 1, 2)))
+def test_a_swept_config_is_the_one_that_hydra_composes() -> None:
+    sweep = ["model=dln,vgg", "norm=none,bn", "seed=range(2)", "measure.every=3,4", "out=a,'b c'"]
+    requests = expand([*sweep, "probes.landscape.etas=[1,2],[3]", "seed_data=7"])
+    assert len(requests) == 2 * 2 * 2 * 2 * 2 * 2
+    for request in requests[::9]:
+        assert request.plain == compose(request.overrides)
 
 
 def test_an_override_replaces_what_a_recipe_sweeps_over() -> None:
-    jobs = recipe_jobs("fig5a", ["preset=quick", "norm=l1", "seed=4,5"])
-    seen = {(c.norm.name, c.run.seed) for c in map(check, map(compose, jobs))}
-    assert seen == {("l1", 4), ("l1", 5)}
+    requests = recipe_requests(["fig5a"], ["preset=quick", "norm=l1", "seed=4,5"])
+    assert {(r.plain["norm"]["name"], r.plain["seed"]) for r in requests} == {("l1", 4), ("l1", 5)}
 
 
-def test_overrides_of_one_family_leave_the_other_alone() -> None:
-    both = ["data=digits", "model.width=0.5", "model.k=3", "data.A_std=2.0", "steps=7"]
-    vgg = check(compose(recipe_jobs("fig3a", both)[0]))
-    dln = check(compose(recipe_jobs("fig3b", both)[0]))
-    assert (vgg.model.width, vgg.data.name, vgg.run.steps) == (0.5, "digits", 7)
-    assert (dln.model.k, dln.data.name, dln.data.A_std, dln.run.steps) == (3, "gaussian", 2.0, 7)
+def test_overrides_of_some_networks_leave_the_others_alone() -> None:
+    both = ["data=digits", "model.width=0.5", "model.k=3", "data.samples=20", "steps=7"]
+    requests = recipe_requests(["fig3a", "fig3b"], both)
+    vgg, dln = requests[0].plain, requests[-1].plain
+    assert (vgg["model"]["width"], vgg["data"]["name"], vgg["steps"]) == (0.5, "digits", 7)
+    assert (dln["model"]["k"], dln["data"]["name"], dln["data"]["samples"]) == (3, "gaussian", 20)
+    with pytest.raises(UserError, match=r"model\.foo"):
+        recipe_requests(["fig3a", "fig3b"], ["model.foo=3"])
 
 
-def test_an_override_that_no_family_knows_is_refused() -> None:
-    with pytest.raises(UserError, match=r"model\.depth"):
-        [compose(job) for job in recipe_jobs("fig3a", ["model.depth=3"])]
-
-
-def test_one_key_moves_all_the_papers_schedules() -> None:
-    config = check(compose(["measure.every=7"]))
-    due = {config.probes[p]["every"] for p in ("landscape", "gradient_shift", "moments")}
+def test_one_key_moves_all_schedules_and_one_seed_all_streams() -> None:
+    plain = compose(["measure.every=7", "seed=5", "seed_order=6"])
+    due = {plain["probes"][p]["every"] for p in ("landscape", "gradient_shift", "moments")}
     assert due == {7}
+    assert [plain[f"seed_{name}"] for name in ("data", "init", "order")] == [5, 5, 6]
 
 
-def test_recipes_have_the_seeds_that_bands_need() -> None:
-    def seeds(preset: str, name: str) -> set[int]:
-        return {check(compose(job)).run.seed for job in recipe_jobs(name, [f"preset={preset}"])}
+def test_equal_values_spelled_otherwise_are_one_config() -> None:
+    left, right = (check(compose([f"optim.lr={text}"])) for text in ("0.1", "'1e-1'"))
+    assert left.plain == right.plain
 
-    assert seeds("quick", "fig10") == seeds("quick", "fig4") == {0}
-    assert seeds("paper", "fig10") == set(range(10))
-    assert seeds("paper", "fig4") == {0, 1, 2}
+
+def test_yaml_of_the_users_own_is_found(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "norm").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\nhydra: {sweeper: {params: {norm: 'gentle,bn', seed: '0,1'}}}\n"
+    )
+    (tmp_path / "norm" / "gentle.yaml").write_text("name: bn\neps: 0.1\nmomentum: 0.1\n")
+    search = f"hydra.searchpath=[{tmp_path}]"
+    assert "gentle" in choices("norm", [search])
+    requests = recipe_requests(["mine"], [search])
+    assert {(r.plain["norm"]["eps"], r.plain["seed"]) for r in requests} == {
+        (0.1, 0),
+        (0.1, 1),
+        (1e-5, 0),
+        (1e-5, 1),
+    }

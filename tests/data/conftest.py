@@ -6,13 +6,21 @@ import io
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 MODES = {".tar": "w", ".tar.xz": "w:xz", ".txz": "w:xz", ".tar.gz": "w:gz", ".tgz": "w:gz"}
 Files = dict[str, bytes]
+CONFIGS = Path(__file__).parents[2] / "configs" / "data"
+
+
+def defaults(name: str, **changes: object) -> dict[str, Any]:
+    """The ``data`` section of a run: the file's defaults and ``changes``."""
+    return {**OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml")), **changes}  # type: ignore[dict-item]
 
 
 def _encoded(pixels: torch.Tensor, kind: str = "PNG") -> bytes:
@@ -66,9 +74,9 @@ class Maker:
                 archive.writestr(name, data)
         return path
 
-    def config(self, path: Path) -> dict[str, object]:
+    def config(self, path: Path) -> dict[str, Any]:
         cache = str(self.root / "cache")
-        return {"name": "images", "path": str(path), "cache": cache, "progress": False}
+        return defaults("images", path=str(path), cache=cache)
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ from torchvision.datasets import CIFAR10
 
 from bnexp.data import cifar10, fingerprint, load_dataset
 from bnexp.errors import UserError
+from tests.data.conftest import defaults
+
+CFG = defaults("cifar10")
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def archive(monkeypatch: Any, make: Any) -> bytes:
 def test_archive_in_the_folder_is_read_row_for_row(make: Any, archive: bytes) -> None:
     (make.root / "cifar-10-python.tar.gz").write_bytes(archive)
     for _ in range(2):  # unpacked, then found unpacked
-        data = load_dataset({"name": "cifar10", "path": str(make.root)}, 0)
+        data = load_dataset(CFG | {"path": str(make.root)}, 0)
         assert data.test is not None
         assert torch.equal(data.train.inputs, torch.stack([make.noise(n) for n in range(8)]))
         assert torch.equal(data.test.inputs, torch.stack([make.noise(n) for n in range(8, 12)]))
@@ -72,11 +75,10 @@ def test_archive_in_the_folder_is_read_row_for_row(make: Any, archive: bytes) ->
 
 
 @pytest.mark.usefixtures("offline")
-def test_neither_files_nor_network_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    cfg = {"name": "cifar10", "path": None, "cache": str(tmp_path / "cache")}
+def test_without_files_and_network_the_error_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cifar10.*no network.*expected"):
-        load_dataset(cfg, 0)
-    assert not (tmp_path / "cache" / "cifar10").exists()
+        load_dataset(CFG | {"path": str(tmp_path / "cifar10")}, 0)
+    assert not (tmp_path / "cifar10").exists()
 
 
 @pytest.mark.usefixtures("offline")
@@ -85,9 +87,9 @@ def test_changed_archive_is_refused(make: Any, archive: bytes) -> None:
     changed[len(changed) // 2] ^= 1
     (make.root / "cifar-10-python.tar.gz").write_bytes(changed)
     with pytest.raises(UserError, match="cifar10"):
-        load_dataset({"name": "cifar10", "path": str(make.root)}, 0)
+        load_dataset(CFG | {"path": str(make.root)}, 0)
 
 
 def test_fingerprint_is_the_published_checksum() -> None:
     assert CIFAR10.tgz_md5 == cifar10.MD5
-    assert fingerprint({"name": "cifar10"}) == f"md5:{CIFAR10.tgz_md5}"
+    assert fingerprint(CFG) == f"md5:{CIFAR10.tgz_md5}"

@@ -1,21 +1,31 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from bnexp.data import Batches, fingerprint, load_dataset
-from bnexp.data.gaussian import draw
+from bnexp.data.gaussian import GaussianOptions
+from bnexp.data.gaussian import draw as draw_options
 from bnexp.errors import UserError
+from bnexp.registry import bind
+from bnexp.seeds import generator
+from tests.data.conftest import defaults
 
-CFG = {"name": "gaussian", "samples": 1000, "d": 10, "A_std": 1.0}
+CFG = defaults("gaussian", d=10)
 
 
+def draw(seed: int, **changes: object) -> tuple[torch.Tensor, torch.Tensor]:
+    return draw_options(bind(GaussianOptions, CFG | changes, "data"), seed)
+
+
+@pytest.mark.parametrize("law", ["uniform", "normal"])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_targets_are_a_x(seed: int) -> None:
-    data = load_dataset(CFG, seed)
-    X, A = draw(1000, 10, 1.0, seed)
+def test_targets_are_a_x(seed: int, law: str) -> None:
+    data = load_dataset(CFG | {"A": law}, seed)
+    X, A = draw(seed, A=law)
     assert torch.equal(data.train.inputs, X)
     for x, y in zip(X[:20], data.train.targets[:20], strict=True):
         torch.testing.assert_close(y, A @ x, rtol=1e-12, atol=1e-12)
@@ -26,19 +36,31 @@ def test_targets_are_a_x(seed: int) -> None:
     assert data.classes is None
 
 
-def test_moments_of_the_draw() -> None:
-    X, A = draw(4000, 50, 0.5, 3)
+@pytest.mark.parametrize(
+    ("options", "mean", "var", "fourth"),
+    [
+        ({"A": "normal", "A_std": 0.5}, 0, 0.25, 3),
+        ({"A": "uniform"}, 0.5, 1 / 12, 1.8),
+        ({"A": "uniform", "A_low": -1.0, "A_high": 3.0}, 1, 16 / 12, 1.8),
+    ],
+)
+def test_moments_of_the_draw(options: Any, mean: float, var: float, fourth: float) -> None:
+    X, A = draw(3, samples=4000, d=50, **options)
     n, m = X.numel(), A.numel()
     assert abs(X.mean()) < 5 / math.sqrt(n)
     assert abs(X.var() - 1) < 5 * math.sqrt(2 / n)
-    assert abs(A.mean()) < 5 * 0.5 / math.sqrt(m)
-    assert abs(A.var() / 0.25 - 1) < 5 * math.sqrt(2 / m)
+    assert abs(A.mean() - mean) < 5 * math.sqrt(var / m)
+    assert abs(A.var() / var - 1) < 5 * math.sqrt((fourth - 1) / m)
+    assert abs(((A - mean) ** 4).mean() / var**2 - fourth) < 0.6
 
 
-def test_a_std_scales_the_targets_only() -> None:
-    one, third = (load_dataset(CFG | {"A_std": std}, 5) for std in (1.0, 1 / 3))
-    assert torch.equal(one.train.inputs, third.train.inputs)
-    torch.testing.assert_close(one.train.targets, 3 * third.train.targets, rtol=1e-12, atol=1e-12)
+def test_x_is_drawn_before_a_and_normal_a_follows_in_the_stream() -> None:
+    source = generator(5, "data")
+    X, A = (torch.randn(n, 10, dtype=torch.float64, generator=source) for n in (1000, 10))
+    drawn = draw(5, A="normal", A_std=0.3)
+    assert torch.equal(drawn[0], X)
+    assert torch.equal(drawn[1], 0.3 * A)
+    assert torch.equal(draw(5)[0], X)
 
 
 def test_each_seed_has_data_of_its_own() -> None:
@@ -60,18 +82,24 @@ def test_full_batch_is_everything_in_order_and_unchanged() -> None:
 
 
 def test_fingerprint_tells_options_apart() -> None:
-    others = [CFG | change for change in ({"samples": 999}, {"d": 11}, {"A_std": 0.9})]
-    assert len({fingerprint(cfg) for cfg in [CFG, *others]}) == 4
-    assert fingerprint(CFG) == fingerprint(dict(CFG, label="something"))
+    normal = CFG | {"A": "normal"}
+    changes = [{"samples": 999}, {"d": 11}, {"A_low": -1.0}, {"A_high": 2.0}]
+    others = [CFG | change for change in changes]
+    assert len({fingerprint(cfg) for cfg in [CFG, *others, normal, normal | {"A_std": 2.0}]}) == 7
+    assert fingerprint(CFG) == fingerprint(CFG | {"label": "something", "A_std": 2.0})
+    assert fingerprint(normal) == "gaussian-1 samples=1000 d=10 A_std=1.0"  # in ids of old runs
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *[("samples", 0), ("samples", 1.5), ("d", None), ("d", True), ("A_std", 0)],
-        *[("A_std", math.inf), ("A_std", math.nan), ("A_std", "1")],
+        *[("samples", 0), ("samples", 1.5), ("d", None), ("d", 0), ("A_std", 0)],
+        *[("A_std", math.inf), ("A_std", math.nan), ("A_std", "x"), ("A", "cauchy")],
+        *[("A_low", 1.0), ("A_low", -math.inf), ("A_high", 0.0), ("A_high", math.nan)],
+        *[("augment", True), ("label", "a\nb"), ("label", "a\x1b[31m"), ("label", "x" * 101)],
     ],
 )
 def test_bad_options_are_named(key: str, value: object) -> None:
-    with pytest.raises(UserError, match=rf"data\.{key}: got"):
+    name = "A_(low|high)" if key in ("A_low", "A_high") else key
+    with pytest.raises(UserError, match=rf"data\.{name}: expected .*got"):
         load_dataset(CFG | {key: value}, 0)

@@ -1,0 +1,92 @@
+"""Residual networks (He et al. 2016) with basic blocks, each with any normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bnexp.models.base import MakeNorm, ModelOptions, Task
+from bnexp.models.network import Layer, Network
+from bnexp.registry import MODELS, one_of, positive
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+CHANNELS = (64, 128, 256, 512)
+
+
+@dataclass(frozen=True)
+class ResnetOptions(ModelOptions):
+    """``depth`` 18 or 34; ``width`` multiplies the channels; ``stem`` is cifar (a 3x3 convolution)
+    or imagenet (7x7 with stride 2, then a max-pool)."""
+
+    depth: int
+    width: float
+    stem: str
+
+    def check(self, key: str) -> None:
+        super().check(key)
+        one_of(f"{key}.loss", self.loss, ("cross_entropy",))
+        one_of(f"{key}.depth", self.depth, list(BLOCKS))
+        positive(f"{key}.width", self.width)
+        one_of(f"{key}.stem", self.stem, ("cifar", "imagenet"))
+
+
+class BasicBlock(nn.Module):
+    """ReLU(norm(conv(ReLU(norm(conv(x))))) + shortcut(x)); the shortcut projects where shapes
+    differ."""
+
+    def __init__(self, channels: int, out: int, stride: int, norms: list[nn.Module]) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out, 3, stride, padding=1, bias=False)
+        self.norm1 = norms[0]
+        self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
+        self.norm2 = norms[1]
+        self.project = len(norms) == 3
+        if self.project:
+            self.conv3 = nn.Conv2d(channels, out, 1, stride, bias=False)
+            self.norm3 = norms[2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        return F.relu(out + (self.norm3(self.conv3(x)) if self.project else x))
+
+
+class ResNet(Network):
+    """Layers in the order of the forward pass: the stem, each block's convolutions and then its
+    projection, the head."""
+
+    def __init__(self, options: ResnetOptions, norm: MakeNorm, task: Task) -> None:
+        super().__init__()
+        channels = [max(1, round(full * options.width)) for full in CHANNELS]
+        cifar = options.stem == "cifar"
+        size, stride = (3, 1) if cifar else (7, 2)
+        self.conv = nn.Conv2d(task.channels, channels[0], size, stride, size // 2, bias=False)
+        self.norm0 = norm(1, channels[0])
+        self.pool = nn.Identity() if cifar else nn.MaxPool2d(3, 2, padding=1)
+        layers = [Layer("conv", "norm0")]
+        blocks: list[BasicBlock] = []
+        before = channels[0]
+        for stage, (count, out) in enumerate(zip(BLOCKS[options.depth], channels, strict=True)):
+            for i in range(count):
+                stride = 2 if i == 0 and stage > 0 else 1
+                maps = 3 if stride != 1 or before != out else 2
+                norms = [norm(len(layers) + j + 1, out) for j in range(maps)]
+                path = f"blocks.{len(blocks)}"
+                layers += [Layer(f"{path}.conv{j}", f"{path}.norm{j}") for j in range(1, maps + 1)]
+                blocks.append(BasicBlock(before, out, stride, norms))
+                before = out
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Linear(before, task.classes)
+        self.number([*layers, Layer("head")])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(self.pool(F.relu(self.norm0(self.conv(x)))))
+        out: Tensor = self.head(x.mean((2, 3)))
+        return out
+
+
+@MODELS.register("resnet", ResnetOptions, task="classification")
+def resnet(options: ResnetOptions, norm: MakeNorm, task: Task) -> ResNet:
+    """ResNet-18 or -34: images ``(batch, 3, height, width)``, logits ``(batch, classes)``."""
+    return ResNet(options, norm, task)
