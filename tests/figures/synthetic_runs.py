@@ -129,7 +129,11 @@ def _landscape(
     eta = np.array(multiples) * lr
     power = 1.0 if family == "vgg" else 1.0 + 3.0 * CURVED.get(norm, 0.5)
     scale = 20.0 if family == "vgg" else 2e3
-    size = scale * CURVED.get(norm, 0.5) * np.exp(rng.normal(0, 0.5, (len(t), 1)) - 2 * t[:, None] / steps)
+    size = (
+        scale
+        * CURVED.get(norm, 0.5)
+        * np.exp(rng.normal(0, 0.5, (len(t), 1)) - 2 * t[:, None] / steps)
+    )
     predictiveness = size * (eta / eta[0]) ** (power / 2)
     loss = (2.0 if family == "vgg" else 2e3) + 0.1 * predictiveness
     beta = predictiveness / eta / (size if family == "vgg" else size * 2)
