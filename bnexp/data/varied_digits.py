@@ -32,8 +32,6 @@ _CHUNK = 128  # images made at once, so that what is in between stays in the cac
 class VariedDigits:
     """5,768 training and 710 test images of ten classes; nothing depends on the seed."""
 
-    task = "classification"
-
     @staticmethod
     def load(options: DataOptions, _seed: int) -> Dataset:
         """The images, made anew: about a second. Whole numbers: the same pixels everywhere."""
