@@ -49,7 +49,7 @@ def test_a_censored_net_that_is_not_at_chance_is_a_lower_bound(world: World) -> 
     assert judgement.verdict == HOLDS
     assert (part.estimate.low, part.estimate.high) == (pytest.approx(0.7, abs=0.03), float("inf"))
     assert "3 of 3 seeds are bounds only" in judgement.where
-    assert ">= 0.7" in markdown([judgement])
+    assert ">= 0.678 [0.678, inf]" in markdown([judgement])
     assert json.loads(json.dumps(as_json([judgement])))[0]["parts"][0]["bounds"]["0"] == "at least"
 
 

@@ -145,7 +145,7 @@ class World:
         schedule = {"every": EVERY, "dense": 0}
         config = {
             "model": {
-                "name": "vgg16", "family": family, "k": 25, "d": 10,
+                "name": family, "depth": 16, "k": 25, "d": 10,
                 "width": 0.125 if family == "vgg" else None,
             },
             "norm": {"name": norm},
