@@ -242,8 +242,8 @@ def _growths(growths: Sequence[Growth]) -> str:
     if not growths:
         return ""
     lines = [
-        "Growth of the squared gradient per layer back at initialisation (Yang et al. 2019), float64;",
-        f"mean and standard error over {growths[0].networks} networks:",
+        "Growth of the squared gradient per layer back at initialisation (Yang et al. 2019);",
+        f"float64, mean and standard error over {growths[0].networks} networks:",
         f"  {'':7}{'depth':>6} {'width':>6} {'batch':>6}  {'measured':>8} {'error':>7} "
         f"{'predicted':>9}",
     ]

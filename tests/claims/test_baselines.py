@@ -69,7 +69,9 @@ def test_diverged_runs_are_results_and_counted(world: World) -> None:
     for seed in range(8):
         for norm in ("bn", "l1", "l2", "linf"):
             state = "diverged" if (norm, seed) == ("l1", 0) else "done"
-            world.add("dln", norm, 1e-6, seed, {"loss": 10.0 if norm == "l1" else 90.0}, state=state)
+            world.add(
+                "dln", norm, 1e-6, seed, {"loss": 10.0 if norm == "l1" else 90.0}, state=state
+            )
     judgement = judge_claim(claim, world.runs, "there")
     assert judgement.parts[0].effects[0].value == float("-inf")
     assert judgement.parts[0].estimate.share == pytest.approx(7 / 8)

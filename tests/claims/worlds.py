@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnexp.claims import Claim
-from bnexp.analysis import read
-from bnexp.analysis import select
+from bnexp.analysis import read, select
 from bnexp.analysis.scales import EXPERIMENTS
+from bnexp.claims import Claim
 from bnexp.runs import Run
 
 STEPS, EVERY = 600, 6

@@ -1,4 +1,4 @@
-"""The theorems on layers of networks: convolutions and linear layers, chains and skip connections."""
+"""The theorems on layers of networks: convolutions and linear layers, chains and skips."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ MODELS = {
     "vgg": VggOptions(
         init="glorot_uniform", loss="cross_entropy", depth=11, width=1 / 32, head="linear"
     ),
-    "resnet": ResnetOptions("glorot_uniform", "cross_entropy", depth=18, width=1 / 32, stem="cifar"),
+    "resnet": ResnetOptions(
+        "glorot_uniform", "cross_entropy", depth=18, width=1 / 32, stem="cifar"
+    ),
     "dln": DlnOptions("glorot_uniform", "sum_squares", k=5, d=4),
 }
 LAYERS = {"vgg": [1, 5, 9], "resnet": [2, 8, 21], "dln": [1, 3, 5]}
@@ -42,7 +44,7 @@ def network(model: str, norm: str, eps: float = 1e-5) -> Network:
     made = build_model(model, MODELS[model], norm, options, Task(classes=3), 0).double()
     stream = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for name, parameter in made.named_parameters():
+        for parameter in made.parameters():
             if parameter.dim() == 1:
                 parameter += 0.2 * torch.randn(parameter.shape, generator=stream)
     return made

@@ -303,4 +303,6 @@ def test_the_gradient_does_not_explode_without_bn() -> None:
         z = (z @ weight).relu()
     away = torch.randn(64, 256, generator=stream, dtype=torch.float64)
     (gradient,) = torch.autograd.grad((z * away).sum(), x)
-    assert float(gradient.square().sum() / away.square().sum()) ** (1 / 6) == pytest.approx(1, abs=0.1)
+    assert float(gradient.square().sum() / away.square().sum()) ** (1 / 6) == pytest.approx(
+        1, abs=0.1
+    )
