@@ -1,4 +1,4 @@
-"""How the gradient grows from layer to layer at initialisation (Yang et al. 2019, 1902.08129)."""
+"""How the gradient grows from layer to layer at initialisation (Yang et al. 2019, 1902.08129).
 
 In a wide random network of linear layers, BN and a non-linearity, the squared norm of the gradient
 grows on the way back by a factor per layer: pi/(pi - 1) with ReLU in the limit of large batches,
