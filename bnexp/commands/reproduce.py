@@ -84,7 +84,7 @@ def needed(ids: Sequence[str], preset: str, out: Path, overrides: Sequence[str])
     recipes = dict.fromkeys(name for number in ids for name in figure(number).recipes)
     common = [f"preset={preset}", path_override("out", str(out)), *overrides]
     runs = planned(recipe_requests(recipes, common))
-    return sorted(runs, key=lambda run: run.job.config.model.more.get("task") == "regression")
+    return sorted(runs, key=lambda run: run.job.config.model.task == "regression")
 
 
 def listing(runs: Sequence[Planned]) -> str:

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from bnexp.models.base import MakeNorm, ModelOptions, Task
 from bnexp.models.linear import Data, LinearPass, sufficient
-from bnexp.models.network import Chain, Evaluation, Params, Stage
+from bnexp.models.network import Chain, Evaluation, HessianPoint, Params, Stage
 from bnexp.norms import BatchNorm, LpNorm, Statistics
 from bnexp.registry import MODELS, at_least, expect, one_of
 
 if TYPE_CHECKING:
-    from bnexp.objective import Objective, SecondOrder
+    from bnexp.objective import Objective
 
 LOSSES = ("sum_squares", "half_sum_squares", "mean_squares")
 
@@ -65,7 +65,7 @@ class LinearNetwork(Chain):
 
     def __init__(self, stages: Iterable[Stage]) -> None:
         super().__init__(stages)
-        norms = [stage.norm for stage in self.stages.values()]
+        norms = [self.norm(number) for number in self.layers]
         self._norm = _name_of(norms[0]) if len(norms) > 1 else "none"
         if any(_name_of(norm) != self._norm for norm in norms[:-1]):
             self._norm = None
@@ -121,7 +121,7 @@ class LinearNetwork(Chain):
 
     def second_order(
         self, objective: Objective, inputs: Tensor, targets: Tensor, params: Params | None = None
-    ) -> SecondOrder | _LinearSecondOrder:
+    ) -> HessianPoint:
         if not self._applies(inputs):
             return super().second_order(objective, inputs, targets, params)
         data = self._statistics(inputs, targets)
@@ -150,14 +150,14 @@ class LinearNetwork(Chain):
 
     def _pass(self, objective: Objective) -> LinearPass:
         if objective not in self._passes:
-            first = self.stages["1"]
-            eps = first.norm.eps if isinstance(first.norm, Statistics) else 0.0
+            norm = self.norm(1)
+            eps = norm.eps if isinstance(norm, Statistics) else 0.0
             self._passes[objective] = LinearPass(
                 len(self.layers),
                 self.units(1),
                 str(self._norm),
                 eps,
-                first.affine.bias is not None,
+                self.affine(1).bias is not None,
                 objective.data_loss,
                 objective.weight_decay,
                 objective.decay,
@@ -189,7 +189,7 @@ class LinearNetwork(Chain):
 
     def _lay_out_running(self) -> list[Tensor]:
         """Running means and scales of all layers, ``(k - 1, d)`` each, whose rows are theirs."""
-        norms = [n for s in self.stages.values() if isinstance(n := s.norm, Statistics)]
+        norms = [norm for i in self.layers if isinstance(norm := self.norm(i), Statistics)]
         rows = []
         for name in ("running_mean", "running_scale") if norms else ():
             rows.append(torch.stack([norm._buffers[name] for norm in norms]))  # type: ignore[misc]
@@ -199,7 +199,7 @@ class LinearNetwork(Chain):
 
     def _track(self, means: np.ndarray, scales: np.ndarray, n: int) -> None:
         """Move the running statistics as the norms' own forward pass does."""
-        first = self.stages["1"].norm
+        first = self.norm(1)
         if not isinstance(first, Statistics) or not first.track_running_stats or not len(means):
             return
         if isinstance(first, BatchNorm):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch.func import functional_call
 from bnexp.norms import at_least_float32
 
 if TYPE_CHECKING:
-    from bnexp.objective import Objective, SecondOrder
+    from bnexp.objective import Objective
 
 Params = Mapping[str, Tensor]
 """Parameters by name, as in ``dict(model.named_parameters())``."""
@@ -50,9 +50,10 @@ class Evaluation:
     """The objective and its gradient at a point, on one batch; everything is detached.
 
     ``loss`` is the objective and ``data_loss`` the objective without its L2 term, scalars;
-    ``accuracy`` is a fraction, NaN for regression; ``grads`` holds the gradient by parameter, of the
-    parameters asked for, and ``grad_norm`` its 2-norm as one vector; ``activations`` the pre-activations of the layers asked for, ``(batch, units)`` or
-    ``(batch, channels, height, width)``.
+    ``accuracy`` is a fraction, NaN for regression; ``grads`` holds the gradient by parameter, of
+    the parameters asked for, and ``grad_norm`` its 2-norm as one vector; ``activations`` holds the
+    pre-activations of the layers asked for, ``(batch, units)`` or ``(batch, channels, height,
+    width)``.
     """
 
     loss: Tensor
@@ -61,6 +62,16 @@ class Evaluation:
     grads: Mapping[str, Tensor]
     grad_norm: Tensor
     activations: dict[int, Tensor] = field(default_factory=dict)
+
+
+class HessianPoint(Protocol):
+    """The objective at a point: ``value``, ``gradient`` by parameter in order, and H v."""
+
+    value: Tensor
+    gradient: list[Tensor]
+
+    def hvp(self, vectors: Sequence[Tensor]) -> list[Tensor]:
+        """H v for ``v`` of the parameters' shapes, and so is the result."""
 
 
 class Network(nn.Module):
@@ -238,7 +249,7 @@ class Network(nn.Module):
 
     def second_order(
         self, objective: Objective, inputs: Tensor, targets: Tensor, params: Params | None = None
-    ) -> SecondOrder:
+    ) -> HessianPoint:
         """The objective's value, gradient and Hessian at ``params`` (default: the network's own).
 
         In training mode, with frozen running statistics.
