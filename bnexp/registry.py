@@ -141,11 +141,12 @@ def load_plugins(names: Iterable[str] = ()) -> None:
             ) from error
 
 
-def unknown(name: object, names: Sequence[str]) -> str:
+def unknown(name: object, names: Sequence[object]) -> str:
     """That ``name`` is none of ``names``, and which of them is nearest."""
-    near = difflib.get_close_matches(str(name), names, n=1)
+    texts = [str(item) for item in names]
+    near = difflib.get_close_matches(str(name), texts, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"expected one of {', '.join(names)}; got '{name}'{hint}"
+    return f"expected one of {', '.join(texts)}; got '{name}'{hint}"
 
 
 WORDS = {
