@@ -90,6 +90,7 @@ class Objective:
             data_loss=data_loss.detach(),
             accuracy=accuracy(outputs.detach(), targets),
             grads=dict(zip(wanted, grads, strict=True)),
+            grad_norm=norm(grads),
             activations=activations,
         )
 

@@ -143,7 +143,7 @@ def load_plugins(names: Iterable[str] = ()) -> None:
 
 def unknown(name: object, names: Sequence[object]) -> str:
     """That ``name`` is none of ``names``, and which of them is nearest."""
-    texts = [str(item) for item in names]
+    texts = [str(known) for known in names]
     near = difflib.get_close_matches(str(name), texts, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"expected one of {', '.join(texts)}; got '{name}'{hint}"
@@ -199,7 +199,7 @@ def expect(ok: bool, key: str, expected: str, got: object) -> None:
         raise UserError(f"{key}: expected {expected}; got {got!r}")
 
 
-def one_of(key: str, got: object, names: Sequence[str]) -> None:
+def one_of(key: str, got: object, names: Sequence[object]) -> None:
     """Raise unless ``got`` is one of ``names``."""
     if got not in names:
         raise UserError(f"{key}: {unknown(got, names)}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
-import numpy as np
-
-from bnexp.analysis import read
+from bnexp.analysis import landscape, read, units
+from bnexp.analysis.scales import VGG
 from bnexp.analysis.series import Trace
 from bnexp.runs import Run
 
@@ -25,6 +25,7 @@ class Quantity:
         limits: the paper's y limits where they follow from the quantity; data may widen them.
         filled: whether it is a band.
         small: whether its panel is a small one beside another.
+        ratio: whether two of its values are compared by their ratio, else by their difference.
     """
 
     name: str
@@ -35,18 +36,30 @@ class Quantity:
     limits: tuple[float, float] | None = None
     filled: bool = False
     small: bool = False
+    ratio: bool = True
 
 
-def _accuracy(run: Run) -> Trace:
-    return _percent(read.line(run, "train", "accuracy"))
+def column(name: str, table: str, label: str) -> Quantity:
+    """A column of a table with one row per step, on a log axis."""
+    return Quantity(name, table, label, lambda run, _: read.line(run, table, name), log=True)
 
 
-def _test_accuracy(run: Run) -> Trace:
-    return _percent(read.line(run, "eval", "accuracy", split="test"))
+def scaled(quantity: Quantity, factor: Callable[[Run], float], label: str) -> Quantity:
+    """The quantity times a factor that depends on the run."""
+
+    def trace(run: Run, layer: int | None) -> Trace:
+        line, by = quantity.trace(run, layer), factor(run)
+        return Trace(line.x, by * line.lo, by * line.hi, line.diverged)
+
+    return replace(quantity, label=label, trace=trace)
 
 
-def _percent(trace: Trace) -> Trace:
-    return Trace(trace.x, 100 * trace.lo, 100 * trace.hi, trace.diverged)
+def _accuracy(name: str, table: str, label: str, **where: str) -> Quantity:
+    fraction = Quantity(
+        name, table, label, lambda run, _: read.line(run, table, "accuracy", **where),
+        limits=(0.0, 105.0), ratio=False,
+    )  # fmt: skip
+    return scaled(fraction, lambda _: 100.0, label)
 
 
 def _shift(column: str) -> Callable[[Run, int | None], Trace]:
@@ -57,20 +70,8 @@ def _shift(column: str) -> Callable[[Run, int | None], Trace]:
     return trace
 
 
-TRAIN_ACCURACY = Quantity(
-    "train_accuracy",
-    "train",
-    "train accuracy (%)",
-    lambda run, _: _accuracy(run),
-    limits=(0.0, 105.0),
-)
-TEST_ACCURACY = Quantity(
-    "test_accuracy",
-    "eval",
-    "test accuracy (%)",
-    lambda run, _: _test_accuracy(run),
-    limits=(0.0, 105.0),
-)
+TRAIN_ACCURACY = _accuracy("train_accuracy", "train", "train accuracy (%)")
+TEST_ACCURACY = _accuracy("test_accuracy", "eval", "test accuracy (%)", split="test")
 TRAIN_LOSS = Quantity(
     "train_loss", "train", "train loss", lambda run, _: read.line(run, "train", "loss"), log=True
 )
@@ -79,76 +80,84 @@ ICS_L2 = Quantity(
 )
 
 
-def ics_cosine(lowest: float) -> Quantity:
+def ics_cosine(lowest: float = -1.1) -> Quantity:
     """cos(G, G'), the axis from `lowest`."""
     return Quantity(
-        "cos_angle", "gradient_shift", "cos angle", _shift("cos"), limits=(lowest, 1.1), small=True
+        "cos_angle", "gradient_shift", "cos angle", _shift("cos"), limits=(lowest, 1.1),
+        small=True, ratio=False,
     )  # fmt: skip
 
 
 def loss_band() -> Quantity:
     """The loss along the gradient, min to max over eta (sec. 4.1)."""
     return Quantity(
-        "loss_landscape",
-        "smoothness",
-        "loss landscape",
-        lambda run, _: read.band(run, "smoothness", "loss_min", "loss_max"),
-        log=True,
-        filled=True,
-    )
+        "loss_landscape", "smoothness", "loss landscape",
+        lambda run, _: landscape.band(run, "loss"), log=True, filled=True,
+    )  # fmt: skip
 
 
-def predictiveness_band(log: bool) -> Quantity:
-    """Gradient predictiveness, min to max over eta (sec. 4.1)."""
+def predictiveness_band(log: bool, column: str = "predictiveness") -> Quantity:
+    """Gradient predictiveness, min to max over eta (sec. 4.1).
+
+    ``column``: of table ``landscape``, see `landscape.predictiveness_column`.
+    """
     return Quantity(
-        "gradient_predictiveness",
-        "smoothness",
-        "gradient predictiveness",
-        lambda run, _: read.band(run, "smoothness", "predictiveness_min", "predictiveness_max"),
-        log=log,
-        filled=True,
-    )
+        "gradient_predictiveness", "smoothness", "gradient predictiveness",
+        lambda run, _: landscape.band(run, column), log=log, filled=True,
+    )  # fmt: skip
 
 
 def beta(log: bool) -> Quantity:
     """Effective beta-smoothness: the max over eta (sec. 4.1)."""
     return Quantity(
-        "beta_smoothness",
-        "smoothness",
-        "effective β-smoothness",
-        lambda run, _: read.line(run, "smoothness", "beta"),
-        log=log,
-    )
+        "beta_smoothness", "smoothness", "effective β-smoothness",
+        lambda run, _: landscape.beta(run), log=log,
+    )  # fmt: skip
+
+
+def beta_from(least: float) -> Quantity:
+    """Effective beta-smoothness had the grid begun at ``least`` times lr."""
+    return Quantity(
+        f"beta_from_{least:g}", "landscape", "effective β-smoothness",
+        lambda run, _: landscape.beta(run, least), log=True,
+    )  # fmt: skip
 
 
 BETA_ETA = Quantity(
-    "beta_eta",
-    "smoothness",
-    "η of max",
-    lambda run, _: read.line(run, "smoothness", "beta_eta"),
-    log=True,
+    "beta_eta", "smoothness", "η of max", lambda run, _: landscape.beta_eta(run), log=True,
     small=True,
-)
-
-
-def column(name: str, table: str, label: str) -> Quantity:
-    """A column of a table with one row per step, on a log axis."""
-    return Quantity(name, table, label, lambda run, _: read.line(run, table, name), log=True)
-
-
+)  # fmt: skip
 BETA_0 = column("beta_0", "curvature", "‖Hg‖/‖g‖")
 BETA_0_SCALED = column("beta_0_scaled", "curvature", "‖w‖²‖Hg‖/‖g‖")
 SHARPNESS = column("sharpness", "sharpness", "sharpness")
 
 
-def beta_from(multiple: float) -> Quantity:
-    """Effective beta-smoothness had the grid begun at ``multiple`` times lr."""
+def unit_shifts(layers: tuple[int, ...]) -> dict[str, Quantity]:
+    """How the moments of the layers' followed units change (Fig 8), by the paper's names.
 
-    def trace(run: Run, layer: int | None) -> Trace:  # noqa: ARG001
-        frame = read.rows(run, "landscape", ["step", "eta", "beta"])
-        frame = frame[frame["eta"] >= multiple * run.lr * (1 - 1e-9)]
-        most = frame.groupby("step")["beta"].max()
-        x, y = most.index.to_numpy(dtype=np.float64), most.to_numpy(dtype=np.float64)
-        return Trace(x, y, y, run.state == "diverged")
+    The quantities share one reading of a run's tables.
+    """
+    moments = lru_cache(maxsize=None)(lambda run: units.moments(run, layers))
 
-    return Quantity(f"beta_from_{multiple:g}", "landscape", "effective β-smoothness", trace, True)
+    def quantity(name: str, label: str, moment: str, successive: bool) -> Quantity:
+        def trace(run: Run, layer: int | None) -> Trace:
+            return units.shift(run, moments(run).get(layer or 0), moment, successive)
+
+        return Quantity(name, "moments", label, trace, small=True, ratio=successive)
+
+    shifts = (
+        quantity("abs_mean_step_change", "|μₜ₊₁ − μₜ|", "mean", True),
+        quantity("abs_var_step_change", "|σ²ₜ₊₁ − σ²ₜ|", "var", True),
+        quantity("mean_minus_initial", "μₜ − μ₀", "mean", False),
+        quantity("var_minus_initial", "σ²ₜ − σ²₀", "var", False),
+    )
+    return {shift.name: shift for shift in shifts}
+
+
+def paper_quantities() -> dict[str, Quantity]:
+    """The quantities that the paper plots over steps, by its curves' names."""
+    lines = (
+        TRAIN_ACCURACY, TEST_ACCURACY, TRAIN_LOSS, ICS_L2, ics_cosine(), loss_band(),
+        predictiveness_band(log=True), beta(log=True),
+    )  # fmt: skip
+    return {line.name: line for line in lines} | unit_shifts(VGG.unit_layers)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-MOST = 600  # points of a line; with more, noise fills the panel
-STRETCHES = 200  # about as many points as the paper's curves have
+MAX_POINTS = 600  # points of a line; with more, noise fills the panel
+BINS = 200  # about as many points as the paper's curves have
 
 
 @dataclass(frozen=True)
@@ -54,33 +54,33 @@ def over_seeds(traces: Sequence[Trace]) -> Summary:
         return Summary(x, lo[0], hi[0], lo[0], hi[0], 1)
     keep = ~np.isnan(lo).all(axis=0) & ~np.isnan(hi).all(axis=0)
     x, lo, hi = x[keep], lo[:, keep], hi[:, keep]
-    middle = _nan_median(lo.T), _nan_median(hi.T)
-    return Summary(x, *middle, np.fmin.reduce(lo), np.fmax.reduce(hi), len(traces))
+    medians = _nan_median(lo.T), _nan_median(hi.T)
+    return Summary(x, *medians, np.fmin.reduce(lo), np.fmax.reduce(hi), len(traces))
 
 
 def thinned(whole: Summary) -> Summary:
-    """A summary of more than `MOST` points by stretches: medians of its edges, hull of the rest.
+    """A summary of more than `MAX_POINTS` points by bins of x: medians, and the hull of the rest.
 
-    Every point is in a stretch, so no extreme is lost; the first point is one of its own, because
-    training starts at a value that stands out. x is the middle of the stretch.
+    Every point is in a bin, so no extreme is lost; the first point is one of its own, because
+    training starts at a value that stands out. x is the middle of the bin.
     """
-    if len(whole.x) <= MOST:
+    if len(whole.x) <= MAX_POINTS:
         return whole
-    size = -(-(len(whole.x) - 1) // STRETCHES)
+    size = -(-(len(whole.x) - 1) // BINS)
 
-    def stretches(y: Array) -> Array:
+    def binned(y: Array) -> Array:
         rest = np.pad(y[1:], (0, -(len(y) - 1) % size), constant_values=np.nan)
         return rest.reshape(-1, size)
 
     def medians(y: Array) -> Array:
-        return np.append(y[:1], _nan_median(stretches(y)))
+        return np.append(y[:1], _nan_median(binned(y)))
 
     return Summary(
         medians(whole.x),
         medians(whole.lo),
         medians(whole.hi),
-        np.append(whole.least[:1], np.fmin.reduce(stretches(whole.least), axis=1)),
-        np.append(whole.most[:1], np.fmax.reduce(stretches(whole.most), axis=1)),
+        np.append(whole.least[:1], np.fmin.reduce(binned(whole.least), axis=1)),
+        np.append(whole.most[:1], np.fmax.reduce(binned(whole.most), axis=1)),
         whole.seeds,
     )
 
@@ -88,17 +88,17 @@ def thinned(whole: Summary) -> Summary:
 def _nan_median(rows: Array) -> Array:
     """The median of each row less its NaN; NaN where a row has nothing else. No warnings."""
     some = ~np.isnan(rows).all(axis=1)
-    found = np.full(len(rows), np.nan)
+    medians = np.full(len(rows), np.nan)
     with np.errstate(invalid="ignore"):  # the mean of two infinite middle values
-        found[some] = np.nanmedian(rows[some], axis=1)
-    return found
+        medians[some] = np.nanmedian(rows[some], axis=1)
+    return medians
 
 
 def limits(values: Sequence[Array], log: bool, always: Sequence[float] = ()) -> tuple[float, float]:
     """Axis limits around the values, with a margin; rare values that dwarf all others are left out.
 
-    On a log axis only positive values count and a range of some twenty decades is allowed (the
-    DLN's loss without BN spans twelve); `always` must be inside.
+    On a log axis only positive values count. The axis reaches beyond the inner 96 % of the values
+    by at most three fifths of their range; `always` must be inside.
     """
     flat = np.concatenate([np.empty(0), *(np.asarray(v, dtype=np.float64).ravel() for v in values)])
     flat = flat[np.isfinite(flat) & ((flat > 0) | (not log))]
@@ -107,8 +107,9 @@ def limits(values: Sequence[Array], log: bool, always: Sequence[float] = ()) -> 
     inside = np.array([np.log10(v) if log else v for v in always if v > 0 or not log])
     if not len(flat):
         flat = inside if len(inside) else np.array([0.0, 1.0])
-    bottom, top = np.quantile(flat, [0.05, 0.95])
-    reach = 14.0 if log else 8.0 * max(top - bottom, 0.5 * max(abs(top), abs(bottom)))
+    bottom, top = np.quantile(flat, [0.02, 0.98])
+    least = 0.5 if log else 0.5 * max(abs(top), abs(bottom))
+    reach = max(0.6 * (top - bottom), least)
     lo = min([max(flat.min(), bottom - reach), *inside])
     hi = max([min(flat.max(), top + reach), *inside])
     margin = 0.05 * (hi - lo) if hi > lo else (0.5 if log else 0.5 * abs(hi) or 0.5)

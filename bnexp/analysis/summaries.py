@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,30 +28,35 @@ def last_half(trace: Trace, steps: int) -> Trace:
     return _between(trace, steps / 2, math.inf)
 
 
-def middle(trace: Trace) -> float:
+def median(trace: Trace) -> float:
     """The median of the line over its steps; NaN where there are none."""
-    return _median(trace.lo)
+    return _nan_median(trace.lo)
 
 
-def top(trace: Trace) -> float:
+def upper_nan_median(trace: Trace) -> float:
     """The median over steps of the band's upper edge."""
-    return _median(trace.hi)
+    return _nan_median(trace.hi)
 
 
-def width(trace: Trace) -> float:
+def band_width(trace: Trace) -> float:
     """How wide a band is: the median over steps of log10(top/bottom)."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _median(np.log10(trace.hi) - np.log10(trace.lo))
+        return _nan_median(np.log10(trace.hi) - np.log10(trace.lo))
 
 
 def log_ratio(of: float, over: float) -> float:
-    """log10 of a ratio: 0.3 is twice as much; NaN where it says nothing (0/0, inf/inf)."""
+    """log10 of a ratio: 0.3 is twice as much; NaN for 0/0 and inf/inf."""
     if math.isnan(of) or math.isnan(over) or of == over == 0:
         return math.nan
     if math.isinf(of) and math.isinf(over):
         return math.nan
     with np.errstate(divide="ignore"):
         return float(np.log10(np.float64(of)) - np.log10(np.float64(over)))
+
+
+def median_of(values: Sequence[float]) -> float:
+    """The median of the values that are not NaN; NaN where there are none."""
+    return _nan_median(np.array(values, dtype=np.float64))
 
 
 def ratio_at_equal_loss(one: tuple[Trace, Trace], other: tuple[Trace, Trace]) -> float:
@@ -69,16 +75,16 @@ def ratio_at_equal_loss(one: tuple[Trace, Trace], other: tuple[Trace, Trace]) ->
     for level in np.geomspace(high, low, LEVELS):
         first, second = (float(y[np.argmax(loss <= level * (1 + 1e-12))]) for loss, y in falls)
         ratios.append(log_ratio(first, second))
-    return _median(np.array(ratios))
+    return _nan_median(np.array(ratios))
 
 
 def falling(loss: Trace, quantity: Trace) -> tuple[Array, Array]:
     """The least loss so far, and the quantity, at the steps at which both were recorded."""
     least = np.minimum.accumulate(loss.lo)
-    _, mine, its = np.intersect1d(loss.x, quantity.x, return_indices=True)
-    if not len(mine):
+    _, of_loss, of_quantity = np.intersect1d(loss.x, quantity.x, return_indices=True)
+    if not len(of_loss):
         return np.array([math.nan]), np.array([math.nan])
-    return least[mine], quantity.lo[its]
+    return least[of_loss], quantity.lo[of_quantity]
 
 
 def _between(trace: Trace, low: float, high: float) -> Trace:
@@ -86,7 +92,7 @@ def _between(trace: Trace, low: float, high: float) -> Trace:
     return Trace(trace.x[inside], trace.lo[inside], trace.hi[inside], trace.diverged)
 
 
-def _median(values: Array) -> float:
+def _nan_median(values: Array) -> float:
     known = values[~np.isnan(values)]
     with np.errstate(invalid="ignore"):  # the mean of two infinite middle values
         return float(np.median(known)) if len(known) else math.nan

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnexp.analysis import read
-from bnexp.analysis.series import Array
+from bnexp.analysis.series import Array, Trace
 from bnexp.runs import Run
 
 
@@ -57,13 +57,26 @@ def moments(run: Run, layers: Sequence[int]) -> dict[int, Moments]:
     columns = ["step", "layer", "unit"]
     fixed = read.rows(run, "activations", columns, layer=layers, step=0)
     units = dict(zip(map(int, fixed["layer"]), map(int, fixed["unit"]), strict=True))
-    wanted = sorted(set(units.values()))
-    frame = read.rows(run, "moments", [*columns, "mean", "var"], unit=wanted, layer=list(units))
+    followed = sorted(set(units.values()))
+    frame = read.rows(run, "moments", [*columns, "mean", "var"], unit=followed, layer=list(units))
     frame = frame[frame["step"] % int(run.option("probes.moments.every")) == 0]
-    found = {}
+    by_layer = {}
     for layer, unit in units.items():
         rows = frame[(frame["layer"] == layer) & (frame["unit"] == unit)].drop_duplicates("step")
         step, mean, var = (rows[c].to_numpy(dtype=np.float64) for c in ("step", "mean", "var"))
         if len(step):
-            found[layer] = Moments(step, mean, var)
-    return found
+            by_layer[layer] = Moments(step, mean, var)
+    return by_layer
+
+
+def shift(run: Run, unit: Moments | None, moment: str, successive: bool) -> Trace:
+    """How the mean or var of a unit of the run changed since the last recorded step, or the first.
+
+    Since the last step it is the absolute change. Empty without a unit.
+    """
+    diverged = run.state == "diverged"
+    if unit is None:
+        return Trace(np.empty(0), np.empty(0), np.empty(0), diverged)
+    y = unit.mean if moment == "mean" else unit.var
+    change = np.abs(np.diff(y)) if successive else y[1:] - y[0]
+    return Trace(unit.steps[1:], change, change, diverged)

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import stats
 
 HOLDS, FAILS, MIXED, OPEN = "holds", "does not hold", "mixed", "cannot tell"
-VERDICTS = (HOLDS, FAILS, MIXED, OPEN)
+DEAD = "baseline at chance"
+VERDICTS = (HOLDS, FAILS, MIXED, DEAD, OPEN)
 
 LEVEL = 0.95
 FEWEST = 3
@@ -22,8 +23,16 @@ SPLIT = 0.2
 
 
 @dataclass(frozen=True)
+class Effect:
+    """One seed's number; with ``bound`` ("at least", "at most") censored: that is all one knows."""
+
+    value: float
+    bound: str = ""
+
+
+@dataclass(frozen=True)
 class Region:
-    """Where the effect lies if the statement holds: above ``low`` and below ``high``."""
+    """The range of the effect if the statement holds: above ``low`` and below ``high``."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -32,6 +41,11 @@ class Region:
         """Whether ``value`` lies in it; an infinite one does where the region has no edge."""
         above = value > self.low or self.low == -math.inf
         return above and (value < self.high or self.high == math.inf)
+
+    def holds_for(self, effect: Effect) -> bool:
+        """Whether the effect lies in it for certain, censored or not."""
+        certain = {"at least": math.isinf(self.high), "at most": math.isinf(self.low)}
+        return self.holds(effect.value) and certain.get(effect.bound, True)
 
     def __str__(self) -> str:
         if math.isinf(self.high):
@@ -47,9 +61,12 @@ class Estimate:
 
     Attributes:
         seeds: how many gave a number.
-        value: their mean below `EXACT` seeds, else their median.
-        low, high: its 95 % interval: Student's below `EXACT` seeds, else the exact one of the
-            median, which asks nothing of the distribution. NaN below `FEWEST` seeds.
+        censored: how many of these are bounds only.
+        value: the mean below `EXACT` seeds, else the median; of the bounds where censored.
+        low, high: the 95 % interval: Student's below `EXACT` seeds, else the exact one of the
+            median, which asks nothing of the distribution. NaN below `FEWEST` seeds. An effect
+            that is known to be at least some number limits the interval from below only: there it
+            counts with that number, and from above as infinite.
         size: the standardised effect size, the rank-biserial correlation of paired samples: 1
             when every seed's effect lies on the claimed side of the region's edge, 0 when as much
             rank lies on either side, -1 when none does. NaN below `FEWEST` seeds.
@@ -58,69 +75,78 @@ class Estimate:
     """
 
     seeds: int
-    value: float
-    low: float
-    high: float
-    size: float
-    p: float
-    share: float
+    censored: int = 0
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    size: float = math.nan
+    p: float = math.nan
+    share: float = math.nan
 
 
-def estimate(effects: Sequence[float], region: Region) -> Estimate:
-    """What the effects of several seeds, one each, say. NaN are left out."""
-    x = np.asarray([effect for effect in effects if not math.isnan(effect)], dtype=np.float64)
-    if not len(x):
-        return Estimate(0, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan)
-    share = float(np.mean([region.holds(value) for value in x]))
+def estimate(effects: Sequence[Effect], region: Region) -> Estimate:
+    """The estimate from one effect per seed. NaN are left out."""
+    known = [effect for effect in effects if not math.isnan(effect.value)]
+    if not known:
+        return Estimate(0)
+    x = np.array([effect.value for effect in known], dtype=np.float64)
+    share = float(np.mean([region.holds_for(effect) for effect in known]))
     value = float(np.median(x)) if len(x) >= EXACT else float(x.mean())
+    censored = sum(bool(effect.bound) for effect in known)
     if len(x) < FEWEST:
-        return Estimate(len(x), value, math.nan, math.nan, math.nan, math.nan, share)
-    low, high = _interval(x)
-    p = max(
-        [
-            _p(x, edge, side)
-            for edge, side in ((region.low, "greater"), (region.high, "less"))
-            if math.isfinite(edge)
-        ],
-        default=math.nan,
-    )
-    return Estimate(len(x), value, low, high, _size(x, region), p, share)
+        return Estimate(len(x), censored, value, share=share)
+    low = _interval(x, np.array([effect.bound == "at most" for effect in known]), -math.inf)[0]
+    high = _interval(x, np.array([effect.bound == "at least" for effect in known]), math.inf)[1]
+    edges = ((region.low, "greater"), (region.high, "less"))
+    p = max((_p(x, edge, side) for edge, side in edges if math.isfinite(edge)), default=math.nan)
+    return Estimate(len(x), censored, value, low, high, _size(x, region), p, share)
 
 
-def judge(found: Estimate, region: Region) -> tuple[str, str]:
-    """The verdict on one number, and what to add in words ("" where nothing)."""
-    if found.seeds == 0:
+def judge(estimate: Estimate, region: Region) -> tuple[str, str]:
+    """The verdict on one number, and a remark ("" where there is none)."""
+    seeds = estimate.seeds
+    if seeds == 0:
         return OPEN, "no runs"
-    if found.seeds < FEWEST or math.isnan(found.low):
-        return OPEN, f"{found.seeds} seed{'s' * (found.seeds > 1)}"
-    if region.holds(found.low) and region.holds(found.high):
+    if seeds < FEWEST or math.isnan(estimate.low) or math.isnan(estimate.high):
+        return OPEN, f"{seeds} seed{'s' * (seeds > 1)}"
+    if region.holds(estimate.low) and region.holds(estimate.high):
         return HOLDS, ""
-    if found.high <= region.low or found.low >= region.high:
+    if estimate.high <= region.low or estimate.low >= region.high:
         return FAILS, ""
-    if found.seeds >= EXACT and SPLIT <= found.share <= 1 - SPLIT:
-        return MIXED, f"in {round(found.share * found.seeds)} of {found.seeds} seeds"
-    return OPEN, f"{found.seeds} seeds leave both possible"
+    if seeds >= EXACT and SPLIT <= estimate.share <= 1 - SPLIT:
+        return MIXED, f"in {round(estimate.share * seeds)} of {seeds} seeds"
+    return OPEN, f"{seeds} seeds leave both possible"
 
 
-def together(verdicts: Sequence[str]) -> str:
+def combine(verdicts: Sequence[str]) -> str:
     """The verdict on a statement from those on its parts, all of which it claims."""
     if len(set(verdicts)) == 1:
         return verdicts[0]
+    if DEAD in verdicts:
+        return DEAD
     if MIXED in verdicts or {HOLDS, FAILS} <= set(verdicts):
         return MIXED
     return OPEN
 
 
-def _interval(x: np.ndarray) -> tuple[float, float]:
+def _interval(x: np.ndarray, unlimited: np.ndarray, limit: float) -> tuple[float, float]:
+    """The interval where the ``unlimited`` values may be as far away as ``limit``.
+
+    Student's, which has no order statistics, is of the values as they are, whose mean is a bound
+    of the true mean on the other side; on this side it is ``limit``.
+    """
     if len(x) >= EXACT:
-        found = stats.quantile_test(x, q=0.0, p=0.5).confidence_interval(LEVEL)
-    elif not np.isfinite(x).all():
+        test = stats.quantile_test(np.where(unlimited, limit, x), q=0.0, p=0.5)
+        interval = test.confidence_interval(LEVEL)
+        return float(interval.low), float(interval.high)
+    if not np.isfinite(x).all():
         return math.nan, math.nan
-    elif np.ptp(x) == 0:  # where the t statistic is 0/0
+    if unlimited.any():
+        return limit, limit
+    if np.ptp(x) == 0:  # where the t statistic is 0/0
         return float(x[0]), float(x[0])
-    else:
-        found = stats.ttest_1samp(x, 0.0).confidence_interval(LEVEL)
-    return float(found.low), float(found.high)
+    interval = stats.ttest_1samp(x, 0.0).confidence_interval(LEVEL)
+    return float(interval.low), float(interval.high)
 
 
 def _p(x: np.ndarray, edge: float, side: str) -> float:

@@ -8,15 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnexp.claims import CLAIMS, Judgement, judged
+from bnexp.claims import Judgement, all_claims, judge_claim
 from bnexp.claims.forest import forest
 from bnexp.claims.report import as_json, markdown, text
 from bnexp.commands.figures import formats_of
 from bnexp.commands.runs import found, plugins_option, runs_option
 from bnexp.errors import UserError
 from bnexp.figures.draw import write_figure
-from bnexp.figures.style import style
-from bnexp.registry import load_plugins
+from bnexp.registry import load_plugins, unknown
 from bnexp.runs import Run, write_atomic
 
 
@@ -30,6 +29,7 @@ def run(ids: Sequence[str], *, runs: Path, out: Path | None, json_only: bool, fo
     wanted = chosen(ids)
     judgements = judge(wanted, found(runs), runs)
     print(json.dumps(as_json(judgements), indent=1) if json_only else text(judgements))
+    report_left_out(judgements)
     if out is not None:
         write(judgements, out, formats)
     return 0
@@ -41,19 +41,31 @@ def chosen(ids: Sequence[str]) -> list[str]:
     Raises:
         UserError: there is no such claim.
     """
+    claims = list(all_claims())
     names: dict[str, None] = {}
     for given in ids:
-        mine = [name for name in CLAIMS if given.upper() in (name, name.split(".")[0])]
+        mine = [name for name in claims if given.upper() in (name.upper(), name.split(".")[0])]
         if not mine:
-            raise UserError(f"claims: expected all or some of {', '.join(CLAIMS)}; got '{given}'")
+            raise UserError(f"claims: {unknown(given, claims)}")
         names.update(dict.fromkeys(mine))
-    return list(names or CLAIMS)
+    return list(names or claims)
 
 
 def judge(ids: Sequence[str], runs: Sequence[Run], root: Path) -> list[Judgement]:
     """The judgements of the claims ``ids`` on ``runs``, which lie below ``root``."""
     where = root.parent if root.name == "runs" else root
-    return [judged(CLAIMS[name], runs, str(where)) for name in ids]
+    claims = all_claims()
+    return [judge_claim(claims[name], runs, str(where)) for name in ids]
+
+
+def report_left_out(judgements: Sequence[Judgement]) -> None:
+    """Say on stderr which runs could have served and were left out, for which claims."""
+    ids: dict[str, list[str]] = {}
+    for judgement in judgements:
+        if judgement.left_out:
+            ids.setdefault(judgement.left_out, []).append(judgement.claim.id)
+    for words, names in ids.items():
+        print(f"bnexp: claims {', '.join(names)}: left out {words}", file=sys.stderr)
 
 
 def write(judgements: Sequence[Judgement], out: Path, formats: str) -> None:
@@ -62,9 +74,8 @@ def write(judgements: Sequence[Judgement], out: Path, formats: str) -> None:
         out.mkdir(parents=True, exist_ok=True)
         write_atomic(out / "claims.md", markdown(judgements))
         write_atomic(out / "claims.json", json.dumps(as_json(judgements), indent=1) + "\n")
-        with style():
-            figure = forest(judgements)
-            paths = [write_figure(figure, out / f"claims.{name}") for name in formats_of(formats)]
+        figure = forest(judgements)
+        paths = [write_figure(figure, out / f"claims.{name}") for name in formats_of(formats)]
     except OSError as error:
         raise UserError(
             f"--out {out}: expected a folder that can be written; {error.strerror}"

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bnexp.claims import CLAIMS
-from bnexp.claims.report import counted, early
+from bnexp.claims import all_claims
+from bnexp.claims.report import closing
 from bnexp.commands import claims, figures
 from bnexp.commands.sweep import Planned, make, planned
 from bnexp.commands.train import split
 from bnexp.config.compose import path_override
 from bnexp.config.recipes import recipe_requests
-from bnexp.figures import FIGURES
+from bnexp.figures import figure
 from bnexp.registry import one_of
 from bnexp.runs import find_runs
 from bnexp.training.estimate import Estimator
@@ -69,9 +69,9 @@ def main(arguments: argparse.Namespace) -> int:
         arguments.format,
         paper=not arguments.no_paper,
     )
-    judgements = claims.judge(list(CLAIMS), there, out)
+    judgements = claims.judge(list(all_claims()), there, out)
     claims.write(judgements, out / "claims", arguments.format)
-    print(*filter(None, [counted(judgements), early(judgements)]), sep="\n", file=sys.stderr)
+    print(*closing(judgements, out / "claims" / "claims.md"), sep="\n", file=sys.stderr)
     print(out)
     return code
 
@@ -81,7 +81,7 @@ def needed(ids: Sequence[str], preset: str, out: Path, overrides: Sequence[str])
 
     The longest (the convolutional networks) come first, so that side by side they end together.
     """
-    recipes = dict.fromkeys(name for number in ids for name in FIGURES[number].recipes)
+    recipes = dict.fromkeys(name for number in ids for name in figure(number).recipes)
     common = [f"preset={preset}", path_override("out", str(out)), *overrides]
     runs = planned(recipe_requests(recipes, common))
     return sorted(runs, key=lambda run: run.job.config.model.task == "regression")

@@ -2,10 +2,8 @@
 
 A data set is an object in `bnexp.registry.DATASETS`, registered with a `DataOptions`:
 
-    @DATASETS.register("mine", MyOptions)
+    @DATASETS.register("mine", MyOptions, task="classification")  # or "regression"
     class Mine:
-        task = "classification"  # or "regression"
-
         @staticmethod
         def load(options: MyOptions, seed: int) -> Dataset: ...
 
@@ -36,7 +34,6 @@ __all__ = [
     "fingerprint",
     "image_dataset",
     "load_dataset",
-    "task",
 ]
 
 
@@ -64,11 +61,6 @@ def dataset_options(cfg: Mapping[str, Any]) -> DataOptions:
     options = bind(_entry(cfg).options, cfg, "data")
     assert isinstance(options, DataOptions)
     return options
-
-
-def task(cfg: Mapping[str, Any]) -> str:
-    """What the data set is for: "classification" or "regression"."""
-    return str(_entry(cfg).item.task)
 
 
 def _entry(cfg: Mapping[str, Any]) -> Entry:

@@ -27,11 +27,9 @@ class Cifar10Options(DataOptions):
     path: str | None
 
 
-@DATASETS.register("cifar10", Cifar10Options)
+@DATASETS.register("cifar10", Cifar10Options, task="classification")
 class Cifar10:
     """50,000 training and 10,000 test images of ten classes."""
-
-    task = "classification"
 
     @staticmethod
     def load(options: Cifar10Options, _seed: int) -> Dataset:

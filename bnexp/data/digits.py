@@ -13,14 +13,12 @@ from bnexp.registry import DATASETS
 TEST_EVERY = 5  # of each class's samples, in the order of the file, every fifth is for testing
 
 
-@DATASETS.register("digits", DataOptions)
+@DATASETS.register("digits", DataOptions, task="classification")
 class Digits:
     """1,797 digits of ten classes, 80 % train and 20 % test within each class.
 
     The split is a fixed rule and does not depend on the seed.
     """
-
-    task = "classification"
 
     @staticmethod
     def load(options: DataOptions, _seed: int) -> Dataset:

@@ -43,14 +43,12 @@ class GaussianOptions(DataOptions):
         expect(not self.augment, f"{key}.augment", "false with data=gaussian", self.augment)
 
 
-@DATASETS.register("gaussian", GaussianOptions)
+@DATASETS.register("gaussian", GaussianOptions, task="regression")
 class Gaussian:
     """Inputs x and targets A x, one sample per row: inputs X, targets X A'. No test split.
 
     A new seed is a new X and a new A.
     """
-
-    task = "regression"
 
     @staticmethod
     def load(options: GaussianOptions, seed: int) -> Dataset:

@@ -45,11 +45,9 @@ class ImagesOptions(DataOptions):
         expect("\0" not in (self.cache or ""), f"{key}.cache", "a folder", self.cache)
 
 
-@DATASETS.register("images", ImagesOptions)
+@DATASETS.register("images", ImagesOptions, task="classification")
 class Images:
     """The images at ``path``, decoded once and kept in ``cache``."""
-
-    task = "classification"
 
     @staticmethod
     def load(options: ImagesOptions, _seed: int) -> Dataset:

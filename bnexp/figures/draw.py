@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
+from bnexp.analysis.select import Need, Selection, describe_needs, select, with_choice
 from bnexp.errors import UserError
-from bnexp.figures import (
-    fig01,
-    fig02,
-    fig03,
-    fig04,
-    fig05,
-    fig06,
-    fig08,
-    fig09,
-    fig10,
-    fig11,
-    fig12,
-    fig13,
-    fige1,
-    fige2,
-    fige3,
-    fige4,
-    fige5,
-)
-from bnexp.analysis.select import Need, Selection, select, tell_missing
 from bnexp.figures.style import style
+from bnexp.registry import FIGURES
 from bnexp.runs import Run, write_atomic
 
 FORMATS = ("png", "pdf")
@@ -57,45 +39,76 @@ class Recipe:
     needs: tuple[Need, ...]
     draw: Callable[[Selection, bool], Figure]
 
+    @property
+    def of_paper(self) -> bool:
+        """Whether it is one of the paper's; the others are drawn when asked for."""
+        return self.id.isdecimal()
+
+    @property
+    def stem(self) -> str:
+        """The name of its files."""
+        return f"fig{self.id.zfill(2)}" if re.fullmatch(r"E?\d+", self.id) else self.id
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Normalisations and learning rates to draw in place of the figure's own, where given."""
+
+    norms: tuple[str, ...] = ()
+    lrs: tuple[float, ...] = ()
+
+    def of(self, recipe: Recipe) -> tuple[Need, ...]:
+        """What the figure needs with this choice."""
+        return with_choice(recipe.needs, self.norms, self.lrs)
+
 
 @dataclass(frozen=True)
 class Drawn:
-    """What came of one figure: the files written (none where no run was found), and what lacks."""
+    """What came of one figure.
+
+    ``paths``: the files written, none where no run was found; ``missing``: what lacks of what was
+    ``needed``; ``left_out``: runs that could have served too, in words.
+    """
 
     id: str
     paths: tuple[Path, ...]
     missing: tuple[Need, ...]
+    needed: tuple[Need, ...] = ()
+    left_out: str = ""
 
 
-def _recipe(number: str, module: ModuleType) -> Recipe:
-    return Recipe(number, module.TITLE, module.RECIPES, module.NEEDS, module.draw)
+def figure_ids() -> list[str]:
+    """All registered figures: the paper's by number, then ours, then those of plug-ins."""
+
+    def order(name: str) -> tuple[int, int, str]:
+        number = re.fullmatch(r"(E?)(\d+)", name)
+        return (2, 0, name) if number is None else (len(number[1]), int(number[2]), "")
+
+    return sorted(FIGURES.names(), key=order)
 
 
-FIGURES: dict[str, Recipe] = {
-    number: _recipe(number, module)
-    for number, module in {
-        "1": fig01,
-        "2": fig02,
-        "3": fig03,
-        "4": fig04,
-        "5": fig05,
-        "6": fig06,
-        "8": fig08,
-        "9": fig09,
-        "10": fig10,
-        "11": fig11,
-        "12": fig12,
-        "13": fig13,
-        "E1": fige1,
-        "E2": fige2,
-        "E3": fige3,
-        "E4": fige4,
-        "E5": fige5,
-    }.items()
-}
+def figure(number: str) -> Recipe:
+    """The figure of this id.
 
-PAPER = tuple(number for number in FIGURES if number.isdecimal())
-"""The paper's own figures; the others, E1, E2, .., are ours and are made when asked for."""
+    Raises:
+        UserError: there is none.
+    """
+    if number not in FIGURES:
+        raise UserError(f"figure {number!r}: expected some of {', '.join(figure_ids())}")
+    entry = FIGURES[number]
+    more = entry.more
+    return Recipe(number, more["title"], tuple(more["recipes"]), tuple(more["needs"]), entry.item)
+
+
+def drawable(number: str, runs: Sequence[Run]) -> bool:
+    """Whether the runs meet more than half of what the figure needs of some network."""
+    recipe = figure(number)
+    matches = select(recipe.needs, runs).matches
+    for family in dict.fromkeys(need.family for need in recipe.needs):
+        met = [bool(r) for n, r in matches.items() if n.family == family and not n.optional]
+        if 2 * sum(met) > len(met):
+            return True
+    return False
 
 
 def draw_figures(
@@ -104,15 +117,17 @@ def draw_figures(
     out: Path,
     formats: Sequence[str] = FORMATS,
     paper: bool = True,
+    choice: Choice = Choice(),
 ) -> list[Drawn]:
     """Draws figures as `<out>/figNN.<format>`, each file whole or not at all.
 
     Args:
-        ids: numbers of figures as text, see `FIGURES`.
+        ids: numbers of figures as text, see `figure_ids`.
         runs: all runs that may be drawn from; each figure takes those that it needs.
         out: the folder to write to; made if need be.
         formats: of png (150 dpi) and pdf (vector, embedded fonts).
         paper: whether to draw the paper's own curves too.
+        choice: other normalisations and learning rates than the figures' own.
 
     Returns:
         One entry per id, in their order. A figure with some of its runs is drawn with those and
@@ -122,43 +137,39 @@ def draw_figures(
         UserError: an unknown figure or format, or a damaged table; nothing is written before the
             arguments are checked.
     """
-    check_ids(ids)
+    recipes = [figure(number) for number in ids]
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise UserError(f"format: expected some of {', '.join(FORMATS)}; got {unknown[0]!r}")
     drawn = []
-    for number in ids:
-        figure = FIGURES[number]
-        selection = select(figure.needs, runs)
+    for recipe in recipes:
+        needed = choice.of(recipe)
+        selection = select(needed, runs)
         paths: tuple[Path, ...] = ()
         if not selection.empty:
             with style():
-                canvas = figure.draw(selection, paper)
-                stem = f"fig{number.zfill(2)}"
-                paths = tuple(write_figure(canvas, out / f"{stem}.{name}") for name in formats)
-        drawn.append(Drawn(number, paths, selection.missing))
+                canvas = recipe.draw(selection, paper)
+                files = [out / f"{recipe.stem}.{name}" for name in formats]
+                paths = tuple(write_figure(canvas, file) for file in files)
+        left_out = selection.describe_left_out()
+        drawn.append(Drawn(recipe.id, paths, selection.missing, needed, left_out))
     return drawn
 
 
-def check_ids(ids: Iterable[str]) -> None:
-    """Raise the UserError that names the first id that is no figure with data."""
-    for number in ids:
-        if number not in FIGURES:
-            raise UserError(f"figure {number!r}: expected some of {', '.join(FIGURES)}")
-
-
-def missing_message(drawn: Iterable[Drawn]) -> str | None:
-    """What the figures lack, and the command that makes it; None when they lack nothing."""
+def message(drawn: Iterable[Drawn]) -> str | None:
+    """What the figures lack or left out, and what to do about it; None when there is nothing."""
+    drawn = list(drawn)
+    lines = [f"figure {one.id}: left out {one.left_out}" for one in drawn if one.left_out]
+    if lines:
+        lines.append("choose other runs with: bnexp figures ID --where KEY=VALUE")
     lacking = [one for one in drawn if one.missing]
-    if not lacking:
-        return None
-    lines = []
     for one in lacking:
         state = "drawn without" if one.paths else "not drawn, no runs:"
-        lines.append(f"figure {one.id}: {state} {tell_missing(one.missing, FIGURES[one.id].needs)}")
-    ids = ",".join(one.id for one in lacking)
-    lines.append(f"make them with: bnexp reproduce preset=quick|cpu|paper figures={ids}")
-    return "\n".join(lines)
+        lines.append(f"figure {one.id}: {state} {describe_needs(one.missing, one.needed)}")
+    if lacking:
+        ids = ",".join(one.id for one in lacking)
+        lines.append(f"make them with: bnexp reproduce preset=quick|cpu|paper figures={ids}")
+    return "\n".join(lines) or None
 
 
 def write_figure(figure: Figure, path: Path) -> Path:

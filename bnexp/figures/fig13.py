@@ -1,28 +1,8 @@
 """Fig 13: Figs 5b and 10 for the deep linear network under the five normalisations."""
 
-from __future__ import annotations
-
-from matplotlib.figure import Figure
-
-from bnexp.analysis.select import Selection
-from bnexp.figures.landscape import LandscapeFigure
 from bnexp.analysis.quantities import TRAIN_LOSS
-from bnexp.figures.sheet import sheet
-from bnexp.figures.style import look
+from bnexp.analysis.scales import DLN, LP
+from bnexp.figures.landscape import landscape_figure
 
 TITLE = "The landscape of the deep linear network under other normalisations"
-RECIPES = ("fig13",)
-_NORMS = ("none", "bn", "l1", "l2", "linf")
-_FIGURE = LandscapeFigure("fig13", "dln", _NORMS, 1e-6, ("b", "c", "d"), log=True)
-NEEDS = _FIGURE.needs(train="a")
-
-
-def draw(selection: Selection, paper: bool) -> Figure:
-    """Panel a: train loss; b, c: bands over eta; d: the max over eta."""
-    page = sheet(13, TITLE, 5.2, selection, paper, [look(norm) for norm in _NORMS])
-    grid = page.body.add_gridspec(2, 2)
-    axes = page.body.add_subplot(grid[0, 0])
-    axes.set_xlabel("steps")
-    page.panel(axes, "a", TRAIN_LOSS, "dln", _NORMS, [1e-6], title="(a)")
-    _FIGURE.draw(page, [grid[0, 1], grid[1, 0], grid[1, 1]])
-    return page.finish()
+landscape_figure("13", TITLE, "fig5b", DLN, LP, "bcd", TRAIN_LOSS)

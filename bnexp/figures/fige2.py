@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from bnexp.analysis.select import Selection, needs
-from bnexp.figures.panel import Panel
 from bnexp.analysis.quantities import beta_from
+from bnexp.analysis.scales import BOTH, VGG
+from bnexp.analysis.select import Selection, needs
+from bnexp.analysis.summaries import last_half, median, median_of
+from bnexp.figures.panel import Panel
 from bnexp.figures.sheet import sheet
 from bnexp.figures.style import Look, short
-from bnexp.analysis.summaries import last_half, middle
+from bnexp.registry import FIGURES
 from bnexp.runs import Run
 
 TITLE = "Is the flat effective β of Fig 4c the grid's end, 1/ηₘᵢₙ, or 2/lr? (VGG)"
-RECIPES = ("figE2",)
-_NORMS = ("none", "bn")
-_LRS = (0.1, 0.03)
-NEEDS = needs("figE2", "vgg", _NORMS, _LRS, {"landscape": "a b c d"}, least_eta=0.125)
+NEEDS = needs("figE2", VGG.family, BOTH, (VGG.lr, 0.03), {"landscape": "a b c d"}, least_eta=0.125)
 _GRIDS = {
     0.125: Look("#332288", "-", "ηₘᵢₙ = lr/8"),
     0.25: Look("#117733", (0.0, (6.0, 1.2)), "ηₘᵢₙ = lr/4"),
@@ -28,18 +26,20 @@ _GRIDS = {
 }
 
 
+@FIGURES.register("E2", title=TITLE, recipes=("figE2",), needs=NEEDS)
 def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001  the paper has no such figure
     """A panel per net and learning rate: effective beta with each grid, and where each ends."""
+    norms, lrs = selection.norms(VGG.family), selection.lrs(VGG.family)
     page = sheet("E2", TITLE, 4.2, selection, False, list(_GRIDS.values()), sentences(selection))
-    grid = page.body.subplots(len(_LRS), len(_NORMS), squeeze=False)
-    for row, lr in enumerate(_LRS):
-        for column, norm in enumerate(_NORMS):
-            axes, letter = grid[row, column], "abcd"[len(_NORMS) * row + column]
-            runs = selection.runs("vgg", norm, lr, "landscape")
-            panel = Panel(axes, True, selection.steps("vgg"))
+    grid = page.body.subplots(len(lrs), len(norms), squeeze=False)
+    for row, lr in enumerate(lrs):
+        for column, norm in enumerate(norms):
+            axes, letter = grid[row, column], chr(ord("a") + len(norms) * row + column)
+            runs = selection.runs(VGG.family, norm, lr, "landscape")
+            panel = Panel(axes, True, selection.steps(VGG.family))
             axes.set_label(f"{letter}:beta")
             axes.set_ylabel("effective β-smoothness")
-            page.head(axes, f"({letter}) {short(norm)}, lr {lr:g}", "vgg")
+            page.head(axes, f"({letter}) {short(norm)}, lr {lr:g}", VGG.family)
             for multiple, its_look in _GRIDS.items():
                 traces = [beta_from(multiple).trace(run, None) for run in runs]
                 panel.add(f"{multiple:g}", its_look, traces, filled=False)
@@ -59,11 +59,11 @@ _SAME = 0.5
 
 
 def sentences(selection: Selection) -> list[str]:
-    """What was found, in two sentences made from the numbers."""
+    """What the runs show, in two sentences made from the numbers."""
     moved, edges = [], []
-    for lr in _LRS:
-        for norm in _NORMS:
-            runs = selection.runs("vgg", norm, lr, "landscape")
+    for lr in selection.lrs(VGG.family):
+        for norm in selection.norms(VGG.family):
+            runs = selection.runs(VGG.family, norm, lr, "landscape")
             fine, coarse = _plateau(runs, 0.125), _plateau(runs, 0.5)
             if math.isnan(fine) or math.isnan(coarse):
                 continue
@@ -80,6 +80,5 @@ def sentences(selection: Selection) -> list[str]:
 
 
 def _plateau(runs: Sequence[Run], multiple: float) -> float:
-    values = [middle(last_half(beta_from(multiple).trace(run, None), run.steps)) for run in runs]
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.median(known)) if known else math.nan
+    beta = beta_from(multiple)
+    return median_of([median(last_half(beta.trace(run, None), run.steps)) for run in runs])

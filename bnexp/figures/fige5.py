@@ -10,18 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnexp.analysis import read
+from bnexp.analysis.scales import DLN, EXPERIMENTS, VGG
 from bnexp.analysis.select import Selection, needs
-from bnexp.figures.panel import Panel
 from bnexp.analysis.series import Array, Trace
+from bnexp.figures.panel import Panel
 from bnexp.figures.sheet import Sheet, sheet
 from bnexp.figures.style import Dash, Look
+from bnexp.registry import FIGURES
 from bnexp.runs import Run
 
 TITLE = "How much of the smoothing Theorem 4.1 explains"
-RECIPES = ("figE5a", "figE5b")
-_ROWS = (("vgg", 0.1, 5), ("vgg", 0.1, 10), ("dln", 1e-6, 9), ("dln", 1e-6, 17))
-NEEDS = needs("figE5a", "vgg", ["bn"], [0.1], {"theory": "a b c d e f"}) + needs(
-    "figE5b", "dln", ["bn"], [1e-6], {"theory": "g h i j k l"}
+_RECIPES = {VGG.family: "figE5a", DLN.family: "figE5b"}
+NEEDS = tuple(
+    need
+    for family, recipe in _RECIPES.items()
+    for need in needs(recipe, family, ["bn"], [EXPERIMENTS[family].lr], {"theory": "all"})
 )
 _LOOKS = {
     "plain": Look("#CC3311", "-", "without BN: ‖g‖², g′Hg"),
@@ -67,11 +70,10 @@ def _share(term: str) -> Callable[[_Rows], Array]:
 
 
 def _ratio(above: Array, below: Array) -> Array:
-    """above / below; no number where below is 0."""
-    found = np.full(len(above), np.nan)
-    some = below != 0
-    found[some] = above[some] / below[some]
-    return found
+    """above / below; NaN where below is 0."""
+    ratio = np.full(len(above), np.nan)
+    np.divide(above, below, out=ratio, where=below != 0)
+    return ratio
 
 
 _COLUMNS: tuple[tuple[str, str, tuple[_Line, ...]], ...] = (
@@ -108,13 +110,16 @@ _TABLE = ("plain", "scaled", "bound", "grad", "mean_term", "yhat_term", "curv_pl
           "curv_scaled", "curv_bound", "curv")  # fmt: skip
 
 
+@FIGURES.register("E5", title=TITLE, recipes=tuple(_RECIPES.values()), needs=NEEDS)
 def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001  the paper has no such figure
     """A row for each layer: the sides of 4.1, what it takes off beyond the scale, those of 4.2."""
     entries = [*_LOOKS.values(), *_SHARES.values()]
-    page = sheet("E5", TITLE, 6.0, selection, False, entries, _REMARKS)
-    grid = page.body.subplots(len(_ROWS), len(_COLUMNS), squeeze=False)
-    for row, (family, lr, layer) in enumerate(_ROWS):
-        runs = selection.runs(family, "bn", lr, "theory")
+    rows = [(f, layer) for f in selection.drawn_families for layer in EXPERIMENTS[f].ics_layers]
+    page = sheet("E5", TITLE, 1.5 * len(rows), selection, False, entries, _REMARKS)
+    grid = page.body.subplots(len(rows), len(_COLUMNS), squeeze=False)
+    for row, (family, layer) in enumerate(rows):
+        norm, lr = selection.norms(family)[0], selection.lrs(family)[0]
+        runs = selection.runs(family, norm, lr, "theory")
         tables = [(run, _table(run, layer)) for run in runs]
         for column, (theorem, label, lines) in enumerate(_COLUMNS):
             axes = grid[row, column]
@@ -124,7 +129,7 @@ def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001  the pape
             if column == 0:
                 page.remark_scale(axes, family)
             axes.set_label(f"{letter}:{theorem}:layer{layer}")
-            if row == len(_ROWS) - 1:
+            if row == len(rows) - 1:
                 axes.set_xlabel("steps")
     return page.finish()
 

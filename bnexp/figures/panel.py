@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from matplotlib.axes import Axes
 
-from bnexp.figures.axis import set_x_ticks, set_y_ticks
 from bnexp.analysis.paper import Curve
 from bnexp.analysis.series import (
     Array,
@@ -19,7 +18,8 @@ from bnexp.analysis.series import (
     over_seeds,
     thinned,
 )
-from bnexp.figures.style import GREY, HALO, PAPER_DASH, SMALL, WARNING, Look, mixed
+from bnexp.figures.axis import set_x_ticks, set_y_ticks
+from bnexp.figures.style import GREY, HALO, SMALL, WARNING, Look, mixed, of_paper
 
 _MARKS = 25  # at most so many triangles for values beyond the limits
 _REFERENCE_DASHES = ((0.0, (1.0, 1.0)), (1.0, (4.0, 4.0)), (0.0, (6.0, 2.0, 1.0, 2.0)))
@@ -49,6 +49,8 @@ class Panel:
         fixed: y limits; data below them still widen them.
         always: values that the y limits must contain.
         beside_label: what the dotted lines are that stand beside the series.
+        at_chance: by series, what to say of runs that learn nothing although the paper's do.
+        siblings: the panels that share its y limits, itself among them.
     """
 
     axes: Axes
@@ -62,17 +64,19 @@ class Panel:
     beside_label: str = ""
     paper: list[tuple[str, Look, Curve]] = field(default_factory=list)
     references: list[tuple[str, float, str]] = field(default_factory=list)
+    at_chance: dict[str, str] = field(default_factory=dict)
+    siblings: list[Panel] = field(default_factory=list)
 
     def add(self, key: str, look: Look, traces: Sequence[Trace], filled: bool) -> None:
         """Our runs of one series, one trace per seed; empty traces are left out."""
-        if kept := _kept(traces):
-            ends = tuple((float(t.x[-1]), float(t.hi[-1])) for t in kept if t.diverged)
-            self.ours.append(Ours(key, look, over_seeds(kept), filled, ends))
+        if drawn := _drawn(traces):
+            ends = tuple((float(t.x[-1]), float(t.hi[-1])) for t in drawn if t.diverged)
+            self.ours.append(Ours(key, look, over_seeds(drawn), filled, ends))
 
     def add_beside(self, key: str, look: Look, traces: Sequence[Trace]) -> None:
         """Another quantity of the same runs: the median over seeds as a dotted line."""
-        if kept := _kept(traces):
-            self.beside.append(Ours(key, look, over_seeds(kept), filled=False, ends=()))
+        if drawn := _drawn(traces):
+            self.beside.append(Ours(key, look, over_seeds(drawn), filled=False, ends=()))
 
     def add_paper(self, key: str, look: Look, curve: Curve) -> None:
         """A curve of the paper, over the steps that our runs cover."""
@@ -104,21 +108,25 @@ class Panel:
         for series in self.ours:
             self._draw(series, lo, hi)
         for key, look, curve in self.paper:
-            self._draw_paper(key, look, curve)
+            self._draw_paper(key, of_paper(look), curve, lo, hi)
         self._draw_beside(lo, hi)
         self._draw_references()
 
-    def _limits(self) -> tuple[float, float]:
+    def _values(self) -> list[Array]:
+        """All values that may count for the y limits."""
         values: list[Array] = [c for _, _, curve in self.paper for c in (curve.lo, curve.hi)]
         for series in self.ours:
             s = series.summary
             values += [s.lo, s.hi, s.least, s.most]
         if self.log:  # on a linear scale they would leave nothing to see of the series
             values += [series.summary.lo for series in self.beside]
+        return values
+
+    def _limits(self) -> tuple[float, float]:
+        panels = self.siblings or [self]
+        values = [value for panel in panels for value in panel._values()]
         if self.fixed is None:
-            # What the paper printed stays visible, however rare its peaks.
-            printed = [float(e) for _, _, c in self.paper for e in (c.lo.min(), c.hi.max())]
-            return limits(values, self.log, [*self.always, *printed])
+            return limits(values, self.log, [y for panel in panels for y in panel.always])
         flat = np.concatenate([np.empty(0), *(v[np.isfinite(v)] for v in values)])
         lo, hi = self.fixed
         if len(flat) and flat.min() < lo:
@@ -147,8 +155,19 @@ class Panel:
                 s.x, inside(s.lo), color=look.colour, linestyle=look.dash, zorder=2.2,
                 marker="." if len(s.x) == 1 else "", gid=f"line:{series.key}",
             )  # fmt: skip
-        self._mark_beyond(series, lo, hi)
+        self._mark_beyond(series.key, look, series.summary, lo, hi)
         mark_diverged(axes, series, lo, hi, self.x_max or 0.0)
+        if series.key in self.at_chance:
+            self._say_at_chance(series, lo, hi)
+
+    def _say_at_chance(self, series: Ours, lo: float, hi: float) -> None:
+        s = series.summary
+        end = float(np.clip(s.hi[-1], lo, hi)) if np.isfinite(s.hi[-1]) else lo
+        self.axes.annotate(
+            self.at_chance[series.key], (s.x[-1], end), xytext=(-2, 3), ha="right", va="bottom",
+            textcoords="offset points", fontsize=SMALL, color=series.look.colour, bbox=HALO,
+            zorder=6, gid=f"chance:{series.key}",
+        )  # fmt: skip
 
     def _draw_beside(self, lo: float, hi: float) -> None:
         for series in self.beside:
@@ -157,38 +176,40 @@ class Panel:
                 s.x, clipped(s.lo, lo, hi, self.log), color=mixed(series.look.colour, "black", 0.2),
                 linestyle=":", linewidth=1.0, zorder=2.4, gid=f"beside:{series.key}",
             )  # fmt: skip
-            self._mark_beyond(series, lo, hi)
+            self._mark_beyond(series.key, series.look, series.summary, lo, hi)
         if self.beside:
             self.axes.text(
                 0.03, 0.98, self.beside_label, transform=self.axes.transAxes, fontsize=SMALL,
                 va="top", color=GREY, bbox=HALO, zorder=6,
             )  # fmt: skip
 
-    def _mark_beyond(self, series: Ours, lo: float, hi: float) -> None:
-        """Triangles at the edge where a median lies outside the limits, inf included."""
-        s = series.summary
+    def _mark_beyond(
+        self, key: str, look: Look, line: Summary | Curve, lo: float, hi: float, filled: bool = True
+    ) -> None:
+        """Triangles at the edge where a line lies outside the limits, inf included."""
         for name, beyond, y, marker in (
-            ("above", s.hi > hi, 1.0, "^"),
-            ("below", s.lo < lo, 0.0, "v"),
+            ("above", line.hi > hi, 1.0, "^"),
+            ("below", line.lo < lo, 0.0, "v"),
         ):
-            x = s.x[beyond]
+            x = line.x[beyond]
             if not len(x):
                 continue
             x = x[np.unique(np.linspace(0, len(x) - 1, min(len(x), _MARKS)).round().astype(int))]
             self.axes.plot(
-                x, np.full(len(x), y), marker, color=series.look.colour, markersize=3,
+                x, np.full(len(x), y), marker, color=look.colour, markersize=3,
+                markerfacecolor=look.colour if filled else "white", markeredgewidth=0.6,
                 transform=self.axes.get_xaxis_transform(), clip_on=False, zorder=4,
-                gid=f"beyond:{name}:{series.key}",
+                gid=f"beyond:{name}:{key}",
             )  # fmt: skip
 
-    def _draw_paper(self, key: str, look: Look, curve: Curve) -> None:
-        colour = mixed(look.colour, "black", 0.45)
+    def _draw_paper(self, key: str, look: Look, curve: Curve, lo: float, hi: float) -> None:
         edges = [curve.lo] if np.array_equal(curve.lo, curve.hi) else [curve.lo, curve.hi]
         for y in edges:
             self.axes.plot(
-                curve.x, y, color=colour, linestyle=PAPER_DASH, linewidth=0.65, zorder=3,
-                gid=f"paper:{key}",
+                curve.x, clipped(y, lo, hi, self.log), color=look.colour, linestyle=look.dash,
+                linewidth=0.8, zorder=3, gid=f"paper:{key}",
             )  # fmt: skip
+        self._mark_beyond(f"paper:{key}", look, curve, lo, hi, filled=False)
 
     def _draw_references(self) -> None:
         """The lines, each named once at the right; lines at the same height share their name."""
@@ -197,6 +218,8 @@ class Panel:
             self.axes.axhline(
                 y, color=GREY, linestyle=dash, linewidth=0.9, zorder=2.6, gid=f"reference:{key}"
             )  # fmt: skip
+            if not label:
+                continue
             if names and np.isclose(names[-1][0], y, rtol=1e-3):
                 names[-1] = (y, f"{names[-1][1]} = {label}")
             else:
@@ -209,10 +232,10 @@ class Panel:
             )  # fmt: skip
 
 
-def _kept(traces: Sequence[Trace]) -> list[Trace]:
+def _drawn(traces: Sequence[Trace]) -> list[Trace]:
     """The traces that are not empty, up to where their runs diverged."""
-    kept = [trace.until_diverged() for trace in traces]
-    return [trace for trace in kept if len(trace.x)]
+    whole = [trace.until_diverged() for trace in traces]
+    return [trace for trace in whole if len(trace.x)]
 
 
 def say(axes: Axes, text: str) -> None:

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import MaxNLocator
 
-from bnexp.figures.panel import say
 from bnexp.analysis.series import Array
+from bnexp.analysis.units import History, histories
+from bnexp.figures.panel import say
 from bnexp.figures.sheet import Sheet
 from bnexp.figures.style import HALO, SMALL, look, mixed, short
-from bnexp.analysis.units import History, histories
 from bnexp.runs import Run
 
 RIDGES = 20
@@ -62,28 +62,22 @@ def shared_range(histories: Sequence[History]) -> tuple[float, float] | None:
 
 
 def draw_grid(
-    sheet: Sheet,
-    grid: GridSpec,
-    column: int,
-    letter: str,
-    family: str,
-    norms: Sequence[str],
-    lr: float,
-    layers: Sequence[int],
+    sheet: Sheet, grid: GridSpec, column: int, letter: str, family: str, layers: Sequence[int]
 ) -> None:
     """Ridges in a row per norm and, from `column` of the grid on, a column per layer."""
-    pasts = pasts_of(sheet, family, norms, lr, layers)
+    pasts = pasts_of(sheet, family, layers)
     for at, layer in enumerate(layers, start=column):
-        rows = [sheet.body.add_subplot(grid[row, at]) for row in range(len(norms))]
+        rows = [sheet.body.add_subplot(grid[row, at]) for row in range(len(pasts))]
         draw_layer(rows, pasts, letter, layer)
         named = f"({letter}) " if letter and at == column else ""
         rows[0].set_title(f"{named}Layer #{layer}", loc="left")
         if at == column + len(layers) - 1:
             sheet.remark_scale(rows[0], family)
         rows[-1].set_xlabel("activation")
-        for ax, norm in zip(rows, norms, strict=True):
+        for ax, past in zip(rows, pasts, strict=True):
             if at == column:
-                ax.set_ylabel(f"{short(norm)}: step", color=look(norm).colour, fontsize=6.5)
+                colour = look(past.norm).colour
+                ax.set_ylabel(f"{short(past.norm)}: step", color=colour, fontsize=6.5)
             else:
                 ax.tick_params(labelleft=False)
 
@@ -97,15 +91,14 @@ class Past:
     layers: dict[int, History]
 
 
-def pasts_of(
-    sheet: Sheet, family: str, norms: Sequence[str], lr: float, layers: Sequence[int]
-) -> list[Past]:
-    """Per norm the history of the run with the lowest seed."""
+def pasts_of(sheet: Sheet, family: str, layers: Sequence[int]) -> list[Past]:
+    """Per norm the history of the run with the lowest seed, at the first learning rate."""
     pasts = []
-    for norm in norms:
+    for norm in sheet.selection.norms(family):
+        lr = sheet.selection.lrs(family, "activations")[0]
         runs = sheet.selection.runs(family, norm, lr, "activations")
-        found = histories(runs[0], layers, RIDGES) if runs else {}
-        pasts.append(Past(norm, runs[0] if runs else None, found))
+        recorded = histories(runs[0], layers, RIDGES) if runs else {}
+        pasts.append(Past(norm, runs[0] if runs else None, recorded))
     return pasts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -14,11 +15,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bnexp.analysis import paper as paper_curves
+from bnexp.analysis.baselines import at_chance, paper_trains
+from bnexp.analysis.quantities import Quantity
+from bnexp.analysis.scales import EXPERIMENTS, at_paper_scale
 from bnexp.analysis.select import Selection
 from bnexp.figures.panel import Panel
-from bnexp.analysis.quantities import Quantity
-from bnexp.analysis.scales import PAPER_SCALE, at_paper_scale
-from bnexp.figures.style import GREY, PAPER_DASH, SMALL, WARNING, WIDTH, Look, look
+from bnexp.figures.style import GREY, SMALL, WARNING, WIDTH, Look, look, of_paper
 from bnexp.runs import Run
 
 _LINE = 0.125  # inches per line of the footer
@@ -29,12 +31,13 @@ _CHARACTERS = 150  # per line of the footer
 class Sheet:
     """One figure being drawn."""
 
-    number: int | str
+    number: str
     selection: Selection
     paper: bool
     figure: Figure
     body: SubFigure
     panels: list[Panel] = field(default_factory=list)
+    _at_chance: dict[tuple[str, str, float], str] = field(default_factory=dict)
 
     def panel(
         self,
@@ -42,33 +45,52 @@ class Sheet:
         letter: str,
         quantity: Quantity,
         family: str,
-        norms: Sequence[str],
-        lrs: Sequence[float],
         layer: int | None = None,
+        *,
+        norms: Sequence[str] | None = None,
+        lrs: Sequence[float] | None = None,
         title: str = "",
         head: bool = True,
         direction: str = "gradient",
     ) -> Panel:
         """A panel of one quantity over steps, one series per norm and learning rate.
 
-        The second learning rate is drawn faded. Says in the panel what it could not draw.
+        They are those that the figure needs of the family, unless others are given. The second
+        learning rate is drawn faded. Says in the panel what it could not draw.
         head: False for a small panel that belongs to the one above it.
         """
-        steps = self.selection.steps(family)
-        panel = Panel(axes, quantity.log, steps, quantity.limits, quantity.small)
+        panel = Panel(
+            axes, quantity.log, self.selection.steps(family), quantity.limits, quantity.small
+        )
         axes.set_label(":".join([letter, quantity.name] + [f"layer{layer}"] * (layer is not None)))
         axes.set_ylabel(quantity.label)
         if head:
             self.head(axes, title, family)
-        for faded, lr in enumerate(lrs):
-            for norm in norms:
-                its_look = look(norm, bool(faded))
+        any_runs = False
+        for rank, lr in enumerate(lrs or self.selection.lrs(family, quantity.table)):
+            for norm in norms or self.selection.norms(family):
+                series, key = look(norm, bool(rank)), f"{norm}:{lr:g}"
                 runs = self.selection.runs(family, norm, lr, quantity.table, direction)
-                self._series(panel, letter, quantity, norm, lr, layer, its_look, runs)
+                any_runs |= bool(runs)
+                traces = [quantity.trace(run, layer) for run in runs]
+                panel.add(key, series, traces, quantity.filled)
+                if remark := self._remark_chance(family, norm, lr, runs):
+                    panel.at_chance[key] = remark
+                if self.paper and self.number.isdecimal():
+                    number = int(self.number)
+                    curve = paper_curves.curve(number, letter, quantity.name, norm, lr, layer)
+                    if curve is not None:
+                        panel.add_paper(key, series, curve)
         if not panel.ours:
-            panel.say(self._why_empty(family, norms, lrs, quantity.table, layer, direction))
+            lacking = f"these runs have no layer {layer}" if layer is not None else "no data"
+            panel.say(lacking if any_runs else "no runs")
         self.panels.append(panel)
         return panel
+
+    def same_limits(self, panels: Sequence[Panel]) -> None:
+        """Gives the panels one range of y."""
+        for panel in panels:
+            panel.siblings = list(panels)
 
     def head(self, axes: Axes, title: str, family: str) -> None:
         """The panel's title, and a remark where our runs are not of the paper's scale."""
@@ -78,10 +100,8 @@ class Sheet:
     def remark_scale(self, axes: Axes, family: str) -> None:
         """Says above the axes if the family's runs are not of the paper's scale."""
         runs = self.selection.of(family)
-        if runs and not at_paper_scale(runs[0]):
-            axes.set_title(
-                "other scale*", loc="right", fontsize=SMALL, color=WARNING
-            )  # fmt: skip
+        if runs and family in EXPERIMENTS and not at_paper_scale(runs[0]):
+            axes.set_title("other scale*", loc="right", fontsize=SMALL, color=WARNING)
 
     def finish(self) -> Figure:
         """Draws all panels."""
@@ -94,46 +114,18 @@ class Sheet:
         self.figure.set_layout_engine("none")
         return self.figure
 
-    def _series(
-        self,
-        panel: Panel,
-        letter: str,
-        quantity: Quantity,
-        norm: str,
-        lr: float,
-        layer: int | None,
-        its_look: Look,
-        runs: Sequence[Run],
-    ) -> None:
-        key = f"{norm}:{lr:g}"
-        panel.add(key, its_look, [quantity.trace(run, layer) for run in runs], quantity.filled)
-        if self.paper and isinstance(self.number, int):
-            curve = paper_curves.curve(self.number, letter, quantity.name, norm, lr, layer)
-            if curve is not None:
-                panel.add_paper(key, its_look, curve)
-
-    def _why_empty(
-        self,
-        family: str,
-        norms: Sequence[str],
-        lrs: Sequence[float],
-        table: str,
-        layer: int | None,
-        direction: str,
-    ) -> str:
-        runs = [
-            run
-            for norm in norms
-            for lr in lrs
-            for run in self.selection.runs(family, norm, lr, table, direction)
-        ]
-        if not runs:
-            return "no runs"
-        return f"these runs have no layer {layer}" if layer is not None else "no data"
+    def _remark_chance(self, family: str, norm: str, lr: float, runs: Sequence[Run]) -> str:
+        """What to say of a series that stays at chance although the paper's does not; or ""."""
+        key = family, norm, lr
+        if key not in self._at_chance:
+            dead = [run for run in runs if paper_trains(run) and at_chance(run)]
+            some = f" ({len(dead)} of {len(runs)} seeds)" * (len(dead) < len(runs))
+            self._at_chance[key] = f"at chance{some}" if dead else ""
+        return self._at_chance[key]
 
 
 def sheet(
-    number: int | str,
+    number: str,
     title: str,
     height: float,
     selection: Selection,
@@ -149,7 +141,7 @@ def sheet(
     """
     footer = _footer(selection, paper, remarks, one_seed)
     handles = _handles(
-        selection, paper, entries, (selection.seeds or selection.dense) and not one_seed
+        selection, paper, entries, (selection.several_seeds or selection.dense) and not one_seed
     )
     columns, legend_rows = _legend_shape(handles)
     head, foot = 0.27 + 0.165 * legend_rows, 0.06 + _LINE * len(footer)
@@ -174,16 +166,16 @@ def sheet(
 def _handles(
     selection: Selection, paper: bool, entries: Sequence[Look], bands: bool
 ) -> list[Artist]:
-    handles: list[Artist] = [
-        Line2D([], [], color=entry.colour, linestyle=entry.dash, label=entry.label)
-        for entry in entries
-    ]
+    def line(entry: Look, width: float) -> Line2D:
+        return Line2D(
+            [], [], color=entry.colour, linestyle=entry.dash, label=entry.label, linewidth=width
+        )
+
+    handles: list[Artist] = []
+    for entry in entries:  # the paper's below ours where the legend has two rows
+        handles += [line(entry, 1.1)] + [line(of_paper(entry), 0.8)] * paper
     if bands:
         handles.append(Patch(facecolor=(GREY, 0.2), label="min to max"))
-    if paper:
-        handles.append(
-            Line2D([], [], color="black", linestyle=PAPER_DASH, linewidth=0.65, label="the paper")
-        )
     if selection.diverged and handles:
         handles.append(
             Line2D([], [], color=GREY, linestyle="", marker="x", markersize=5, label="diverged")
@@ -197,9 +189,11 @@ def _legend_shape(handles: Sequence[Artist]) -> tuple[int, int]:
         return 1, 0
     widths = [34.0 + 3.9 * len(str(handle.get_label())) for handle in handles]
     for columns in range(len(handles), 0, -1):
-        total = sum(max(widths[start::columns]) for start in range(columns))
+        rows, larger = divmod(len(handles), columns)  # the first columns have one more
+        starts = [column * rows + min(column, larger) for column in range(columns + 1)]
+        total = sum(max(widths[a:b]) for a, b in pairwise(starts))
         if total < 72 * WIDTH - 10 or columns == 1:
-            return columns, -(-len(handles) // columns)
+            return columns, rows + bool(larger)
     return 1, len(handles)
 
 
@@ -212,19 +206,23 @@ def _footer(
         lines.extend((line, colour) for line in textwrap.wrap(text, _CHARACTERS))
 
     for family in selection.families:
-        told = selection.told_runs(family)
-        if told:
-            add(f"Runs: {told}.")
-            if not at_paper_scale(selection.of(family)[0]):
-                add(f"*Not the paper's scale: {PAPER_SCALE[family]}.", WARNING)
+        runs = selection.of(family)
+        if runs:
+            add(f"Runs: {selection.describe_runs(family)}.")
+            varied = any(need.varies for need in selection.matches)
+            if family in EXPERIMENTS and not varied and not at_paper_scale(runs[0]):
+                add(f"*Not the paper's scale: {EXPERIMENTS[family].size}.", WARNING)
+    if left_out := selection.describe_left_out():
+        add(f"Left out: {left_out}; drawn instead with: bnexp figures --where KEY=VALUE.", WARNING)
     if paper:
         add("Thin dashes: the paper's own curves, arXiv 1805.11604v3, over the steps shown here.")
     if not one_seed:
-        over = ["seeds"] * selection.seeds + ["short stretches of steps"] * selection.dense
+        over = ["seeds"] * selection.several_seeds
+        over += ["short stretches of steps"] * selection.dense
         if over:
             add(f"Where there is a faint band: median and min to max over {' and '.join(over)}.")
     for remark in remarks:
         add(remark)
     if selection.missing:
-        add(f"Not drawn, no such run: {selection.told_missing()}.", WARNING)
+        add(f"Not drawn, no such run: {selection.describe_missing()}.", WARNING)
     return lines

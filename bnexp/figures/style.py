@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import matplotlib.style
@@ -20,7 +21,7 @@ WARNING = "#9B1C1C"
 Dash = Literal["-"] | tuple[float, tuple[float, ...]]
 # Behind words that may lie on lines.
 HALO = {"boxstyle": "square,pad=0.1", "facecolor": "white", "alpha": 0.7, "edgecolor": "none"}
-PAPER_DASH: Dash = (0.0, (2.6, 1.6))
+PAPER_DASH: Dash = (0.0, (2.6, 1.2))
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,17 @@ class Look:
 # each other for the common kinds of colour blindness, and every one has a line style of its own.
 _LOOKS = {
     "none": Look("#CC3311", "-", "Standard"),
-    "bn": Look("#0077BB", (0.0, (9.0, 1.2)), "Standard + BatchNorm"),
-    "noisy_bn": Look("#333333", (0.0, (6.0, 1.2, 1.2, 1.2)), "Standard + “Noisy” BatchNorm"),
-    "noise_only": Look("#999999", (0.0, (3.0, 1.0)), "Standard + noise"),
-    "l1": Look("#009988", (0.0, (6.0, 1.0, 1.0, 1.0)), "Standard + ℓ₁ norm"),
-    "l2": Look("#E0A100", (0.0, (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)), "Standard + ℓ₂ norm"),
-    "linf": Look("#AA4499", (0.0, (1.4, 0.9)), "Standard + ℓ∞ norm"),
+    "bn": Look("#0077BB", (0.0, (9.0, 1.2)), "BatchNorm"),
+    "noisy_bn": Look("#333333", (0.0, (6.0, 1.2, 1.2, 1.2)), "Noisy BatchNorm"),
+    "noise_only": Look("#999999", (0.0, (3.0, 1.0)), "Noise, no BatchNorm"),
+    "l1": Look("#009988", (0.0, (6.0, 1.0, 1.0, 1.0)), "ℓ₁ norm"),
+    "l2": Look("#E0A100", (0.0, (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)), "ℓ₂ norm"),
+    "linf": Look("#AA4499", (0.0, (1.4, 0.9)), "ℓ∞ norm"),
 }
+
+# Norms that are not built in, and settings: by the name alone, so the same in every figure.
+_COLOURS = ("#332288", "#117733", "#CC6677", "#88AA00", "#882255", "#44AA99", "#AA7744", "#6677CC")
+_DASHES: tuple[Dash, ...] = ((0.0, (5.0, 1.0)), (0.0, (2.0, 0.8)), (0.0, (7.0, 1.5, 2.0, 1.5)))
 
 # One font throughout, and no mathtext but in ticks: every font costs a PDF 0.1 s.
 _RC: dict[str, object] = {
@@ -73,11 +78,21 @@ _RC: dict[str, object] = {
 
 
 def look(norm: str, faded: bool = False) -> Look:
-    """The look of a normalisation; `faded` for a second learning rate in the same panel."""
-    base = _LOOKS[norm]
-    if not faded:
-        return base
-    return Look(mixed(base.colour, "white", 0.5), base.dash, base.label)
+    """The look of a normalisation; `faded` for a second learning rate in the same panel.
+
+    One that is not built in gets a colour and dashes that follow from its name.
+    """
+    base = _LOOKS.get(norm)
+    if base is None:
+        digest = zlib.crc32(norm.encode())
+        colour = _COLOURS[digest % len(_COLOURS)]
+        base = Look(colour, _DASHES[digest // len(_COLOURS) % len(_DASHES)], norm)
+    return replace(base, colour=mixed(base.colour, "white", 0.5)) if faded else base
+
+
+def of_paper(series: Look) -> Look:
+    """The look of the paper's own curve of a series: its colour, lighter, thin dashes."""
+    return Look(mixed(series.colour, "white", 0.35), PAPER_DASH, f"{series.label}, the paper")
 
 
 def colours_of_steps() -> ListedColormap:
@@ -93,8 +108,8 @@ def mixed(colour: str, other: str, share: float) -> str:
 
 
 def short(norm: str) -> str:
-    """The name of a normalisation where there is little room."""
-    return _LOOKS[norm].label.replace("Standard + ", "").replace("“Noisy”", "Noisy")
+    """What a normalisation is called in titles and sentences."""
+    return look(norm).label
 
 
 @contextmanager

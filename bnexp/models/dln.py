@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from bnexp.models.base import MakeNorm, ModelOptions, Task
 from bnexp.models.linear import Data, LinearPass, sufficient
-from bnexp.models.network import Chain, Evaluation, Params, Stage
+from bnexp.models.network import Chain, Evaluation, HessianPoint, Params, Stage
 from bnexp.norms import BatchNorm, LpNorm, Statistics
 from bnexp.registry import MODELS, at_least, expect, one_of
 
 if TYPE_CHECKING:
-    from bnexp.objective import Objective, SecondOrder
+    from bnexp.objective import Objective
 
 LOSSES = ("sum_squares", "half_sum_squares", "mean_squares")
 
@@ -61,13 +61,15 @@ class LinearNetwork(Chain):
     vector each.
     """
 
+    _theta: nn.Parameter | None
+
     def __init__(self, stages: Iterable[Stage]) -> None:
         super().__init__(stages)
-        norms = [stage.norm for stage in self.stages.values()]
+        norms = [self.norm(number) for number in self.layers]
         self._norm = _name_of(norms[0]) if len(norms) > 1 else "none"
         if any(_name_of(norm) != self._norm for norm in norms[:-1]):
             self._norm = None
-        self._theta: Tensor | None = None
+        object.__setattr__(self, "_theta", None)
         self._running: list[Tensor] = []
         self._passes: dict[Objective, LinearPass] = {}
         self._data: tuple[Tensor, Tensor, Data] | None = None
@@ -93,7 +95,8 @@ class LinearNetwork(Chain):
             loss=torch.tensor(point.loss, dtype=inputs.dtype),
             data_loss=torch.tensor(point.data_loss, dtype=inputs.dtype),
             accuracy=torch.tensor(torch.nan, dtype=inputs.dtype),
-            grads=self._by_name(torch.from_numpy(point.grad)),
+            grads=(grads := _Parts(torch.from_numpy(point.grad), self._by_name)),
+            grad_norm=torch.linalg.vector_norm(grads.vector),
             activations={
                 number: torch.from_numpy(data.samples(point.coordinates[number - 1]))
                 for number in capture
@@ -110,9 +113,7 @@ class LinearNetwork(Chain):
         numbers: Sequence[int],
     ) -> dict[int, Tensor]:
         if not self._applies(inputs):
-            return super().mixed_gradients(
-                objective, inputs, targets, params, new_params, numbers
-            )
+            return super().mixed_gradients(objective, inputs, targets, params, new_params, numbers)
         data = self._statistics(inputs, targets)
         old, new = self._flat(params), self._flat(new_params)
         gradients = self._pass(objective).mixed_gradients(old, new, data, numbers)
@@ -120,11 +121,24 @@ class LinearNetwork(Chain):
 
     def second_order(
         self, objective: Objective, inputs: Tensor, targets: Tensor, params: Params | None = None
-    ) -> SecondOrder | _LinearSecondOrder:
+    ) -> HessianPoint:
         if not self._applies(inputs):
             return super().second_order(objective, inputs, targets, params)
         data = self._statistics(inputs, targets)
         return _LinearSecondOrder(self, self._pass(objective), self._flat(params).copy(), data)
+
+    def optimised(self) -> list[nn.Parameter]:
+        """One vector that all parameters are parts of."""
+        self._flat(None)
+        assert self._theta is not None
+        return [self._theta]
+
+    def assign_gradient(self, grads: Mapping[str, Tensor]) -> None:
+        assert self._theta is not None
+        if isinstance(grads, _Parts):
+            self._theta.grad = grads.vector
+        else:
+            self._theta.grad = torch.cat([grads[name].reshape(-1) for name in self.own_params])
 
     def _applies(self, inputs: Tensor) -> bool:
         return (
@@ -136,14 +150,14 @@ class LinearNetwork(Chain):
 
     def _pass(self, objective: Objective) -> LinearPass:
         if objective not in self._passes:
-            first = self.stages["1"]
-            eps = first.norm.eps if isinstance(first.norm, Statistics) else 0.0
+            norm = self.norm(1)
+            eps = norm.eps if isinstance(norm, Statistics) else 0.0
             self._passes[objective] = LinearPass(
                 len(self.layers),
                 self.units(1),
                 str(self._norm),
                 eps,
-                first.affine.bias is not None,
+                self.affine(1).bias is not None,
                 objective.data_loss,
                 objective.weight_decay,
                 objective.decay,
@@ -159,20 +173,23 @@ class LinearNetwork(Chain):
     def _flat(self, params: Params | None) -> np.ndarray:
         """All parameters in one vector, in order; that of the network's own is no copy."""
         if params is not None and params is not self.own_params:
-            return torch.cat([params[name].detach().reshape(-1) for name in self.own_params]).numpy()
+            return torch.cat(
+                [params[name].detach().reshape(-1) for name in self.own_params]
+            ).numpy()
         own = list(self.own_params.values())
         theta = self._theta
         if theta is None or own[-1].data_ptr() != theta[-own[-1].numel() :].data_ptr():
-            theta = torch.cat([p.detach().reshape(-1) for p in own])
-            for parameter, part in zip(own, self._by_name(theta).values(), strict=True):
+            vector = torch.cat([p.detach().reshape(-1) for p in own])
+            for parameter, part in zip(own, self._by_name(vector).values(), strict=True):
                 parameter.data = part
-            self._theta = theta
+            theta = nn.Parameter(vector)
+            object.__setattr__(self, "_theta", theta)  # not a parameter beside its parts
             self._running = self._lay_out_running()
-        return theta.numpy()
+        return theta.detach().numpy()
 
     def _lay_out_running(self) -> list[Tensor]:
         """Running means and scales of all layers, ``(k - 1, d)`` each, whose rows are theirs."""
-        norms = [n for s in self.stages.values() if isinstance(n := s.norm, Statistics)]
+        norms = [norm for i in self.layers if isinstance(norm := self.norm(i), Statistics)]
         rows = []
         for name in ("running_mean", "running_scale") if norms else ():
             rows.append(torch.stack([norm._buffers[name] for norm in norms]))  # type: ignore[misc]
@@ -182,7 +199,7 @@ class LinearNetwork(Chain):
 
     def _track(self, means: np.ndarray, scales: np.ndarray, n: int) -> None:
         """Move the running statistics as the norms' own forward pass does."""
-        first = self.stages["1"].norm
+        first = self.norm(1)
         if not isinstance(first, Statistics) or not first.track_running_stats or not len(means):
             return
         if isinstance(first, BatchNorm):
@@ -197,6 +214,29 @@ class LinearNetwork(Chain):
             name: part.view(p.shape)
             for part, (name, p) in zip(parts, self.own_params.items(), strict=True)
         }
+
+
+class _Parts(Mapping[str, Tensor]):
+    """A ``vector`` of all parameters, by name; taken apart when asked."""
+
+    def __init__(self, vector: Tensor, split: Callable[[Tensor], dict[str, Tensor]]) -> None:
+        self.vector, self._split = vector, split
+        self._parts: dict[str, Tensor] | None = None
+
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        if self._parts is None:
+            self._parts = self._split(self.vector)
+        return self._parts
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.parts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
 
 
 class _LinearSecondOrder:

@@ -29,7 +29,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
@@ -38,7 +39,7 @@ NORMS = ("none", "bn", "l1", "l2", "linf")
 NONE, BN, L1, L2, LINF = range(5)
 
 COLUMNS = 8
-"""Coordinates are padded with zeros to a multiple of this many, so that loops over them are SIMD."""
+"""Coordinates are padded with zeros to a multiple of this many: loops over them are SIMD then."""
 
 SAMPLES = 256
 """How many samples ``l1`` and ``linf`` go through at a time: a block of Q stays in the L1 cache."""
@@ -254,6 +255,31 @@ _sum = njit(error_model="numpy", fastmath={"contract", "reassoc"})
 """For sums that may be taken in any order, so that they are SIMD."""
 
 
+def _inverse(x):  # type: ignore[no-untyped-def]
+    """1 / x; of a complex x with the first order of its imaginary part, which is tiny."""
+    raise NotImplementedError
+
+
+def _root(x):  # type: ignore[no-untyped-def]
+    """The square root of x, to the same order."""
+    raise NotImplementedError
+
+
+@overload(_inverse)
+def _inverse_of(x):  # type: ignore[no-untyped-def]
+    if isinstance(x, types.Complex):
+        # numba's own division raises where x is 0
+        return lambda x: complex(1.0 / x.real, -x.imag / x.real / x.real)
+    return lambda x: 1.0 / x
+
+
+@overload(_root)
+def _root_of(x):  # type: ignore[no-untyped-def]
+    if isinstance(x, types.Complex):
+        return lambda x: complex(np.sqrt(x.real), 0.5 * x.imag / np.sqrt(x.real))
+    return lambda x: np.sqrt(x)
+
+
 @_sum
 def _dot(x, y):  # type: ignore[no-untyped-def]
     total = x[0] * y[0]
@@ -352,12 +378,12 @@ def _forward(theta, shape, basis, rank, first, x, path, means, scales, work):  #
     """Layers ``first``, .., k - 1 (from 0) on ``x``; their outputs are written to ``path``.
 
     ``work`` keeps, per normalised layer, the normalised values N, the gradient of what divides
-    by the values before, and what divides, t: all that `_backward` needs.
+    by the values before, and its inverse: all that `_backward` needs.
     """
     k, d = shape.k, shape.d
     n = basis.shape[1]
     root = np.sqrt(float(n))
-    normal, slope, divisor, _, block = work
+    normal, slope, inverse, _, block = work
     stride = _stride(shape)
     for layer in range(first, k):
         start = layer * stride
@@ -380,30 +406,29 @@ def _forward(theta, shape, basis, rank, first, x, path, means, scales, work):  #
             means[layer, a] = row[0].real / root
             if shape.norm == BN:
                 row[0] = 0.0
-                scale = _dot(row, row) / n
-                t = np.sqrt(scale + shape.eps)
+                scale = _dot(row, row) * (1.0 / n)
+                gain = _inverse(_root(scale + shape.eps))
             else:
                 if shape.norm == L2:
-                    scale = np.sqrt(_dot(row, row) / n)
+                    scale = _root(_dot(row, row) * (1.0 / n))
                     # as torch has it: the gradient of the norm of a vector of zeros is 0
-                    gain = 1.0 / (n * scale) if scale != 0.0 else 0.0 * scale
+                    gain = _inverse(scale) * (1.0 / n) if scale.real != 0.0 else 0.0 * scale
                     for r in range(row.size):
                         slopes[a, r] = row[r] * gain
                 else:
                     scale = _dot(slopes[a], row)
-                t = scale + shape.eps
+                gain = _inverse(scale + shape.eps)
                 row[0] = 0.0
             scales[layer, a] = scale.real
-            divisor[layer, a] = t
-            inverse = 1.0 / t
+            inverse[layer, a] = gain
             gamma, beta = theta[start + a], theta[start + d + a]
             for r in range(row.size):
-                value = row[r] * inverse
+                value = row[r] * gain
                 normal[layer, a, r] = value
                 row[r] = gamma * value
             if shape.norm == BN:
                 for r in range(row.size):
-                    slopes[a, r] = normal[layer, a, r] / n
+                    slopes[a, r] = normal[layer, a, r] * (1.0 / n)
             row[0] = beta * root
 
 
@@ -416,7 +441,7 @@ def _backward(theta, shape, n, last, x, path, work, grad):  # type: ignore[no-un
     """
     k, d = shape.k, shape.d
     root = np.sqrt(float(n))
-    normal, slope, divisor, flow, _ = work
+    normal, slope, inverse, flow, _ = work
     stride = _stride(shape)
     whole = grad.size == theta.size
     here = 0
@@ -433,7 +458,7 @@ def _backward(theta, shape, n, last, x, path, work, grad):  # type: ignore[no-un
                 along = _dot(row, normal[layer, a])
                 if whole:
                     grad[scaling + a], grad[scaling + d + a] = along, shift
-                gain = theta[scaling + a] / divisor[layer, a]
+                gain = theta[scaling + a] * inverse[layer, a]
                 for r in range(row.size):
                     row[r] = gain * (row[r] - along * slope[layer, a, r])
         if whole and shape.bias:

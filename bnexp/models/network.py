@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch.func import functional_call
 from bnexp.norms import at_least_float32
 
 if TYPE_CHECKING:
-    from bnexp.objective import Objective, SecondOrder
+    from bnexp.objective import Objective
 
 Params = Mapping[str, Tensor]
 """Parameters by name, as in ``dict(model.named_parameters())``."""
@@ -40,7 +40,7 @@ class Layer:
 
     @property
     def preactivation(self) -> str:
-        """The module whose output is the pre-activation: after norm and noise (Figs 1, 2, 6, 8, 9),
+        """The module whose output is the pre-activation (Figs 1, 2, 6, 8, 9): after norm and noise,
         before the non-linearity."""
         return self.affine if self.norm is None else self.norm
 
@@ -50,16 +50,28 @@ class Evaluation:
     """The objective and its gradient at a point, on one batch; everything is detached.
 
     ``loss`` is the objective and ``data_loss`` the objective without its L2 term, scalars;
-    ``accuracy`` is a fraction, NaN for regression; ``grads`` holds the gradient by parameter;
-    ``activations`` the pre-activations of the layers asked for, ``(batch, units)`` or
-    ``(batch, channels, height, width)``.
+    ``accuracy`` is a fraction, NaN for regression; ``grads`` holds the gradient by parameter, of
+    the parameters asked for, and ``grad_norm`` its 2-norm as one vector; ``activations`` holds the
+    pre-activations of the layers asked for, ``(batch, units)`` or ``(batch, channels, height,
+    width)``.
     """
 
     loss: Tensor
     data_loss: Tensor
     accuracy: Tensor
-    grads: dict[str, Tensor]
+    grads: Mapping[str, Tensor]
+    grad_norm: Tensor
     activations: dict[int, Tensor] = field(default_factory=dict)
+
+
+class HessianPoint(Protocol):
+    """The objective at a point: ``value``, ``gradient`` by parameter in order, and H v."""
+
+    value: Tensor
+    gradient: list[Tensor]
+
+    def hvp(self, vectors: Sequence[Tensor]) -> list[Tensor]:
+        """H v for ``v`` of the parameters' shapes, and so is the result."""
 
 
 class Network(nn.Module):
@@ -99,6 +111,15 @@ class Network(nn.Module):
     def parts(self) -> tuple[nn.Module, ...]:
         """Every module of the network, itself included."""
         return tuple(self.modules())
+
+    def optimised(self) -> list[nn.Parameter]:
+        """What an optimiser is given: the parameters."""
+        return list(self.parameters())
+
+    def assign_gradient(self, grads: Mapping[str, Tensor]) -> None:
+        """Make ``grads``, by parameter, the ``.grad`` of what is `optimised`."""
+        for name, parameter in self.own_params.items():
+            parameter.grad = grads[name]
 
     def weight_name(self, number: int) -> str:
         """The name of W_i, the affine map's weight of layer ``number``."""
@@ -165,12 +186,12 @@ class Network(nn.Module):
         dict, detached."""
         activations: dict[int, Tensor] = {}
 
-        def capture(number: int, out: Tensor) -> None:
+        def capture(number: int, _module: nn.Module, _args: object, out: Tensor) -> None:
             activations[number] = at_least_float32(out.detach())
 
         hooks = [
             self.get_submodule(self.layers[number].preactivation).register_forward_hook(
-                lambda _module, _args, out, number=number: capture(number, out)
+                partial(capture, number)
             )
             for number in numbers
         ]
@@ -228,7 +249,7 @@ class Network(nn.Module):
 
     def second_order(
         self, objective: Objective, inputs: Tensor, targets: Tensor, params: Params | None = None
-    ) -> SecondOrder:
+    ) -> HessianPoint:
         """The objective's value, gradient and Hessian at ``params`` (default: the network's own).
 
         In training mode, with frozen running statistics.
@@ -308,7 +329,7 @@ class Chain(Network):
                     targets,
                     params=params,
                     wrt=[weight],
-                    forward=lambda own, x=x, number=number: suffix(number, x, own),
+                    forward=partial(suffix, number, x),
                 )
                 gradients[number] = point.grads[weight]
             if number < max(numbers):

@@ -27,7 +27,7 @@ class ResnetOptions(ModelOptions):
     def check(self, key: str) -> None:
         super().check(key)
         one_of(f"{key}.loss", self.loss, ("cross_entropy",))
-        one_of(f"{key}.depth", self.depth, tuple(BLOCKS))
+        one_of(f"{key}.depth", self.depth, list(BLOCKS))
         positive(f"{key}.width", self.width)
         one_of(f"{key}.stem", self.stem, ("cifar", "imagenet"))
 

@@ -38,7 +38,7 @@ class VggOptions(ModelOptions):
     def check(self, key: str) -> None:
         super().check(key)
         one_of(f"{key}.loss", self.loss, ("cross_entropy",))
-        one_of(f"{key}.depth", self.depth, tuple(STAGES))
+        one_of(f"{key}.depth", self.depth, list(STAGES))
         positive(f"{key}.width", self.width)
         expect(self.width <= WIDEST, f"{key}.width", f"{WIDEST} at most", self.width)
         widths = self.head if isinstance(self.head, list) else None

@@ -99,7 +99,7 @@ class Step:
     loss: Tensor
     data_loss: Tensor
     accuracy: Tensor
-    grads: dict[str, Tensor]
+    grads: Mapping[str, Tensor]
     grad_norm: Tensor
     params: Params
     activations: dict[int, Tensor] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bnexp.objective import SecondOrder
+from bnexp.models.network import HessianPoint
 from bnexp.probes.base import Probe, Rows, Schedule, Setting, Step
 from bnexp.probes.curvature import weight_norm
 from bnexp.probes.lanczos import largest_eigenvalue
@@ -96,7 +96,7 @@ class Sharpness(Probe):
             }
         }
 
-    def _start(self, step: Step, there: SecondOrder) -> Tensor:
+    def _start(self, step: Step, there: HessianPoint) -> Tensor:
         """The last eigenvector plus a random part, so that every direction is represented."""
         flat = _flat(there.gradient)
         stream = generator(self.setting.seed, "probes", self.name, step.number, device=flat.device)
@@ -112,7 +112,7 @@ def _flat(parts: list[Tensor]) -> Tensor:
     return torch.cat([part.reshape(-1) for part in parts])
 
 
-def _hvp(there: SecondOrder, vector: Tensor) -> Tensor:
+def _hvp(there: HessianPoint, vector: Tensor) -> Tensor:
     """H v of a vector that `_flat` could have made."""
     shapes = [part.shape for part in there.gradient]
     pieces = torch.split(vector, [shape.numel() for shape in shapes])

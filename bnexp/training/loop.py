@@ -13,7 +13,6 @@ import torch
 
 from bnexp.data.batches import Batches
 from bnexp.norms import noises
-from bnexp.objective import norm
 from bnexp.probes import Probe, Rows, Setting, Step, leaving_no_trace
 from bnexp.training.pending import PendingMetrics
 
@@ -108,7 +107,7 @@ class Trainer:
             data_loss=here.data_loss,
             accuracy=here.accuracy,
             grads=here.grads,
-            grad_norm=norm(here.grads.values()),
+            grad_norm=here.grad_norm,
             params=model.own_params,
             activations=here.activations,
         )
@@ -121,8 +120,7 @@ class Trainer:
 
     def _update(self, step: Step) -> None:
         """One step of the optimiser; leaves no ``.grad`` behind."""
-        for name, parameter in self.setting.model.own_params.items():
-            parameter.grad = step.grads[name]
+        self.setting.model.assign_gradient(step.grads)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 

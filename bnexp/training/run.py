@@ -89,7 +89,7 @@ def identify(config: Config) -> Job:
     runs = Path(config.run.out).expanduser() / "runs"
     path = runs / run_id(plain, content, code_hash(modules(config)))
     job = Job(replace(config, plain=plain), device, content, RunDirectory(path))
-    return job if path.exists() else replace(job, stale=siblings(runs, job.id))
+    return job if path.exists() else replace(job, stale=[p.name for p in siblings(runs, job.id)])
 
 
 def modules(config: Config) -> list[str]:
@@ -213,7 +213,7 @@ def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
         evaluation=lambda split: _evaluation(dataset, batches, split),
     )
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=optim.lr, momentum=optim.momentum, foreach=True
+        model.optimised(), lr=optim.lr, momentum=optim.momentum, foreach=True
     )
     probes = build_probes(plain["probes"], setting)
     trainer = Trainer(setting, batches, optimizer, probes, run.steps, SYNC_EVERY[device.type])

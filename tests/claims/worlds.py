@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import pytest
 
 from bnexp.claims import Claim
 from bnexp.analysis import read
-from bnexp.analysis import select as data
+from bnexp.analysis import select
+from bnexp.analysis.scales import EXPERIMENTS
 from bnexp.runs import Run
 
 STEPS, EVERY = 600, 6
-GRID = {"vgg": [0.125, 0.25, 0.5, 1, 2, 4], "dln": [0.01, 0.1, 1, 10, 31.6227766]}
+FINER = [0.125, 0.25]
+GRID = {family: list(experiment.etas) for family, experiment in EXPERIMENTS.items()}
 
 USUAL: dict[str, float] = {
     "to_80": 0.2,  # share of the run at which train accuracy reaches 80 %
@@ -37,6 +40,7 @@ USUAL: dict[str, float] = {
     "beta_0": 5.0,
     "weights": 10.0,  # ||w||
     "sharpness": 20.0,
+    "fine": 0.0,  # 1: the grid of etas begins at lr/8
 }
 
 Knobs = Mapping[str, float]
@@ -53,7 +57,7 @@ def table(name: str, knobs: Knobs, family: str, lr: float, rng: np.random.Genera
         return np.broadcast_to(value, t.shape) * np.exp(0.01 * rng.normal(size=len(t)))
 
     loss = np.geomspace(1e4, knobs["loss"], len(t))
-    eta = np.array(GRID[family]) * lr
+    eta = np.array(_grid(family, knobs)) * lr
     layers, units = np.arange(1, 26), 3
     match name:
         case "train":
@@ -101,6 +105,10 @@ def table(name: str, knobs: Knobs, family: str, lr: float, rng: np.random.Genera
     raise KeyError(name)
 
 
+def _grid(family: str, knobs: Knobs) -> list[float]:
+    return [*(FINER if knobs["fine"] else []), *GRID[family]]
+
+
 def _accuracy(knobs: Knobs, t: np.ndarray) -> np.ndarray:
     """It reaches 80 % at the share to_80 and rises on; one that ends below is there all along."""
     if knobs["accuracy"] < 0.8:
@@ -117,8 +125,9 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.runs: list[Run] = []
         self._knobs: dict[str, Knobs] = {}
+        self._frames: dict[tuple[object, ...], pd.DataFrame] = {}
         monkeypatch.setattr(read, "rows", self._rows)
-        monkeypatch.setattr(data, "has_table", lambda *_: True)
+        monkeypatch.setattr(select, "has_table", lambda *_: True)
 
     def add(
         self,
@@ -131,7 +140,7 @@ class World:
         state: str = "done",
     ) -> None:
         """One run whose numbers are the `USUAL` ones but for ``knobs``."""
-        name = f"{family}-{norm}-{lr:g}-{seed}-{direction}"
+        name = f"{family}-{norm}-{lr:g}-{seed}-{direction}" + "-fine" * bool(knobs.get("fine"))
         self._knobs[name] = {**USUAL, **knobs}
         schedule = {"every": EVERY, "dense": 0}
         config = {
@@ -143,7 +152,9 @@ class World:
             "data": {"name": "digits", "label": "digits"},
             "optim": {"name": "sgd", "lr": lr},
             "probes": {
-                "landscape": {**schedule, "etas": GRID[family], "direction": direction},
+                "landscape": {
+                    **schedule, "etas": _grid(family, self._knobs[name]), "direction": direction,
+                },
                 "moments": schedule,
             },
             "batch_size": 128, "steps": STEPS, "seed": seed, "preset": "quick",
@@ -152,8 +163,12 @@ class World:
         self.runs.append(Run(Path("/nowhere") / name, name, config, status))
 
     def _rows(self, run: Run, name: str, columns: list[str], **where: Any) -> pd.DataFrame:
-        rng = np.random.default_rng(list(run.id.encode()))
-        frame = pd.DataFrame(table(name, self._knobs[run.id], run.family, run.lr, rng))
+        key = name, run.id, *sorted(self._knobs[run.id].items())
+        if key not in self._frames:
+            rng = np.random.default_rng(list(run.id.encode()))
+            columns_of = table(name, self._knobs[run.id], run.family, run.lr, rng)
+            self._frames[key] = pd.DataFrame(columns_of)
+        frame = self._frames[key]
         for name, value in where.items():
             wanted = [value] if isinstance(value, int | str) else list(value)
             frame = frame[frame[name].isin(wanted)]
@@ -164,9 +179,10 @@ Change = Callable[[str, float], Knobs]
 """The knobs of a run by its normalisation and learning rate."""
 
 
-def fill(world: World, one: Claim, seeds: Iterable[int], change: Callable[[int], Change]) -> None:
+def fill(world: World, claim: Claim, seeds: Iterable[int], change: Callable[[int], Change]) -> None:
     """Every run that the claim needs, for each seed."""
-    kinds = dict.fromkeys((n.family, n.norm, n.lr, n.direction) for n in one.needs)
+    kinds = dict.fromkeys((n.family, n.norm, n.lr, n.direction) for n in claim.needs)
     for seed in seeds:
         for family, norm, lr, direction in kinds:
-            world.add(family, norm, lr, seed, change(seed)(norm, lr), direction)
+            knobs = {**change(seed)(norm, lr), "fine": float(math.isfinite(claim.least_eta))}
+            world.add(family, norm, lr, seed, knobs, direction)

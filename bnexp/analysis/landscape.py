@@ -1,0 +1,92 @@
+"""The landscape's quantities over the paper's grid of step sizes (Appendix A.2.2).
+
+Bands are min to max over the grid, effective beta-smoothness is the max over it. Table
+``smoothness`` has both over all step sizes of the run; where the run's grid is finer than the
+paper's, they are taken from table ``landscape``, at the paper's step sizes only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bnexp.analysis import read
+from bnexp.analysis.scales import DLN, eta_multiples
+from bnexp.analysis.series import Array, Trace
+from bnexp.runs import Run
+
+
+def band(run: Run, column: str) -> Trace:
+    """Min to max over eta of a column of table ``landscape``, by step."""
+    if grid_is_papers(run) and column in ("loss", "predictiveness"):
+        return read.band(run, "smoothness", f"{column}_min", f"{column}_max")
+    step, _, values = points(run, column, eta_multiples(run))
+    return Trace(step, values.min(axis=1), values.max(axis=1), run.state == "diverged")
+
+
+def beta(run: Run, least: float = 0.0) -> Trace:
+    """Effective beta-smoothness: the max of beta over the grid.
+
+    With ``least``, over all step sizes of the run that are at least ``least`` times lr.
+    """
+    if not least and grid_is_papers(run):
+        return read.line(run, "smoothness", "beta")
+    step, _, values = points(run, "beta", _multiples(run, least))
+    return _line(run, step, values.max(axis=1))
+
+
+def beta_eta(run: Run) -> Trace:
+    """The step size eta at which the effective beta-smoothness is reached."""
+    if grid_is_papers(run):
+        return read.line(run, "smoothness", "beta_eta")
+    step, eta, values = points(run, "beta", eta_multiples(run))
+    return _line(run, step, eta[values.argmax(axis=1)])
+
+
+def points(
+    run: Run, column: str, multiples: tuple[float, ...], steps: list[int] | None = None
+) -> tuple[Array, Array, Array]:
+    """Table ``landscape`` as a matrix: steps (n,), step sizes (m,), values of the column (n, m).
+
+    Args:
+        multiples: the step sizes to take, as multiples of lr.
+        steps: only these; None for all.
+    """
+    where = {} if steps is None else {"step": steps}
+    frame = read.rows(run, "landscape", ["step", "eta", column], **where)
+    eta = frame["eta"].to_numpy(dtype=np.float64)
+    wanted = np.sort(np.array(multiples)) * run.lr
+    frame = frame[np.isclose(eta[:, None], wanted[None, :], rtol=1e-6, atol=0).any(axis=1)]
+    frame = frame.drop_duplicates(["step", "eta"]).sort_values(["step", "eta"], kind="stable")
+    values = frame[column].to_numpy(dtype=np.float64).reshape(-1, len(wanted))
+    return frame["step"].to_numpy(dtype=np.float64)[:: len(wanted)], wanted, values
+
+
+def grid_is_papers(run: Run) -> bool:
+    """Whether table ``smoothness`` of the run is over just the `eta_multiples`."""
+    return len(run.option("probes.landscape.etas")) == len(eta_multiples(run))
+
+
+def predictiveness_column(runs: Sequence[Run]) -> str:
+    """The column of table ``landscape`` to compare with the paper's gradient predictiveness.
+
+    The paper's DLN figures (10b, 11b, 13c) sum norms over the parameter tensors: that column where
+    the runs are such and all have it, else the norm of the whole gradient.
+    """
+    summed = "predictiveness_tensors"
+    papers = bool(runs) and all(
+        run.family == DLN.family and summed in read.columns(run, "landscape") for run in runs
+    )
+    return summed if papers else "predictiveness"
+
+
+def _multiples(run: Run, least: float) -> tuple[float, ...]:
+    if not least:
+        return eta_multiples(run)
+    measured = sorted(map(float, run.option("probes.landscape.etas")))
+    return tuple(eta for eta in measured if eta >= least * (1 - 1e-6))
+
+
+def _line(run: Run, x: Array, y: Array) -> Trace:
+    return Trace(x, y, y, run.state == "diverged")

@@ -1,0 +1,206 @@
+"""The verdict on a claim, from the runs that it needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bnexp.analysis.baselines import at_chance, paper_trains
+from bnexp.analysis.scales import at_paper_scale
+from bnexp.analysis.select import Need, Selection, select
+from bnexp.claims.claim import Claim
+from bnexp.claims.compare import Term
+from bnexp.claims.source import MissingSeriesError, PaperSource, RunSource, Source
+from bnexp.claims.statistics import (
+    DEAD,
+    EXACT,
+    HOLDS,
+    OPEN,
+    Effect,
+    Estimate,
+    combine,
+    estimate,
+    judge,
+)
+from bnexp.runs import Run, describe
+
+MORE_SEEDS = 10
+"""The number of seeds to ask for where the fewest with an exact interval leave it open."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a claim, judged.
+
+    Attributes:
+        effects: by seed.
+        dead: the seeds whose baseline stayed at chance or diverged, though the paper's trained.
+        paper: the number of the paper's own curves; NaN where it shows none.
+    """
+
+    name: str
+    effects: Mapping[int, Effect]
+    dead: frozenset[int]
+    paper: float
+    estimate: Estimate
+    verdict: str
+    remark: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim, judged.
+
+    Attributes:
+        scale, paper_scale: what the runs are, and whether the paper's were.
+        missing: the runs that there are not, in words.
+        left_out: other groups of runs that could have served, in words.
+        diverged: the runs that diverged, in words; they count as results.
+        command: makes the runs that lack, or more seeds.
+    """
+
+    claim: Claim
+    parts: tuple[Part, ...]
+    verdict: str
+    scale: str
+    paper_scale: bool
+    missing: str
+    left_out: str
+    diverged: str
+    command: str
+
+    @property
+    def paper(self) -> str:
+        """What the paper's curves say: holds, contradicts or mixed; "" where they do not show it."""
+        region = self.claim.region
+        answers = {region.holds(part.paper) for part in self.parts if not math.isnan(part.paper)}
+        if not answers:
+            return ""
+        return "mixed" if len(answers) == 2 else ("holds" if answers.pop() else "contradicts")
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether every number so far lies where claimed, of one seed or more; None: no numbers.
+
+        Those compared with a baseline at chance do not.
+        """
+        if not all(part.estimate.seeds for part in self.parts):
+            return None
+        return all(
+            self.claim.region.holds(part.estimate.value) and part.verdict != DEAD
+            for part in self.parts
+        )
+
+    @property
+    def where(self) -> str:
+        """What is to be added to the verdict: which parts say what."""
+        several = len({part.verdict for part in self.parts}) > 1
+        remarks = [part.remark for part in self.parts]
+        if not several and len(set(remarks)) == 1:
+            return "" if remarks[0] == "no runs" else remarks[0]
+        remarks = []
+        for part in self.parts:
+            name = part.name or self.claim.id
+            if several:
+                remark = f" ({part.remark})" if part.remark else ""
+                remarks.append(f"{name}: {part.verdict}{remark}")
+            elif part.remark and part.remark != "no runs":
+                remarks.append(f"{part.name}: {part.remark}" if part.name else part.remark)
+        return "; ".join(dict.fromkeys(remarks))
+
+
+def judge_claim(claim: Claim, runs: Sequence[Run], root: str) -> Judgement:
+    """The verdict on a claim from those of ``runs`` that it needs, paired over seeds.
+
+    Runs that share a seed share data, its order and, where shapes agree, initial weights. A seed
+    counts once for every part that it has all runs of. ``root`` is the folder named in commands.
+    """
+    selection = select(claim.needs, runs)
+    seeds = _by_seed(selection)
+    dead = frozenset(seed for seed, mine in seeds.items() if _baseline_is_dead(claim, mine))
+    parts = tuple(_judge_part(claim, name, seeds, dead) for name in claim.parts)
+    used = selection.of(claim.family)
+    lost = [run for run in used if run.state == "diverged"]
+    return Judgement(
+        claim,
+        parts,
+        combine([part.verdict for part in parts]),
+        describe(used[0]) if used else "",
+        bool(used) and at_paper_scale(used[0]),
+        selection.describe_missing(),
+        selection.describe_left_out(),
+        f"{len(lost)} of {len(used)} runs diverged and count as results" if lost else "",
+        _command(claim, runs, root, parts),
+    )
+
+
+def _judge_part(
+    claim: Claim, name: str, seeds: Mapping[int, Mapping[Need, Run]], dead: frozenset[int]
+) -> Part:
+    """Half of the baselines dead: nothing to compare with. Fewer: it must hold without them, too."""
+    terms = claim.parts[name]
+    tried = {seed: _effect(claim, RunSource(mine), terms) for seed, mine in seeds.items()}
+    effects = {seed: effect for seed, effect in tried.items() if effect is not None}
+    dead &= effects.keys()
+    whole = estimate(list(effects.values()), claim.region)
+    verdict, remark = judge(whole, claim.region)
+    remarks = [remark]
+    lost = sum(math.isnan(effect.value) for effect in effects.values())
+    if lost and lost > len(dead):
+        remarks.append(f"{lost} seeds give no number")
+    if dead:
+        live = [effect for seed, effect in effects.items() if seed not in dead]
+        if 2 * len(dead) >= len(effects):
+            verdict, remarks = DEAD, []
+        elif verdict == HOLDS and judge(estimate(live, claim.region), claim.region)[0] != HOLDS:
+            verdict = OPEN
+        remarks.append(f"{claim.baseline} untrained in {len(dead)} of {len(effects)} seeds")
+    if whole.censored:
+        remarks.append(f"{whole.censored} of {whole.seeds} seeds are bounds only")
+    paper = _effect(claim, PaperSource(claim.family), terms) if claim.plotted else None
+    number = math.nan if paper is None else paper.value
+    return Part(name, effects, dead, number, whole, verdict, "; ".join(filter(None, remarks)))
+
+
+def _effect(claim: Claim, source: Source, terms: Sequence[Term]) -> Effect | None:
+    """The effect; None where the source lacks what it is made of."""
+    try:
+        number = claim.compare(source, terms)
+    except MissingSeriesError:
+        return None
+    return number if isinstance(number, Effect) else Effect(number)
+
+
+def _by_seed(selection: Selection) -> dict[int, dict[Need, Run]]:
+    """By seed, the runs that there are of it: not every part needs all."""
+    by_seed: dict[int, dict[Need, Run]] = {}
+    for need, met in selection.matches.items():
+        for run in met:
+            by_seed.setdefault(run.seed, {})[need] = run
+    return dict(sorted(by_seed.items()))
+
+
+def _baseline_is_dead(claim: Claim, runs: Mapping[Need, Run]) -> bool:
+    """Whether one of the seed's baselines diverged or stayed at chance, though the paper's did not."""
+    mine = {run.id: run for need, run in runs.items() if need.norm == claim.baseline}
+    return any(
+        run.state == "diverged" or (at_chance(run) and paper_trains(run)) for run in mine.values()
+    )
+
+
+def _command(claim: Claim, runs: Sequence[Run], root: str, parts: Sequence[Part]) -> str:
+    """The commands that make the runs that lack, and more seeds; "" where all can be told."""
+    undecided = [part.estimate.seeds for part in parts if part.verdict == OPEN]
+    if not undecided:
+        return ""
+    mine = [run for run in runs if run.family == claim.family]
+    presets = {str(run.config.get("preset", "none")) for run in mine} - {"none"}
+    preset = sorted(presets)[-1] if presets else "quick"
+    count = EXACT if min(undecided) < EXACT else MORE_SEEDS
+    seeds = ",".join(str(seed) for seed in range(count))
+    recipes = dict.fromkeys(need.recipe for need in claim.needs)
+    return " && ".join(
+        f"bnexp train -m experiment={recipe} preset={preset} seed={seeds} out={root}"
+        for recipe in recipes
+    )
