@@ -149,7 +149,7 @@ def test_fingerprint_asked_again_reads_nothing(make: Any, tree: Any, monkeypatch
     )
 
 
-@pytest.mark.parametrize("name", [None, "", "/nowhere/at/all.tar"])
+@pytest.mark.parametrize("name", [None, "", "/nowhere/at/all.tar", "a\0b", "a\nb", "x" * 300])
 def test_missing_path_is_named(make: Any, name: str | None) -> None:
     cfg = make.config(make.root) | {"path": name}
     for ask in (fingerprint, lambda cfg: load_dataset(cfg, 0)):
