@@ -181,11 +181,15 @@ class Selection:
         runs = self.of(family)
         if not runs:
             return ""
-        mine = [met for n, met in self.matches.items() if n.family == family and not n.optional]
-        counts = sorted({len(met) for met in mine if met})
-        amount = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+        needed = {n: met for n, met in self.matches.items() if n.family == family}
+        varied = dict.fromkeys(key for need in needed for key in need.varies)
         seeds = _ranges(sorted({run.seed for run in runs}))
-        text = f"{describe(runs[0])}; {amount} seed{'s' * (counts != [1])} ({seeds})"
+        if varied:
+            text = f"{len(runs)}, which differ in {', '.join(varied)}; seeds {seeds}"
+        else:
+            counts = sorted({len(met) for need, met in needed.items() if met and not need.optional})
+            amount = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+            text = f"{describe(runs[0])}; {amount} seed{'s' * (counts != [1])} ({seeds})"
         unfinished = sum(run.state not in _FINISHED for run in runs)
         if unfinished:
             text += f"; {unfinished} of {len(runs)} runs not finished"

@@ -8,9 +8,28 @@ from dataclasses import asdict, fields, replace
 from functools import lru_cache
 from typing import Any
 
-from bnexp.config.schema import SEEDS, Choice, Config, MeasureConfig, OptimConfig, RunConfig
+from bnexp.config.schema import (
+    SEEDS,
+    Choice,
+    Config,
+    MeasureConfig,
+    OptimConfig,
+    RunConfig,
+    task_of,
+)
 from bnexp.errors import UserError
-from bnexp.registry import DATASETS, MODELS, NORMS, PROBES, Options, Registry, bind, load_plugins
+from bnexp.registry import (
+    DATASETS,
+    MODELS,
+    NORMS,
+    PROBES,
+    Options,
+    Registry,
+    bind,
+    expect,
+    load_plugins,
+    unknown,
+)
 
 REGISTRIES = {"model": MODELS, "norm": NORMS, "data": DATASETS}
 SECTIONS = (*REGISTRIES, "probes", "optim", "measure")
@@ -39,13 +58,19 @@ def check(plain: Mapping[str, Any]) -> Config:
         name: _choice(registry, plain[name].get("name"), plain[name], name)
         for name, registry in REGISTRIES.items()
     }
-    task, given = (chosen[name].more.get("task") for name in ("model", "data"))
-    if task != given:
-        names = [name for name in DATASETS.names() if DATASETS[name].more.get("task") == task]
+    task = chosen["model"].task
+    if task != chosen["data"].task:
+        names = [name for name in DATASETS.names() if task_of(DATASETS[name]) == task]
         raise UserError(
             f"data: model={chosen['model'].name} needs one of {', '.join(names)}; "
             f"got {chosen['data'].name}"
         )
+    size, wanted = (getattr(chosen[name].options, "d", None) for name in ("data", "model"))
+    if size is not None and wanted is not None:
+        expect(size == wanted, "data.d", f"model.d, which is {wanted}", size)
+    for name in plain["probes"]:
+        if name not in PROBES:
+            raise UserError(f"probes.{name}: {unknown(name, PROBES.names())}")
     probes = {
         str(name): _choice(PROBES, str(name), options, f"probes.{name}")
         for name, options in plain["probes"].items()
@@ -84,7 +109,7 @@ def _choice(registry: Registry, name: Any, section: Mapping[str, Any], key: str)
     entry = registry[name]
     mine = "name" in {field.name for field in fields(entry.options)}
     options = {k: v for k, v in section.items() if mine or k != "name"}
-    return Choice(entry.name, entry.item, _bind(entry.options, options, key), entry.more)
+    return Choice(entry.name, entry.item, _bind(entry.options, options, key), task_of(entry))
 
 
 def _bind(schema: type[Options], section: Mapping[str, Any], key: str) -> Any:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bnexp.config.compose import SEARCH, choices, compose_hydra, dotted, parse
 from bnexp.config.expand import Request, expand
+from bnexp.config.schema import task_of
 from bnexp.errors import UserError
 from bnexp.registry import DATASETS, MODELS, Registry, unknown
 
@@ -80,4 +81,4 @@ def _value(override: str) -> str:
 
 def _task(registry: Registry, name: str) -> str | None:
     """The task of what ``registry`` calls ``name``; None where nothing is called so."""
-    return str(registry[name].more.get("task")) if name in registry else None
+    return task_of(registry[name]) if name in registry else None

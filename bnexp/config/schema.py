@@ -7,12 +7,11 @@ The options of models, norms, data sets and probes stand beside them; the defaul
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bnexp.registry import Options, at_least, expect, one_of, positive
+from bnexp.registry import Entry, Options, at_least, expect, one_of, positive
 
 PRECISIONS = ("float32", "float64", "bf16")
 """Of parameters and products; bf16 is float32 with the products in bfloat16 (autocast)."""
@@ -108,6 +107,12 @@ def check_path(key: str, path: str) -> None:
     expect(not long, key, "names of at most 255 bytes", "".join(long)[:40] + "..")
 
 
+def task_of(entry: Entry) -> str | None:
+    """The task that a model or data set was registered with, or that its class names."""
+    task = entry.more.get("task", getattr(entry.item, "task", None))
+    return None if task is None else str(task)
+
+
 @dataclass(frozen=True)
 class Choice:
     """What a config chose by ``name`` from a registry, and its checked options."""
@@ -115,7 +120,8 @@ class Choice:
     name: str
     item: Any
     options: Any
-    more: Mapping[str, Any]
+    task: str | None
+    """What a model or data set is for: classification or regression."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ MAX_BYTES = 1 << 20  # of one member: a 32x32 image takes a few thousand
 MAX_MEMBERS = 1_000_000
 MAX_DEPTH = 20  # of folders in folders
 MIN_EXPANSION = 64 << 20  # what any archive may expand to,
-MAX_EXPANSION = 200  # and this many times its size beyond that: bounds the time of a bomb
+MAX_EXPANSION = 100  # and this many times its size beyond that: bounds the time of a bomb
 KINDS = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".zip")
 _DAMAGE = (
     tarfile.TarError,

@@ -106,9 +106,11 @@ class LandscapeFigure:
             for column, norm in enumerate(norms):
                 axes = page.body.add_subplot(grid[first + row, column])
                 title = f"({letter}) {short(norm)}" if column == 0 else short(norm)
-                head = quantity is not q.BETA_ETA
-                kind = {"norms": [norm], "title": title, "head": head}
-                panels.append(page.panel(axes, letter, quantity, family, **kind))  # type: ignore[arg-type]
+                panels.append(page.panel(axes, letter, quantity, family, norms=[norm], head=False))
+                if quantity is not q.BETA_ETA:
+                    axes.set_title(title, loc="left")
+                    if column == len(norms) - 1:
+                        page.remark_scale(axes, family)
                 axes.tick_params(labelbottom=row == len(rows) - 1, labelleft=column == 0)
                 if column:
                     axes.set_ylabel("")

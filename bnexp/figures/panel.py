@@ -218,6 +218,8 @@ class Panel:
             self.axes.axhline(
                 y, color=GREY, linestyle=dash, linewidth=0.9, zorder=2.6, gid=f"reference:{key}"
             )  # fmt: skip
+            if not label:
+                continue
             if names and np.isclose(names[-1][0], y, rtol=1e-3):
                 names[-1] = (y, f"{names[-1][1]} = {label}")
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -170,9 +171,9 @@ def _handles(
             [], [], color=entry.colour, linestyle=entry.dash, label=entry.label, linewidth=width
         )
 
-    handles: list[Artist] = [line(entry, 1.1) for entry in entries]
-    if paper:
-        handles += [line(of_paper(entry), 0.8) for entry in entries]
+    handles: list[Artist] = []
+    for entry in entries:  # the paper's below ours where the legend has two rows
+        handles += [line(entry, 1.1)] + [line(of_paper(entry), 0.8)] * paper
     if bands:
         handles.append(Patch(facecolor=(GREY, 0.2), label="min to max"))
     if selection.diverged and handles:
@@ -188,10 +189,11 @@ def _legend_shape(handles: Sequence[Artist]) -> tuple[int, int]:
         return 1, 0
     widths = [34.0 + 3.9 * len(str(handle.get_label())) for handle in handles]
     for columns in range(len(handles), 0, -1):
-        rows = -(-len(handles) // columns)
-        total = sum(max(widths[start : start + rows]) for start in range(0, len(handles), rows))
+        rows, larger = divmod(len(handles), columns)  # the first columns have one more
+        starts = [column * rows + min(column, larger) for column in range(columns + 1)]
+        total = sum(max(widths[a:b]) for a, b in pairwise(starts))
         if total < 72 * WIDTH - 10 or columns == 1:
-            return columns, rows
+            return columns, rows + bool(larger)
     return 1, len(handles)
 
 
@@ -207,7 +209,8 @@ def _footer(
         runs = selection.of(family)
         if runs:
             add(f"Runs: {selection.describe_runs(family)}.")
-            if family in EXPERIMENTS and not at_paper_scale(runs[0]):
+            varied = any(need.varies for need in selection.matches)
+            if family in EXPERIMENTS and not varied and not at_paper_scale(runs[0]):
                 add(f"*Not the paper's scale: {EXPERIMENTS[family].size}.", WARNING)
     if left_out := selection.describe_left_out():
         add(f"Left out: {left_out}; drawn instead with: bnexp figures --where KEY=VALUE.", WARNING)

@@ -51,7 +51,13 @@ class Theory(Probe):
         columns: dict[str, list[Tensor]] = {name: [] for name in TERMS}
         for number in numbers:
             case = real_case(
-                model, self.setting.objective, number, inputs[number], step.targets, own_eps=True
+                model,
+                self.setting.objective,
+                number,
+                inputs[number],
+                step.inputs,
+                step.targets,
+                own_eps=True,
             )
             for name, value in layer_terms(Point(case)).items():
                 columns[name].append(value)

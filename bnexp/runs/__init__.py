@@ -8,9 +8,10 @@ from bnexp.runs.compact import Keep, compact
 from bnexp.runs.directory import RunDirectory
 from bnexp.runs.files import atomic_file, write_atomic
 from bnexp.runs.identity import EXCLUDED, run_id, siblings
-from bnexp.runs.load import Run, describe, find_runs, folders_of_runs, load_runs, scale
+from bnexp.runs.load import Run, find_runs, folders_of_runs, load_runs
 from bnexp.runs.lock import RunBusy
 from bnexp.runs.parts import Manifest
+from bnexp.runs.scale import describe, scale
 from bnexp.runs.tables import TableWriter, read_table, table_names
 
 __all__ = [

@@ -77,12 +77,13 @@ def _without_places(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _small(run: Run, name: str, keep: Keep) -> pd.DataFrame:
-    frame = run.table(name)
+    frame: pd.DataFrame = run.table(name)
     if name in SCHEDULED:
         recorded = set(run.table("smoothness", ["step"])["step"])
         if not recorded:
             return frame
-        return frame[frame["step"].isin(recorded) | (frame["step"] == frame["step"].max())]
+        chosen: pd.DataFrame = frame[frame["step"].isin([*recorded, frame["step"].max()])]
+        return chosen
     if name not in BY_LAYER or "layer" not in frame:
         return frame
     layers = sorted(set(frame["layer"]))
@@ -94,7 +95,7 @@ def _small(run: Run, name: str, keep: Keep) -> pd.DataFrame:
                 f"{run.id} has; got {', '.join(map(str, keep.layers))}"
             )
     if name == "activations":
-        return _thinned(frame, keep)
+        frame = _thinned(frame, keep)
     if name == "moments":
         followed = run.table("activations", ["layer", "unit"]).groupby("layer")["unit"].first()
         mine = frame["unit"] == frame["layer"].map(followed)

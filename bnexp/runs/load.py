@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,9 @@ import pandas as pd
 
 from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
-from bnexp.runs.identity import canonical, code_of, model_name
-from bnexp.runs.parts import Manifest, list_parts, missing, read_part
+from bnexp.runs.identity import code_of, model_name
+from bnexp.runs.old import present
+from bnexp.runs.parts import Manifest, Part, list_parts, missing, open_part, read_part
 from bnexp.runs.tables import read_table, table_names
 
 GROUPS = ("model", "norm", "data", "optim", "probes")
@@ -26,11 +25,6 @@ MAY_BE_NULL = ("batch_size", "model.width")
 
 ENDED = ("done", "diverged")
 """The states of a run that has its result."""
-
-NOISE = ("n_mu", "n_sigma", "r_mu", "r_sigma")
-NOISY = ("noisy_bn", "noise_only")
-LATER = ("compile", "tf32")
-"""Switches that came later: off is what runs did before."""
 
 
 @dataclass(frozen=True)
@@ -112,17 +106,18 @@ class Run:
     @property
     def problems(self) -> list[str]:
         """What is wrong with the tables by the names and sizes of their parts, in words."""
-        status = RunDirectory(self.path).read_status()
+        directory, status = RunDirectory(self.path), self.status
+        if status.get("state") not in ENDED:
+            status = directory.read_status()
         if "tables" not in status:
             return []
-        ended = status.get("state") in ENDED
-        return missing(RunDirectory(self.path).tables_dir, status["tables"], ended)
+        return missing(directory.tables_dir, status["tables"], status["state"] in ENDED)
 
     def verify(self) -> list[str]:
         """All that is wrong with the tables, in words; reads every byte of them."""
         problems = self.problems
         for name in self.table_names():
-            for part in list_parts(RunDirectory(self.path).tables_dir / name, self._manifest()):
+            for part in self.parts(name):
                 try:
                     read_part(part)
                 except UserError as error:
@@ -142,6 +137,15 @@ class Run:
     def table_names(self) -> list[str]:
         """The tables that have rows, by name."""
         return table_names(RunDirectory(self.path).tables_dir, self._manifest())
+
+    def columns(self, name: str) -> list[str]:
+        """The names of the columns of table ``name``; none when there is no such table."""
+        parts = self.parts(name)
+        return list(open_part(parts[0].path).schema_arrow.names) if parts else []
+
+    def parts(self, name: str) -> list[Part]:
+        """The parts of table ``name`` by step."""
+        return list_parts(RunDirectory(self.path).tables_dir / name, self._manifest())
 
     def table(
         self, name: str, columns: Collection[str] | None = None, **where: Any
@@ -228,47 +232,6 @@ def load_runs(root: str | Path) -> dict[str, pd.DataFrame]:
     return joined
 
 
-def scale(run: Run) -> dict[str, Any]:
-    """What two runs must share to be drawn together.
-
-    It is what decides a run's numbers less what figures vary (norm, lr, seeds) and less keys that
-    only some versions write. The data count by their label: where they lie does not matter.
-    """
-    shared = {
-        key: value
-        for key, value in canonical(run.config).items()
-        if key not in ("norm", "seed") and not key.startswith("seed_")
-    }
-    for key in LATER:
-        if not shared.get(key):
-            shared.pop(key, None)
-    shared["optim"] = {k: v for k, v in shared.get("optim", {}).items() if k != "lr"}
-    data = {**shared.get("data", {}), "label": run.data}
-    unused = {"normal": ("A_low", "A_high"), "uniform": ("A_std",)}.get(str(data.get("A")), ())
-    shared["data"] = {key: value for key, value in data.items() if key not in unused}
-    return shared
-
-
-def describe(run: Run) -> str:
-    """A run's `scale` for people, such as ``VGG-16 ×1/8, digits, batch 128, 400 steps``."""
-    size = run.option("batch_size")
-    batch = "full batch" if size is None else f"batch {size:,}"
-    return f"{_describe_model(run)}, {run.data}, {batch}, {run.steps:,} steps"
-
-
-def _describe_model(run: Run) -> str:
-    if run.family == "dln":
-        return f"DLN {run.option('model.k')}×{run.option('model.d')}"
-    name = f"VGG-{run.option('model.depth')}" if run.family == "vgg" else run.model
-    # No width (NaN) and the paper's own need no words.
-    return name if math.isnan(run.width) or run.width == 1 else f"{name} ×{_ratio(run.width)}"
-
-
-def _ratio(value: float) -> str:
-    fraction = Fraction(value).limit_denominator(64)
-    return str(fraction) if float(fraction) == value else f"{value:g}"
-
-
 def _labels(run: Run) -> dict[str, Any]:
     names = ("model", "norm", "lr", "seed", "width", "data")
     return {"run": run.id, **{name: getattr(run, name) for name in names}}
@@ -305,19 +268,4 @@ def _load(path: Path) -> Run:
         known = isinstance(value, int | float) and math.isfinite(value)
         if not known and not (value is None and key in MAY_BE_NULL):
             raise UserError(f"{directory.config_file}: {key}: expected a number; got {value!r}")
-    return Run(path, directory.id, _present(config), directory.read_status())
-
-
-def _present(config: dict[str, Any]) -> dict[str, Any]:
-    """``config`` in the present spelling, with which those of version 0.1 differ."""
-    model, norm, data = (dict(config.get(group, {})) for group in ("model", "norm", "data"))
-    model.pop("family", None)
-    if match := re.fullmatch(r"vgg(\d+)", str(model.get("name"))):
-        model = {**model, "name": "vgg", "depth": int(match[1])}
-    if norm.get("name") not in NOISY:
-        norm = {key: value for key, value in norm.items() if key not in NOISE}
-    if data.get("name") == "gaussian":
-        data.setdefault("A", "normal")
-    gone = ("together", "cuda_graphs")
-    groups = {"model": model, "norm": norm, "data": data}
-    return {key: groups.get(key, value) for key, value in config.items() if key not in gone}
+    return Run(path, directory.id, present(config), directory.read_status())

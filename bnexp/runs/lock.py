@@ -185,12 +185,14 @@ def _now(folder: Path) -> int:
     """The time by the clock of the file system, which need not be this machine's."""
     path = folder / f".clock.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}"
     try:
-        _create(path, "")
-        now = path.stat().st_mtime_ns
-        path.unlink()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
     except OSError:  # a directory of somebody else's
         return time.time_ns()
-    return now
+    try:
+        return os.fstat(descriptor).st_mtime_ns
+    finally:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
 
 
 def _host() -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,31 +113,44 @@ def read_part(
     """The ``columns`` (all if None) of the rows whose columns have one of the values in ``where``.
 
     Raises:
-        UserError: the part is missing, damaged, cannot be read or lacks a column.
+        UserError: as `open_part`, or the part lacks a column.
     """
-    path = part.path
+    file, where = open_part(part.path, part.entry), where or {}
+    with _named(part.path):
+        if lacking := {*(columns or ()), *where} - {*file.schema_arrow.names}:
+            raise ValueError(f"no column {', '.join(sorted(lacking))}")
+        needed = None if columns is None else [*{*columns, *where}]
+        rows = file.read(columns=needed, use_threads=False)
+        for name, values in where.items():
+            rows = rows.filter(pc.is_in(rows[name], pa.array(values, rows[name].type)))
+        return rows if columns is None else rows.select([*columns])
+
+
+def open_part(path: Path, entry: Mapping[str, Any] | None = None) -> pq.ParquetFile:
+    """The part ``path``, in memory, known to be the one that its manifest ``entry`` lists.
+
+    Raises:
+        UserError: the part is missing, damaged or cannot be read; the message names it.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: table {path.parent.name}: part {path.name} is missing") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    if part.entry is not None and part.entry["sha256"] != hashlib.sha256(data).hexdigest():
-        raise UserError(f"{path}: expected a table part as bnexp wrote it; the file is damaged")
-    where = where or {}
-    try:
+    with _named(path):
+        if entry is not None and entry["sha256"] != hashlib.sha256(data).hexdigest():
+            raise ValueError("SHA-256")
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        schema = file.schema_arrow
-        if not pa.types.is_int64(schema.field("step").type):
+        if not pa.types.is_int64(file.schema_arrow.field("step").type):
             raise ValueError("the steps are no whole numbers")
-        if lacking := {*(columns or ()), *where} - {*schema.names}:
-            raise ValueError(f"no column {', '.join(sorted(lacking))}")
-        needed = None if columns is None else list({*columns, *where})
-        rows = file.read(columns=needed, use_threads=False)
-        for name, values in where.items():
-            allowed = pa.array(list(values), schema.field(name).type)
-            rows = rows.filter(pc.is_in(rows[name], allowed))
-        return rows if columns is None else rows.select(list(columns))
+        return file
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0][:120]
         raise UserError(

@@ -1,36 +1,51 @@
-"""A layer of a network on its batch, in the setting of Fig 7."""
+"""A layer of any network with numbered layers on its batch, in the setting of Fig 7."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from bnexp.models import Layer, Network
-from bnexp.norms import BatchNorm, frozen_statistics
+from bnexp.models.network import Network
+from bnexp.norms import BatchNorm, at_least_float32, frozen_statistics
 from bnexp.objective import Objective
 from bnexp.theory.setting import Case
 
 
 def inputs_of(model: Network, numbers: Sequence[int], batch: Tensor) -> dict[int, Tensor]:
-    """What reaches each layer of ``numbers`` when ``batch`` is run through ``model``.
+    """What reaches the affine map of each layer of ``numbers`` when ``batch`` is run through.
 
     With the batch's statistics; the running ones are left as they are.
     """
-    found, x = {}, batch
-    with torch.no_grad(), frozen_statistics(model):
-        for number in range(1, max(numbers) + 1):
-            if number in numbers:
-                found[number] = x
-            x = model.run_layer(number, x)
-    return found
+    inputs: dict[int, Tensor] = {}
+
+    def capture(number: int, x: Tensor) -> None:
+        inputs[number] = at_least_float32(x.detach())
+
+    hooks = [
+        model.affine(number).register_forward_pre_hook(
+            lambda _module, args, number=number: capture(number, args[0])
+        )
+        for number in numbers
+    ]
+    try:
+        with torch.no_grad(), frozen_statistics(model.parts):
+            model.outputs(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return inputs
 
 
-def has_bn(layer: Layer) -> bool:
-    """Whether the layer was trained with BN, noisy or not."""
-    return _split(layer)[0] is not None
+def bn_of(model: Network, number: int) -> BatchNorm | None:
+    """The layer's BN, noisy or not; None where it was trained without."""
+    norm = model.norm(number)
+    first = norm[0] if isinstance(norm, nn.Sequential) and len(norm) else norm
+    return first if isinstance(first, BatchNorm) else None
 
 
 def real_case(
@@ -38,40 +53,36 @@ def real_case(
     objective: Objective,
     number: int,
     x: Tensor,
+    inputs: Tensor,
     targets: Tensor,
     *,
     start: Tensor | None = None,
     own_eps: bool = False,
     seed: int = 0,
 ) -> Case:
-    """Layer ``number`` of ``model`` on its input ``x``; L is the data loss of what follows.
+    """Layer ``number`` of ``model`` on what reaches it; L is the data loss as a function of z.
+
+    Args:
+        x: what reaches the layer's affine map (`inputs_of`) when ``inputs`` is run through.
 
     The L2 term does not depend on y. A BN layer that was trained keeps its gamma and beta (eps is
     0, or its own where ``own_eps``). After any other layer a BN layer is put with gamma = sigma and
     beta = mu, so that nothing else changes; another normalisation there belongs to the rest, as
-    does the noise of noisy BN. Use in training mode, with ``frozen_statistics``.
+    does the noise of noisy BN. The rest is the network with z in place of that module's output.
+    Use in training mode, with ``frozen_statistics``.
     """
-    layer = model.layers[number]
-    bn, after = _split(layer)
-    affine = layer.affine
-    if isinstance(affine, nn.Linear):
-        x = x.flatten(1)
-
-    def run(weight: Tensor) -> Tensor:
-        if isinstance(affine, nn.Linear):
-            return F.linear(x, weight, affine.bias)
-        return F.conv2d(
-            x, weight, affine.bias, affine.stride, affine.padding, affine.dilation, affine.groups
-        )
+    affine, bn = model.affine(number), bn_of(model, number)
+    assert isinstance(affine, nn.Linear | nn.Conv2d)
+    own = {name: value.detach() for name, value in affine.named_parameters()}
+    params = {name: value.detach() for name, value in model.named_parameters()}
 
     def rest(z: Tensor) -> Tensor:
-        with frozen_statistics(model):
-            out = layer.pool(layer.activation(after(z)))
-            return objective.data(model.run_from(number + 1, out), targets)
+        with frozen_statistics(model.parts), _replaced(affine if bn is None else bn, z):
+            return objective.data(model.outputs(inputs, params), targets)
 
     return Case(
-        affine=run,
-        weight=affine.weight.detach(),
+        affine=lambda weight: functional_call(affine, {**own, "weight": weight}, (x,)),
+        weight=own["weight"],
         rest=rest,
         gamma=None if bn is None else bn.weight.detach(),
         beta=None if bn is None else bn.bias.detach(),
@@ -82,14 +93,14 @@ def real_case(
     )
 
 
-def _split(layer: Layer) -> tuple[BatchNorm | None, nn.Module]:
-    """A layer's BN and what of its normalisation comes after it."""
-    norm = layer.norm
-    if isinstance(norm, BatchNorm):
-        return norm, nn.Identity()
-    if isinstance(norm, nn.Sequential) and isinstance(norm[0], BatchNorm):
-        return norm[0], norm[1:]
-    return None, norm
+@contextmanager
+def _replaced(module: nn.Module, output: Tensor) -> Iterator[None]:
+    """Within it ``output`` stands in for what ``module`` puts out."""
+    hook = module.register_forward_hook(lambda *_: output)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _matrix(affine: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:

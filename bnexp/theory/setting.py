@@ -178,7 +178,7 @@ class Point:
         """The Hessian of ``plain`` or ``normed`` times ``rows``, both ``(units, m)``."""
         batch, units, *positions = self.y.shape
         shaped = rows.view(units, batch, *positions).movedim(0, 1)
-        return rows_of(function.times([shaped])[0])
+        return rows_of(function.hvp([shaped])[0])
 
 
 class Unit:

@@ -232,7 +232,7 @@ def observation_4_3(unit: Unit) -> dict[str, Sides]:
         "rescaled": Sides(square(unit.v) / unit.gain**2, square(unit.g), square(unit.g)),
     }
     for name, bias in (("minima", True), ("minima_without_bias", False)):
-        if (sides := _at_a_minimum(unit, bias)) is not None:
+        if (sides := at_a_minimum(unit, bias)) is not None:
             found[name] = sides
     return found
 
@@ -241,9 +241,10 @@ LARGEST = 1 << 21
 """X with more entries is not factorised."""
 
 
-def _at_a_minimum(unit: Unit, bias: bool) -> Sides | None:
+def at_a_minimum(unit: Unit, bias: bool, fitted: bool = False) -> Sides | None:
     """The gradient by (W, gamma, beta) where the plain layer, with or without bias, is at rest.
 
+    At gamma = sigma, beta = mu; or the gradient by W at the best gamma and beta where ``fitted``.
     None where X is too large, or so wide that a least squares minimum leaves nothing.
     """
     x = unit.point.x
@@ -259,11 +260,27 @@ def _at_a_minimum(unit: Unit, bias: bool) -> Sides | None:
         away = away - basis @ (basis.T @ away)
     target = y - away
 
+    gradient = least_squares(x, offset, target, unit.w, fitted).gradient
+    length = sum(square(part) for part in gradient[: 1 if fitted else 3]) ** 0.5
+    return Sides(length, 0.0, float(away.norm()) * max(1.0, float(x.norm())))
+
+
+def least_squares(
+    x: Tensor, offset: Tensor, target: Tensor, w: Tensor, fitted: bool
+) -> SecondOrder:
+    """||BN(X W + offset) - t||^2 / 2 of one unit by (W, gamma, beta).
+
+    At gamma = sigma and beta = mu, or at the best gamma and beta where ``fitted``.
+    """
+    y = x @ w + offset
+    sigma, mean = y.std(correction=0)[None], y.mean()[None]
+    gamma, beta = sigma, mean
+    if fitted:
+        yhat = (y - mean) / sigma
+        gamma, beta = (yhat @ target / len(y))[None], target.mean()[None]
+
     def loss(w: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         z = normalise((x @ w + offset)[:, None], gamma, beta)[:, 0]
         return (z - target).square().sum() / 2
 
-    sigma, mean = y.std(correction=0)[None], y.mean()[None]
-    gradient = SecondOrder(loss, [unit.w, sigma, mean]).gradient
-    length = sum(square(part) for part in gradient) ** 0.5
-    return Sides(length, 0.0, float(away.norm()) * max(1.0, float(x.norm())))
+    return SecondOrder(loss, [w, gamma, beta])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bnexp.theory.setting import Point, Unit
-from bnexp.theory.theorems import Form, Sides, square, theorem
+from bnexp.theory.theorems import Form, Sides, at_a_minimum, square, theorem
 
 DRAWS = 4
 """How many random X the maximum of 4.4 is held against."""
@@ -178,7 +178,7 @@ def theorem_c_1(unit: Unit) -> dict[str, Sides]:
     by_weight = unit.point.by_weight
     w = torch.zeros_like(by_weight.gradient[0])
     w[unit.j] = by_weight.gradient[0][unit.j]
-    left = float((w * by_weight.times([w])[0]).sum())
+    left = float((w * by_weight.hvp([w])[0]).sum())
     u = unit.point.x @ w[unit.j].flatten()
     inside, bent = curvature_along(unit, u)
     hu = unit.hessian(u)
@@ -226,6 +226,15 @@ def curvature_along(unit: Unit, u: Tensor) -> tuple[float, float]:
     same=Form(
         "as printed", "L^ at k W*", "=", "L^ at W*", True, "so k W* is an optimum too, if k > 0"
     ),
+    optimum=Form(
+        "as printed",
+        "||grad_W L^|| at a minimum W* of L, gamma and beta at their best",
+        "=",
+        "0",
+        False,
+        "W* is an optimum of the BN network, the premise: not without a bias "
+        "(Dannemann and Junike 2025)",
+    ),
     negative=Form("condition", "L^ at k W*", "=", "L^ at W*", False, "the same with k < 0"),
 )
 def lemma_4_5(unit: Unit) -> dict[str, Sides]:
@@ -236,7 +245,9 @@ def lemma_4_5(unit: Unit) -> dict[str, Sides]:
     with BN. L^ does not see the length of W_j, so W^* = k W* is an optimum for every k > 0, and
     the nearest has k = <W*, W0>/||W*||^2; with it the lemma is the identity gain = ||W*||^2 (1 -
     k)^2. It compares two lengths only; W* here is the case's weight, which is an optimum of
-    neither network. Where k < 0, k W* is no optimum (unless gamma changes its sign too).
+    neither network. Where k < 0, k W* is no optimum (unless gamma changes its sign too). That W*,
+    an optimum of the plain network, is one of the BN network is the premise; Dannemann and Junike
+    (2025, arXiv 2502.17913) refute it, and so does the form ``optimum``, by least squares.
     """
     start = unit.point.case.start
     best = unit.w
@@ -252,7 +263,9 @@ def lemma_4_5(unit: Unit) -> dict[str, Sides]:
     gain = (length2 - inner) ** 2 / length2
     scale = max(far, length2, gain)
     losses = _loss_at(unit, k)
+    premise = at_a_minimum(unit, bias=False, fitted=True)
     return {
+        **({} if premise is None else {"optimum": premise}),
         "distance": Sides(near, far - gain, scale, applies=inner > 0),
         "gain": Sides(far - near, length2 * (1 - k) ** 2, scale),
         "same": Sides(*losses, abs(losses[1]), applies=k > 0),

@@ -55,7 +55,7 @@ def _time(job: Job, threads: int | None) -> float:
     model, norm, dtype = config.model, config.norm, dtype_of(config.run.precision)
     network = build_model(model.name, model.options, norm.name, norm.options, Task(), 0)
     network = cast(network, config.run.precision, job.device)
-    images = model.more.get("task") == "classification"
+    images = model.task == "classification"
     size = config.run.batch_size or int(getattr(config.data.options, "samples", 1))
     shape = [size, 3, 32, 32] if images else [size, int(getattr(config.data.options, "d", 1))]
     inputs = torch.zeros(shape, dtype=dtype, device=job.device).normal_(

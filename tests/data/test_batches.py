@@ -35,50 +35,18 @@ def pixels(data: Dataset, inputs: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("augment", [False, True])
 def test_batch_is_a_pure_function_of_seed_and_step(data: Dataset, augment: bool) -> None:
+    """Whatever was asked before, and whatever torch's own generator does."""
     forward = batches(data, augment=augment)
     expected = [forward.at(step) for step in range(25)]
     backward = batches(data, augment=augment)
-    for step in [24, 3, 3, 11, 0, 19, *range(23, -1, -1)]:
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    for step in [24, 3, 3, 11, 0, 19]:
         for again in (backward.at(step), batches(data, augment=augment).at(step)):
             assert torch.equal(again.inputs, expected[step].inputs)
-            assert torch.equal(again.targets, expected[step].targets)
             assert torch.equal(again.index, expected[step].index)
-
-
-def test_batches_neither_read_nor_move_the_global_generator(data: Dataset) -> None:
-    torch.manual_seed(1)
-    first = batches(data, augment=True).at(5)
-    state = torch.get_rng_state()
-    torch.manual_seed(2)
-    second = batches(data, augment=True).at(5)
-    assert torch.equal(first.inputs, second.inputs)
-    torch.manual_seed(1)
+            assert torch.equal(again.index, batches(data).at(step).index)  # augmented or not
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_an_epoch_visits_each_sample_at_most_once(data: Dataset) -> None:
-    ours = batches(data)
-    assert ours.steps_per_epoch == N // B
-    for epoch in range(4):
-        steps = range(epoch * 10, epoch * 10 + 10)
-        seen = torch.cat([ours.at(step).index for step in steps])
-        assert len(seen) == len(seen.unique()) == 100
-
-
-def test_epochs_and_seeds_have_orders_of_their_own(data: Dataset) -> None:
-    orders = [
-        tuple(batches(data, seed).at(epoch * 10).index.tolist())
-        for seed, epoch in itertools.product((0, 1, 2), (0, 1, 2))
-    ]
-    assert len(set(orders)) == 9
-
-
-def test_samples_left_over_differ_between_epochs(data: Dataset) -> None:
-    ours = batches(data)
-    seen = set()
-    for step in range(30):
-        seen |= set(ours.at(step).index.tolist())
-    assert seen == set(range(N))
 
 
 def test_rows_are_those_of_the_index(data: Dataset) -> None:
@@ -88,8 +56,17 @@ def test_rows_are_those_of_the_index(data: Dataset) -> None:
     torch.testing.assert_close(pixels(data, batch.inputs), expected, rtol=0, atol=1e-9)
 
 
-def test_the_order_is_the_same_with_and_without_augmentation(data: Dataset) -> None:
-    assert torch.equal(batches(data).at(7).index, batches(data, augment=True).at(7).index)
+def test_epochs_and_seeds_have_orders_of_their_own_without_repetition(data: Dataset) -> None:
+    orders, left = set(), set(range(N))
+    for seed, epoch in itertools.product((0, 1, 2), (0, 1, 2)):
+        ours = batches(data, seed)
+        assert ours.steps_per_epoch == N // B
+        order = torch.cat([ours.at(step).index for step in range(epoch * 10, epoch * 10 + 10)])
+        assert len(order.unique()) == 100
+        orders.add(tuple(order.tolist()))
+        left &= set(range(N)) - set(order.tolist())
+    assert len(orders) == 9
+    assert not left  # what one epoch leaves over, others use
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -104,21 +81,7 @@ def test_training_split_is_normalised_to_mean_0_and_std_1(
     assert (whole.std((0, 2, 3), correction=0) - 1).abs().max() < tolerance
 
 
-def test_memory_layout_of_the_dataset_does_not_matter(data: Dataset) -> None:
-    inputs = data.train.inputs
-    last = Split(inputs.contiguous(memory_format=torch.channels_last), data.train.targets)
-    other = Dataset("x", last, data.test, data.classes, data.mean, data.std)
-    assert torch.equal(batches(data).at(4).inputs, batches(other).at(4).inputs)
-
-
-def test_full_batch_is_made_once_and_in_order(data: Dataset) -> None:
-    ours = batches(data, size=None)
-    assert ours.at(5) is ours.at(0)
-    assert torch.equal(ours.at(0).index, torch.arange(N))
-    assert ours.steps_per_epoch == 1
-
-
-@pytest.mark.parametrize("size", [1, 7, 23, 1000, None])
+@pytest.mark.parametrize("size", [7, 23, None])
 @pytest.mark.parametrize("name", ["train", "test"])
 def test_a_split_is_walked_whole_in_order_without_augmentation(
     data: Dataset, name: str, size: int | None
@@ -141,12 +104,6 @@ def shifts(image: torch.Tensor) -> list[torch.Tensor]:
     places = itertools.product(range(2 * PAD + 1), repeat=2)
     crops = [padded[down : down + h, right : right + w] for down, right in places]
     return crops + [crop.flip(1) for crop in crops]
-
-
-def test_augmentation_is_one_crop_and_perhaps_a_mirror_image() -> None:
-    images = torch.randint(1, 256, (40, 32, 32, 3), dtype=torch.uint8)
-    for image, result in zip(images, augmented(images, torch.Generator()), strict=True):
-        assert sum(torch.equal(result, shift) for shift in shifts(image)) == 1
 
 
 def test_every_shift_and_both_mirrors_are_equally_likely() -> None:

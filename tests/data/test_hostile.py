@@ -10,6 +10,7 @@ import re
 import stat
 import struct
 import tarfile
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,8 +20,10 @@ import pytest
 import torch
 from PIL import Image
 
-from bnexp.data import load_dataset, members
+from bnexp.data import fingerprint, load_dataset, members
 from bnexp.errors import UserError
+
+ODD = "train/cat/9.png"
 
 
 def refused(make: Any, path: Path, *words: str) -> None:
@@ -30,10 +33,23 @@ def refused(make: Any, path: Path, *words: str) -> None:
         load_dataset(make.config(path), 0)
     message = str(caught.value)
     assert "\n" not in message
-    assert str(path) in message
-    assert all(word in message for word in words), message
+    assert all(word in message for word in (str(path), *words)), message
     assert sorted(make.root.rglob("*")) == before
     assert not (make.root.parent / "evil.png").exists()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(side: int, bits: int, colour: int, pixels: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0)
+    body = chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body
+
+
+# Paths, links and devices
 
 
 @pytest.mark.parametrize(
@@ -44,42 +60,46 @@ def refused(make: Any, path: Path, *words: str) -> None:
     ],
 )
 def test_paths_that_lead_elsewhere(make: Any, tree: Any, name: str) -> None:
-    image = make.encoded(make.noise(50))
-    refused(make, make.tar(tree | {name: image}), repr(name), "relative path")
-    refused(make, make.zip(tree | {name: image}), repr(name), "relative path")
+    for path in (make.tar(tree | {name: b"x"}), make.zip(tree | {name: b"x"})):
+        refused(make, path, repr(name), "relative path")
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE],
-)
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, b"6"])
 def test_links_and_devices_in_tar(make: Any, tree: Any, kind: bytes) -> None:
-    member = tarfile.TarInfo("train/cat/9.png")
+    member = tarfile.TarInfo(ODD)
     member.type, member.linkname = kind, "train/cat/0.png"
-    refused(make, make.tar(tree, extra=(member,)), "'train/cat/9.png'", "link", "device")
+    refused(make, make.tar(tree, extra=(member,)), repr(ODD), "link", "device")
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
 def test_links_and_devices_in_zip(make: Any, tree: Any, kind: int) -> None:
     path = make.zip(tree)
     with zipfile.ZipFile(path, "a") as archive:
-        member = zipfile.ZipInfo("train/cat/9.png")
+        member = zipfile.ZipInfo(ODD)
         member.external_attr = (kind | 0o644) << 16
         archive.writestr(member, "/etc/passwd")
-    refused(make, path, "'train/cat/9.png'", "link", "device")
+    refused(make, path, repr(ODD), "link", "device")
 
 
-@pytest.mark.parametrize("kind", ["file link", "folder link", "pipe"])
-def test_links_and_devices_in_a_folder(make: Any, tree: Any, kind: str) -> None:
+@pytest.mark.parametrize("target", ["train/cat/0.png", "train", None])
+def test_links_and_pipes_in_a_folder(make: Any, tree: Any, target: str | None) -> None:
     path = make.folder(tree)
-    odd = path / "train" / "cat" / "9.png"
-    if kind == "file link":
-        odd.symlink_to(path / "train/cat/0.png")
-    elif kind == "folder link":
-        odd.symlink_to(path)
+    if target is None:
+        os.mkfifo(path / ODD)
     else:
-        os.mkfifo(odd)
-    refused(make, path, "'train/cat/9.png'", "link", "device")
+        (path / ODD).symlink_to(path / target)
+    refused(make, path, repr(ODD), "link", "device")
+
+
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero", "/dev/null"])
+def test_a_path_that_is_or_leads_to_a_pipe_or_device(make: Any, target: str) -> None:
+    os.mkfifo(make.root / "pipe")
+    link = make.root / "archive.tar"
+    link.symlink_to(make.root / target)
+    for path in (make.root / target, link):
+        with pytest.raises(UserError, match="plain file"):
+            fingerprint(make.config(path))
+        refused(make, path, "plain file")
 
 
 def test_a_folder_that_is_itself_a_link_is_fine(make: Any, tree: Any) -> None:
@@ -88,27 +108,27 @@ def test_a_folder_that_is_itself_a_link_is_fine(make: Any, tree: Any) -> None:
     assert len(load_dataset(make.config(link), 0).train) == 4
 
 
+def test_folders_nested_deep(make: Any) -> None:
+    refused(make, make.folder({"a/" * 100 + "0.png": b""}), "nested too deep")
+
+
 # Bombs
 
 
-@pytest.mark.parametrize("suffix", [".tar.xz", ".tar.gz"])
+@pytest.mark.parametrize("suffix", [".tar.xz", ".tar.gz", ".zip", "folder"])
 def test_huge_member_is_refused_unread(make: Any, tree: Any, suffix: str) -> None:
-    bomb = bytes(64 << 20)
-    refused(make, make.tar(tree | {"train/cat/9.png": bomb}, suffix), "'train/cat/9.png'", "bytes")
-
-
-def test_huge_member_of_zip_and_folder(make: Any, tree: Any) -> None:
-    files = tree | {"train/cat/9.png": bytes(members.MAX_BYTES + 1)}
-    refused(make, make.zip(files), "'train/cat/9.png'", "bytes")
-    refused(make, make.folder(files), "'train/cat/9.png'", "bytes")
+    files = tree | {ODD: bytes(members.MAX_BYTES + 1)}
+    kinds = {".zip": make.zip, "folder": make.folder}
+    path = kinds[suffix](files) if suffix in kinds else make.tar(files, suffix)
+    refused(make, path, repr(ODD), "bytes")
 
 
 def test_huge_claim_without_the_bytes(make: Any) -> None:
-    member = tarfile.TarInfo("train/cat/9.png")
+    member = tarfile.TarInfo(ODD)
     member.size = 1 << 40
     path = make.root / "claim.tar"
     path.write_bytes(member.tobuf() + bytes(10240))
-    refused(make, path, "'train/cat/9.png'", str(1 << 40))
+    refused(make, path, repr(ODD), str(1 << 40))
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
@@ -116,8 +136,27 @@ def test_huge_extended_header_is_not_read_into_memory(make: Any, kind: bytes) ->
     header = tarfile.TarInfo("x")
     header.type, header.size = kind, 1 << 32
     path = make.root / "header.tar.xz"
-    path.write_bytes(lzma.compress(header.tobuf() + bytes(64 << 20)))
+    path.write_bytes(lzma.compress(header.tobuf() + bytes(4 << 20)))
     refused(make, path, "headers larger")
+
+
+def test_gigabytes_of_zeros_are_refused_in_seconds(make: Any) -> None:
+    """8 GiB in 1.3 MB: streams of xz, one after another, are one stream."""
+    path = make.root / "zeros.tar.xz"
+    path.write_bytes(lzma.compress(bytes(16 << 20)) * 512)
+    start = time.process_time()
+    refused(make, path, "expands to more than")
+    assert time.process_time() - start < 10
+
+
+def test_many_members_that_expand_too_far(make: Any, tree: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(members, "MIN_EXPANSION", 0)
+    monkeypatch.setattr(members, "MAX_EXPANSION", 10)
+    files = tree | {f"train/cat/{n}.png": bytes(1 << 19) for n in range(10, 20)}
+    for path in (make.tar(files, ".tar.gz"), make.zip(files)):
+        refused(make, path)
+        with pytest.raises(UserError, match="expands to more than"):
+            list(members.walk(path))
 
 
 def test_zip_methods_that_cannot_be_bounded(make: Any, tree: Any) -> None:
@@ -125,47 +164,35 @@ def test_zip_methods_that_cannot_be_bounded(make: Any, tree: Any) -> None:
         refused(make, make.zip(tree, method), "'train/cat/0.png'", "deflate")
 
 
-def test_many_pixels_in_few_bytes(make: Any, tree: Any) -> None:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + check
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0))
-    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000)))
-    refused(make, make.tar(tree | {"test/dog/9.png": bomb}), "'test/dog/9.png'")
-
-
 def test_too_many_members(make: Any, tree: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(members, "MAX_MEMBERS", 5)
     refused(make, make.tar(tree), "'test/dog/0.png'", "at most 5")
 
 
-# What is not an image of the one size
+# What is not an image of the one size, with 8 bits
 
 
-@pytest.mark.parametrize("data", [b"", b"not an image", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe"])
-def test_non_image(make: Any, tree: Any, data: bytes) -> None:
-    for path in make.all_kinds(tree | {"train/dog/1.png": data}):
-        refused(make, path, "'train/dog/1.png'", "image")
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        *[(b"", "image"), (b"not an image", "image"), (b"\x89PNG\r\n\x1a\n", "image")],
+        *[(b"%!PS-Adobe", "image"), (png(30000, 8, 2, bytes(1000)), "image")],
+        *[(png(33, 8, 2, bytes(33 * 100)), "33x33"), (png(28, 8, 2, bytes(28 * 85)), "28x28")],
+        *[(png(32, 16, 0, bytes(32 * 65)), "I;16"), (png(32, 16, 2, bytes(32 * 193)), "16 bits")],
+        *[(png(32, 16, 4, bytes(32 * 129)), "16 bits"), (png(32, 16, 6, bytes(8224)), "16 bits")],
+    ],
+)
+def test_members_that_are_no_fitting_image(make: Any, tree: Any, data: bytes, word: str) -> None:
+    refused(make, make.tar(tree | {"test/dog/9.png": data}), "'test/dog/9.png'", word)
 
 
-def test_truncated_image(make: Any, tree: Any) -> None:
+def test_the_same_image_with_8_bits_is_fine_and_a_truncated_one_is_not(
+    make: Any, tree: Any
+) -> None:
+    load_dataset(make.config(make.tar(tree | {ODD: png(32, 8, 2, bytes(32 * 97))})), 0)
     whole = make.encoded(make.noise(9), "JPEG")
-    refused(make, make.tar(tree | {"train/dog/1.jpg": whole[:-200]}), "'train/dog/1.jpg'", "image")
-
-
-@pytest.mark.parametrize("side", [28, 33, 64])
-def test_wrong_size(make: Any, tree: Any, side: int) -> None:
-    image = make.encoded(make.noise(9, side))
-    refused(
-        make, make.tar(tree | {"test/cat/1.png": image}), "'test/cat/1.png'", f"{side}x{side}", "32"
-    )
-
-
-def test_pixels_that_rgb_would_change(make: Any, tree: Any) -> None:
-    out = io.BytesIO()
-    Image.fromarray(torch.full((32, 32), 999, dtype=torch.uint16).numpy()).save(out, "PNG")
-    refused(make, make.tar(tree | {"test/cat/1.png": out.getvalue()}), "'test/cat/1.png'", "I;16")
+    Image.open(io.BytesIO(whole)).load()
+    refused(make, make.tar(tree | {ODD: whole[:-200]}), repr(ODD), "image")
 
 
 # Layout
@@ -175,39 +202,23 @@ def test_pixels_that_rgb_would_change(make: Any, tree: Any) -> None:
     "name",
     [
         *["readme.txt", "train/stray.png", "train/cat/deep/0.png", "val/cat/0.png"],
-        *["a/b/train/cat/0.png", "top/train/cat/7.png"],
+        *["a/b/train/cat/0.png", "top/train/cat/7.png", "a\nb\x1b[31m"],
     ],
 )
 def test_file_out_of_place(make: Any, tree: Any, name: str) -> None:
-    image = make.encoded(make.noise(9))
-    for path in (make.tar(tree | {name: image}), make.zip(tree | {name: image})):
-        refused(make, path, repr(name), "[top/](train|test)/class/file")
+    refused(make, make.tar(tree | {name: b""}), repr(name), "[top/](train|test)/class/file")
 
 
-def test_no_train_split(make: Any, tree: Any) -> None:
-    only_test = {name: data for name, data in tree.items() if name.startswith("test")}
-    for files in (only_test, {}):
-        refused(make, make.tar(files), "train/")
-
-
-@pytest.mark.parametrize("name", ["test/zebra/0.png", "train/zebra/0.png"])
-def test_class_of_one_split_only(make: Any, tree: Any, name: str) -> None:
-    files = tree | {name: make.encoded(make.noise(9))}
-    refused(make, make.tar(files), repr(name.rpartition("/")[0]), "class")
-
-
-def test_member_named_twice(make: Any, tree: Any) -> None:
+def test_layouts_that_are_no_data_set(make: Any, tree: Any) -> None:
+    refused(make, make.tar({k: v for k, v in tree.items() if k.startswith("test")}), "train/")
+    refused(make, make.tar({}), "train/")
     refused(make, make.tar(tree | {"./train/cat/0.png": b"x"}), "'./train/cat/0.png'", "twice")
-
-
-def test_control_characters_in_names_stay_on_one_line(make: Any, tree: Any) -> None:
-    refused(make, make.tar(tree | {"a\nb\x1b[31m": b""}), r"'a\nb\x1b[31m'")
-
-
-@pytest.mark.parametrize("name", ["data.rar", "data.png", "data"])
-def test_unknown_kind(make: Any, name: str) -> None:
-    (make.root / name).write_bytes(b"x")
-    refused(make, make.root / name, ".tar.xz", ".zip")
+    for name in ("test/zebra/0.png", "train/zebra/0.png"):
+        image = make.encoded(make.noise(9))
+        refused(make, make.tar(tree | {name: image}), repr(name.rpartition("/")[0]), "class")
+    for name in ("data.rar", "data.png", "data"):
+        (make.root / name).write_bytes(b"x")
+        refused(make, make.root / name, ".tar.xz", ".zip")
 
 
 # Damage
@@ -221,22 +232,15 @@ def test_truncated_archives(make: Any, tree: Any) -> None:
             refused(make, path)
 
 
-def test_tar_cut_where_a_member_ends_is_not_a_smaller_tar(make: Any, tree: Any) -> None:
+def test_damaged_tar_is_not_a_smaller_tar(make: Any, tree: Any) -> None:
     path = make.tar(tree)
     with tarfile.open(path) as archive:
         start = archive.getmembers()[4].offset
-    path.write_bytes(path.read_bytes()[:start])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:start])
     refused(make, path, "missing end")
-
-
-def test_damaged_header_is_not_the_end(make: Any, tree: Any) -> None:
-    path = make.tar(tree)
-    with tarfile.open(path) as archive:
-        start = archive.getmembers()[4].offset
     for damage in (b"\xff" * 8, bytes(512)):
-        data = bytearray(path.read_bytes())
-        data[start : start + len(damage)] = damage
-        path.write_bytes(data)
+        path.write_bytes(whole[:start] + damage + whole[start + len(damage) :])
         refused(make, path)
 
 
@@ -257,14 +261,14 @@ def test_a_flipped_bit_never_changes_a_compressed_archive_unnoticed(make: Any, t
     for path in (make.tar(tree, ".tar.xz"), make.tar(tree, ".tar.gz"), make.zip(tree)):
         expected = load_dataset(make.config(path), 0)
         whole = path.read_bytes()
-        for position in drawn.sample(range(len(whole)), 150):
+        for position in drawn.sample(range(len(whole)), 40):
             data = bytearray(whole)
             data[position] ^= 1 << drawn.randrange(8)
             path.write_bytes(data)
             try:
-                found = load_dataset(make.config(path), 0)
+                loaded = load_dataset(make.config(path), 0)
             except UserError as error:
                 assert re.match(rf"data\.path {path}: ", str(error))  # noqa: PT017
                 continue
-            assert torch.equal(found.train.targets, expected.train.targets)
-            assert torch.equal(found.train.inputs, expected.train.inputs)
+            assert torch.equal(loaded.train.targets, expected.train.targets)
+            assert torch.equal(loaded.train.inputs, expected.train.inputs)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from bnexp.runs import RunDirectory
 
 VGG: dict[str, Any] = {
-    "model": {"name": "vgg16", "family": "vgg", "loss": "cross_entropy", "width": 0.125},
+    "model": {"name": "vgg", "depth": 16, "loss": "cross_entropy", "width": 0.125},
     "norm": {"name": "bn", "eps": 1e-5},
     "data": {"name": "digits", "label": "digits", "augment": False},
     "optim": {"name": "sgd", "lr": 0.1, "momentum": 0.0},
@@ -25,8 +28,8 @@ VGG: dict[str, Any] = {
 }
 DLN: dict[str, Any] = {
     **VGG,
-    "model": {"name": "dln", "family": "dln", "loss": "half_sum_squares", "k": 25, "d": 10},
-    "data": {"name": "gaussian", "label": "Gaussian"},
+    "model": {"name": "dln", "loss": "half_sum_squares", "k": 25, "d": 10},
+    "data": {"name": "gaussian", "label": "Gaussian", "A": "normal", "A_std": 1.0},
     "optim": {"name": "sgd", "lr": 1e-6},
     "batch_size": None,
     "steps": 10_000,
@@ -43,6 +46,21 @@ def changed(config: dict[str, Any], **options: Any) -> dict[str, Any]:
             group = group[part]
         group[name] = value
     return config
+
+
+@contextmanager
+def forked(work: Callable[..., None], *arguments: Any) -> Iterator[tuple[int, Connection]]:
+    """``work(*arguments, pipe)`` in a process of its own, killed at the end; its id and a pipe."""
+    context = multiprocessing.get_context("fork")
+    mine, its = context.Pipe()
+    process = context.Process(target=work, args=(*arguments, its), daemon=True)
+    process.start()
+    assert process.pid is not None
+    try:
+        yield process.pid, mine
+    finally:
+        process.kill()
+        process.join()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from bnexp.errors import UserError
 from bnexp.runs import (
+    Manifest,
     Run,
     RunDirectory,
     TableWriter,
@@ -46,15 +48,6 @@ def test_a_run_speaks_the_words_of_its_config(make_run: MakeRun) -> None:
     assert (run.lr, run.seed, run.steps, run.width, run.data) == (0.1, 0, 400, 0.125, "digits")
 
 
-@pytest.mark.parametrize("key", ["model", "norm", "optim", "seed", "steps"])
-def test_a_missing_option_is_named_with_its_file(make_run: MakeRun, key: str) -> None:
-    run = only(make_run("a"))
-    del run.config[key]
-    ask = {"optim": "lr"}.get(key, key)
-    with pytest.raises(UserError, match=rf"config\.yaml: {key}"):
-        getattr(run, ask)
-
-
 def test_runs_are_found_from_three_places_sorted_by_id(make_run: MakeRun, tmp_path: Path) -> None:
     b, a = make_run("b"), make_run("a", seed=1)
     (tmp_path / "runs" / "notes").mkdir()
@@ -71,7 +64,7 @@ def test_an_empty_folder_has_no_runs_and_a_missing_one_is_named(tmp_path: Path) 
     (tmp_path / "file").touch()
     for name in ("none", "file"):
         with pytest.raises(UserError, match=name):
-            find_runs(tmp_path / name)
+            find_runs(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("file", ["config_file", "status_file"])
@@ -80,15 +73,6 @@ def test_a_damaged_file_of_a_run_is_named(make_run: MakeRun, tmp_path: Path, fil
     path.write_bytes(b"{")
     with pytest.raises(UserError, match=str(path)):
         find_runs(tmp_path)
-
-
-@pytest.mark.parametrize("state", ["done", "diverged", "failed"])
-def test_an_ended_run_is_as_its_status_says(make_run: MakeRun, state: str) -> None:
-    directory = make_run("a")
-    directory.write_status(state=state, step=3)
-    assert only(directory).state == state
-    with directory.lock():
-        assert only(directory).state == state
 
 
 def test_a_run_is_running_while_somebody_holds_it_and_interrupted_after(make_run: MakeRun) -> None:
@@ -102,28 +86,6 @@ def test_a_run_is_running_while_somebody_holds_it_and_interrupted_after(make_run
     assert run.state == "interrupted"
 
 
-def test_a_run_that_ends_after_it_was_found_is_not_interrupted(make_run: MakeRun) -> None:
-    directory = make_run("a")
-    with directory.lock():
-        directory.write_status(state="running", step=3)
-        run = only(directory)
-        directory.write_status(state="done", step=4)
-    assert run.state == "done"
-
-
-def test_a_table_is_the_callers_to_change(make_run: MakeRun) -> None:
-    directory = make_run("a")
-    writer = TableWriter(directory.tables_dir)
-    writer.add("train", {"step": [0, 1], "loss": [2.0, 1.0]})
-    writer.flush()
-    run = only(directory)
-    first = run.table("train")
-    first.loc[0, "loss"] = -1
-    first["more"] = 0
-    assert run.table("train").to_dict("list") == {"step": [0, 1], "loss": [2.0, 1.0]}
-    assert run.table("eval").empty
-
-
 def test_all_runs_are_joined_with_what_they_are(make_run: MakeRun, tmp_path: Path) -> None:
     for directory, steps in ((make_run("b", norm__name="l1"), 2), (make_run("a", DLN), 3)):
         writer = TableWriter(directory.tables_dir)
@@ -131,8 +93,8 @@ def test_all_runs_are_joined_with_what_they_are(make_run: MakeRun, tmp_path: Pat
             writer.add("train", {"step": step, "loss": float(step), "accuracy": float("nan")})
         if steps == 2:
             writer.add("eval", {"step": 0, "split": "test", "loss": 0.5, "accuracy": 0.25})
-        writer.flush()
-    frames = load_runs(tmp_path)
+        directory.write_status(state="done", step=1, tables=writer.flush())
+    frames = load_runs(str(tmp_path))
     assert [*frames] == ["eval", "train"]
     front = ["run", "model", "norm", "lr", "seed", "width", "data"]
     expected = pd.DataFrame(
@@ -145,8 +107,116 @@ def test_all_runs_are_joined_with_what_they_are(make_run: MakeRun, tmp_path: Pat
         ],
         columns=[*front, "step", "loss", "accuracy"],
     )
-    pd.testing.assert_frame_equal(frames["train"], expected)
+    assert [*frames["train"].columns[:7]] == front
+    pd.testing.assert_frame_equal(frames["train"][expected.columns], expected)
     assert frames["eval"]["run"].tolist() == ["b"]
+    train = frames["train"].drop_duplicates("run")
+    assert train["optim.momentum"].tolist()[1] == 0
+    assert train["probes.landscape.etas"].tolist() == ["[0.5, 1, 2, 4]"] * 2
+    assert train["batch_size"].tolist()[1] == 128
+    assert np.isnan(train["batch_size"].tolist()[0])
+    keys = ("model.depth", "optim.lr", "data.label", "steps", "threads")
+    assert all(key in train for key in keys)
+
+
+def recorded(directory: RunDirectory, steps: int) -> Manifest:
+    writer = TableWriter(directory.tables_dir)
+    manifest: Manifest = {}
+    for step in range(steps):
+        writer.add("train", {"step": step, "loss": float(step)})
+        manifest = writer.flush()
+    return manifest
+
+
+def test_a_run_that_lacks_a_part_is_damaged_and_says_which(make_run: MakeRun) -> None:
+    directory = make_run("a")
+    directory.write_status(state="done", step=2, tables=recorded(directory, 3))
+    run = only(directory)
+    assert (run.state, run.problems, run.verify()) == ("done", [], [])
+    last = directory.tables_dir / "train" / "000000002-000000002.parquet"
+    assert [part.path for part in run.parts("train")][-1] == last
+    good = last.read_bytes()
+    last.write_bytes(good[:50] + b"?" + good[51:])
+    assert [last.name in problem for problem in only(directory).verify()] == [True]
+    last.unlink()
+    run = only(directory)
+    assert run.problems == [f"table train: part {last.name} is missing"]
+    assert run.state == "damaged"
+    with pytest.raises(UserError, match=f"part {last.name} is missing"):
+        run.table("train")
+
+
+@pytest.mark.parametrize("first", ["tables", "status"])
+def test_a_directory_copied_while_it_runs_is_never_taken_for_a_whole_one(
+    make_run: MakeRun, tmp_path: Path, first: str
+) -> None:
+    """Files are copied one after the other while the run goes on from step 2 to its end."""
+    directory = make_run("a")
+    copy = RunDirectory(tmp_path / "copy" / "runs" / "a")
+    early = recorded(directory, 2)
+    directory.write_status(state="running", step=1, tables=early)
+    shutil.copytree(directory.path, copy.path)
+    writer = TableWriter(directory.tables_dir)
+    writer.restore(early)
+    writer.add("train", {"step": 2, "loss": 2.0})
+    directory.write_status(state="done", step=2, tables=writer.flush())
+    if first == "tables":
+        shutil.copyfile(directory.status_file, copy.status_file)
+        assert only(copy).state == "damaged"
+        assert "000000002-000000002.parquet is missing" in only(copy).problems[0]
+    else:
+        shutil.copytree(directory.tables_dir, copy.tables_dir, dirs_exist_ok=True)
+        assert only(copy).state == "interrupted"
+        assert only(copy).table("train")["step"].tolist() == [0, 1]
+
+
+def test_a_reader_that_going_back_overtakes_looks_again(make_run: MakeRun) -> None:
+    directory = make_run("a")
+    writer = TableWriter(directory.tables_dir)
+    writer.add("train", {"step": 0})
+    early = writer.flush()
+    writer.add("train", {"step": 1})
+    directory.write_status(state="running", step=1, tables=writer.flush())
+    run = only(directory)
+    directory.write_status(state="running", step=0, tables=early)
+    writer.restore(early)
+    assert run.table("train")["step"].tolist() == [0]
+
+
+OLD = Path(__file__).parent / "old"
+"""Two runs of version 0.1, most of their rows left out."""
+
+
+def test_runs_of_version_0_1_are_read() -> None:
+    dln, vgg = find_runs(OLD)
+    assert (dln.model, dln.family, vgg.model, vgg.family) == ("dln", "dln", "vgg16", "vgg")
+    assert (dln.state, dln.problems, dln.verify(), dln.code) == ("done", [], [], None)
+    assert vgg.table("train")["step"].tolist() == [0, 15, 30, 45]
+    assert vgg.table("landscape", ["eta"], step=15)["eta"].is_monotonic_increasing
+    assert dln.columns("train") == [*dln.table("train").columns]
+    assert dln.columns("eval") == []
+    assert dln.table_names() == ["landscape", "smoothness", "train"]
+    assert describe(vgg) == "VGG-16 ×1/8, digits, batch 128, 300 steps"
+    assert load_runs(OLD)["train"]["model"].tolist() == ["dln"] * 4 + ["vgg16"] * 4
+    assert "n_mu" not in vgg.option("norm")
+
+
+def test_old_and_new_runs_of_the_same_settings_are_of_one_scale(make_run: MakeRun) -> None:
+    dln, vgg = find_runs(OLD)
+    for number, old in enumerate((dln, vgg)):
+        config = RunDirectory(old.path).read_config()
+        model = {k: v for k, v in config["model"].items() if k != "family"}
+        if old.family == "vgg":
+            model |= {"name": "vgg", "depth": 16}
+        else:
+            config["data"] |= {"A": "normal", "A_low": 0.5, "A_high": 1.5}
+        for key in ("together", "cuda_graphs"):
+            config.pop(key, None)
+        seeds = {"seed_data": 1, "seed_init": 1, "seed_order": 3}
+        now = {"compile": False, "plugins": [], "stale": "ask", **seeds}
+        new = only(make_run(f"new{number}", {**config, "model": model, **now, "seed": 3}))
+        assert scale(new) == scale(old)
+        assert (new.model, describe(new)) == (old.model, describe(old))
 
 
 @pytest.mark.parametrize(
@@ -186,13 +256,13 @@ def test_runs_of_one_scale_differ_in_norm_lr_and_seed_only(
         (VGG, {"model__width": 1}, "VGG-16, digits, batch 128, 400 steps"),
         (VGG, {"model__width": 0.3}, "VGG-16 ×3/10, digits, batch 128, 400 steps"),
         (VGG, {"model__width": 2.0}, "VGG-16 ×2, digits, batch 128, 400 steps"),
-        (VGG, {"model__name": "vgg11"}, "VGG-11 ×1/8, digits, batch 128, 400 steps"),
+        (VGG, {"model__depth": 11}, "VGG-11 ×1/8, digits, batch 128, 400 steps"),
         (
             VGG,
             {"data__label": None, "batch_size": 1024},
             "VGG-16 ×1/8, digits, batch 1,024, 400 steps",
         ),
-        (VGG, {"model": {"name": "mlp", "family": "mine"}}, "mlp, digits, batch 128, 400 steps"),
+        (VGG, {"model": {"name": "mlp"}}, "mlp, digits, batch 128, 400 steps"),
         (DLN, {}, "DLN 25×10, Gaussian, full batch, 10,000 steps"),
     ],
 )

@@ -6,60 +6,63 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bnexp.errors import UserError
 from bnexp.runs import TableWriter, read_table, table_names
+from bnexp.runs.parts import Manifest, Part, list_parts, missing, read_part
+
+PARTS = (range(0, 4), range(4, 8), range(8, 12))
+
+
+def write(folder: Path, *parts: range, name: str = "train") -> tuple[TableWriter, Manifest]:
+    """A writer of a table with these steps, one part per range, and the last manifest."""
+    writer, manifest = TableWriter(folder), {}
+    for part in parts:
+        for step in part:
+            writer.add(name, {"step": step, "x": step / 7})
+        manifest = writer.flush()
+    return writer, manifest
+
+
+def steps(folder: Path, name: str = "train", manifest: Manifest | None = None) -> list[int]:
+    frame = read_table(folder, name, manifest)
+    return frame["step"].tolist() if len(frame) else []
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
-def steps(folder: Path, table: str = "train") -> list[int]:
-    frame = read_table(folder, table)
-    return [] if frame.empty else frame["step"].tolist()
-
-
-def write(folder: Path, *parts: range) -> TableWriter:
-    """A table train of one row per step, x = step / 7, flushed after each of ``parts``."""
-    writer = TableWriter(folder)
-    for part in parts:
-        for step in part:
-            writer.add("train", {"step": step, "x": step / 7})
-        writer.flush()
-    return writer
-
-
-def test_what_is_added_is_read(tmp_path: Path) -> None:
+def test_columns_come_back_as_they_were_given(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
+    loss, values = rng.normal(size=4), rng.normal(size=(4, 5))
     writer = TableWriter(tmp_path)
-    mean = rng.normal(size=(3, 4))
-    for step in range(3):
-        writer.add("moments", {"step": step, "layer": 2, "unit": np.arange(4), "mean": mean[step]})
-        writer.flush()
+    columns = {"step": 7, "layer": range(1, 5), "split": "test", "loss": loss, "values": values}
+    columns |= {"converged": [True, False, True, True], "iterations": [3.0, 4, 5, 6], "none": None}
+    writer.add("activations", columns)
+    assert writer.buffered == 39
+    writer.flush()
+    assert writer.buffered == 0
+    read = read_table(tmp_path, "activations")
     expected = pd.DataFrame(
-        {
-            "step": np.repeat(np.arange(3), 4),
-            "layer": np.full(12, 2),
-            "unit": np.tile(np.arange(4), 3),
-            "mean": mean.ravel(),
-        }
+        {**columns, "loss": loss, "values": [*values], "none": np.full(4, np.nan)}
     )
-    pd.testing.assert_frame_equal(read_table(tmp_path, "moments"), expected, check_exact=True)
+    assert np.stack(read.pop("values").tolist()).tolist() == values.tolist()
+    del expected["values"]
+    pd.testing.assert_frame_equal(
+        read, expected.astype({"iterations": int}), check_exact=True, check_dtype=True
+    )
+    schema = read_part(list_parts(tmp_path / "activations")[0]).schema
+    assert schema.field("values").type == pa.list_(pa.field("element", pa.float64()))
 
 
 def test_doubles_are_kept_to_the_last_bit(tmp_path: Path) -> None:
     # Two kinds of NaN, both zeros, infinities, the smallest and the largest double.
-    bits = np.array(
-        [
-            *(0x7FF8000000000000, 0x7FF8000000000123),
-            *(0, 1 << 63),
-            *(0x7FF << 52, 0xFFF << 52),
-            *(1, 0x7FEFFFFFFFFFFFFF),
-        ],
-        dtype=np.uint64,
-    )
+    special = (0x7FF8000000000000, 0x7FF8000000000123, 0, 1 << 63, 0x7FF << 52, 0xFFF << 52, 1)
+    bits = np.array([*special, 0x7FEFFFFFFFFFFFFF], dtype=np.uint64)
     writer = TableWriter(tmp_path)
     writer.add("landscape", {"step": 0, "loss": bits.view(np.float64)})
     writer.flush()
@@ -68,51 +71,27 @@ def test_doubles_are_kept_to_the_last_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "dtype"),
+    ("name", "first", "second", "dtype"),
     [
-        (float("nan"), 0.5, np.float64),
-        (None, 0.5, np.float64),
-        (1, 0.5, np.float64),  # a whole number in one part, a fraction in the next
-        (np.float32(0.5), 0.25, np.float64),
-        (2**62, 3, np.int64),
-        (np.int32(4), 5, np.int64),
-        (True, False, np.bool_),
+        ("x", float("nan"), 0.5, np.float64),
+        ("x", None, 0.5, np.float64),
+        ("x", 1, 0.5, np.float64),
+        ("x", np.float32(0.5), 0.25, np.float64),
+        ("unit", 2**62, 3, np.int64),
+        ("layer", np.int32(4), 5.0, np.int64),
+        ("x", True, False, np.bool_),
     ],
 )
 def test_types_do_not_depend_on_the_part(
-    tmp_path: Path, first: Any, second: Any, dtype: type
+    tmp_path: Path, name: str, first: Any, second: Any, dtype: type
 ) -> None:
     writer = TableWriter(tmp_path)
     for step, value in enumerate([first, second]):
-        writer.add("train", {"step": step, "accuracy": value})
+        writer.add("train", {"step": step, name: value})
         writer.flush()
-    read = read_table(tmp_path, "train")["accuracy"]
+    read = read_table(tmp_path, "train")[name]
     assert read.dtype == dtype
-    expected = np.array([first, second], dtype=dtype)
-    np.testing.assert_array_equal(read.to_numpy(), expected)
-
-
-def test_text_and_samples_keep_their_types_in_every_part(tmp_path: Path) -> None:
-    writer = TableWriter(tmp_path)
-    samples = [[1.0, 2.0], [], [3.0]]
-    for step, values in enumerate(samples):
-        writer.add("eval", {"step": step, "split": "test", "loss": 1.5})
-        writer.add("activations", {"step": step, "layer": [3], "values": [np.array(values)]})
-        writer.flush()
-    split = read_table(tmp_path, "eval")["split"]
-    assert split.tolist() == ["test"] * 3
-    read = read_table(tmp_path, "activations")["values"]
-    assert [row.tolist() for row in read] == samples
-    assert {row.dtype for row in read} == {np.dtype(np.float64)}
-
-
-def test_a_matrix_is_one_sample_per_row(tmp_path: Path) -> None:
-    values = np.arange(6, dtype=np.float32).reshape(2, 3)
-    writer = TableWriter(tmp_path)
-    writer.add("activations", {"step": 0, "layer": [1, 2], "values": values})
-    writer.flush()
-    read = np.stack(read_table(tmp_path, "activations")["values"].tolist())
-    assert read.tolist() == values.tolist()
+    np.testing.assert_array_equal(read.to_numpy(), np.array([first, second], dtype=dtype))
 
 
 def test_what_the_caller_changes_later_does_not_reach_the_table(tmp_path: Path) -> None:
@@ -121,99 +100,83 @@ def test_what_the_caller_changes_later_does_not_reach_the_table(tmp_path: Path) 
     for step in range(2):
         x[:], values[:] = step, step
         writer.add("train", {"step": step, "x": x, "values": [values, values]})
-    writer.flush()
+    manifest = writer.flush()
+    manifest["train"].clear()
+    writer.add("train", {"step": 2, "x": x, "values": [values, values]})
+    assert len(writer.flush()["train"]) == 2
     read = read_table(tmp_path, "train")
-    assert read["x"].tolist() == [0, 0, 1, 1]
-    assert [row.tolist() for row in read["values"]] == [[0] * 3] * 2 + [[1] * 3] * 2
+    assert read["x"].tolist() == [0, 0, 1, 1, 1, 1]
+    assert [row.tolist() for row in read["values"]] == [[0] * 3] * 2 + [[1] * 3] * 4
 
 
 @pytest.mark.parametrize(
-    "columns",
+    ("table", "columns"),
     [
-        {"step": 0, "x": [1, 2], "y": [1, 2, 3]},
-        {"x": [1, 2]},
-        {"step": 0, "x": 1.0, "y": 2.0},
+        ("train", {"step": 0, "x": [1, 2], "y": [1, 2, 3]}),
+        ("train", {"x": [1, 2]}),
+        ("train", {"step": 0, "x": 1.0, "y": 2.0}),
+        ("train", {"step": 0, "layer": 1.5}),
+        ("train", {"step": 0, "layer": "1"}),
+        ("train", {"step": 0, "layer": float("nan")}),
+        ("train", {"step": 0, "x": ["a", 1]}),
+        *((name, {"step": 0, "x": 0.0}) for name in ("", "../x", "A", ".hidden", "a/b")),
     ],
-    ids=["unequal lengths", "no step", "other columns"],
 )
 def test_rows_that_do_not_fit_are_refused_when_added(
-    tmp_path: Path, columns: dict[str, Any]
+    tmp_path: Path, table: str, columns: dict[str, Any]
 ) -> None:
     writer = TableWriter(tmp_path)
-    if "y" in columns and columns["y"] == 2.0:
-        writer.add("train", {"step": 0, "x": 1.0})
+    writer.add("train", {"step": 0, "x": 1.0})
     with pytest.raises(ValueError):
-        writer.add("train", columns)
+        writer.add(table, columns)
 
 
-@pytest.mark.parametrize("value", [1.5, "1", float("nan")])
-def test_a_counting_column_holds_whole_numbers_only(tmp_path: Path, value: Any) -> None:
+def test_text_and_numbers_do_not_mix(tmp_path: Path) -> None:
     writer = TableWriter(tmp_path)
-    writer.add("train", {"step": 0, "layer": value})
-    with pytest.raises(ValueError, match="layer"):
-        writer.flush()
-
-
-@pytest.mark.parametrize("values", [["a", 1], [1.0, "a"]])
-def test_text_and_numbers_do_not_mix(tmp_path: Path, values: list[Any]) -> None:
-    writer = TableWriter(tmp_path)
-    writer.add("train", {"step": 0, "x": values})
-    with pytest.raises(ValueError, match="x"):
-        writer.flush()
-    writer = TableWriter(tmp_path)
-    for value in values:
+    for value in ("a", 1.0):
         writer.add("train", {"step": 0, "x": value})
     with pytest.raises(ValueError, match="x"):
         writer.flush()
+    for step, value in enumerate(["a", 1.0]):
+        writer = TableWriter(tmp_path)
+        writer.add("train", {"step": step, "x": value})
+        writer.flush()
+    with pytest.raises(UserError, match="train"):
+        read_table(tmp_path, "train")
 
 
-@pytest.mark.parametrize("name", ["", "../x", "A", ".hidden", "a/b"])
-def test_a_table_is_named_as_a_plain_word(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError):
-        TableWriter(tmp_path).add(name, {"step": 0})
+def test_a_manifest_says_which_parts_there_are(tmp_path: Path) -> None:
+    _, manifest = write(tmp_path, range(9, 11), range(99, 101), range(20_000, 20_001))
+    assert [entry["rows"] for entry in manifest["train"]] == [2, 2, 1]
+    assert [entry["name"] for entry in manifest["train"]] == names(tmp_path / "train")
+    assert names(tmp_path / "train")[1] == "000000099-000000100.parquet"
+    assert steps(tmp_path, manifest=manifest) == steps(tmp_path) == [9, 10, 99, 100, 20_000]
+    assert table_names(tmp_path) == table_names(tmp_path, manifest) == ["train"]
+    part = list_parts(tmp_path / "train", manifest)[0]
+    assert pq.read_table(part.path).equals(read_part(part)), "plain Parquet to other readers"
 
 
-def test_parts_are_named_by_their_steps_and_sort_in_their_order(tmp_path: Path) -> None:
-    write(tmp_path, range(9, 11), range(99, 101), range(20_000, 20_001))
-    assert names(tmp_path / "train") == [
-        "000000009-000000010.parquet",
-        "000000099-000000100.parquet",
-        "000020000-000020000.parquet",
-    ]
-
-
-def test_rows_within_a_part_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
+def test_only_the_rows_and_columns_asked_for_are_read(tmp_path: Path) -> None:
     writer = TableWriter(tmp_path)
-    for step, x in [(2, 0.0), (1, 1.0), (2, 2.0), (1, 3.0)]:
-        writer.add("train", {"step": step, "x": x})
-    writer.flush()
-    read = read_table(tmp_path, "train")
-    assert read["step"].tolist() == [1, 1, 2, 2]
-    assert read["x"].tolist() == [1, 3, 0, 2]
+    for step in range(6):
+        writer.add("moments", {"step": step, "layer": [1, 2, 3], "mean": [step, -step, 0.5]})
+        if step % 2:
+            writer.flush()
+    read = read_table(tmp_path, "moments", columns=["mean", "step"], step=(1, 2, 5), layer=2)
+    assert read.to_dict("list") == {"mean": [-1, -2, -5], "step": [1, 2, 5]}
+    (tmp_path / "moments" / "000000000-000000001.parquet").write_bytes(b"damaged")
+    assert len(read_table(tmp_path, "moments", step=3)) == 3, "other parts are not opened"
+    assert [*read_table(tmp_path, "moments", columns=["mean"], layer=[]).columns] == ["mean"]
+    with pytest.raises(UserError, match="no column variance"):
+        read_table(tmp_path, "moments", columns=["variance"], step=3)
 
 
-def test_a_step_flushed_in_pieces_lies_in_one_part(tmp_path: Path) -> None:
-    write(tmp_path, range(0, 3), range(2, 3), range(2, 5))
-    assert steps(tmp_path) == [0, 1, 2, 2, 2, 3, 4]
-    assert names(tmp_path / "train") == ["000000000-000000004.parquet"]
-
-
-def test_a_step_before_what_is_on_the_disk_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, range(10))
-    with pytest.raises(ValueError, match="step 5"):
-        write(tmp_path, range(5, 15))
+def test_a_step_that_was_written_before_is_refused(tmp_path: Path) -> None:
+    writer, _ = write(tmp_path, range(10))
+    writer.add("train", {"step": 9, "x": 0.0})
+    with pytest.raises(ValueError, match="step 9"):
+        writer.flush()
     assert steps(tmp_path) == [*range(10)]
-
-
-def test_nothing_added_writes_nothing(tmp_path: Path) -> None:
-    writer = TableWriter(tmp_path)
-    writer.add("train", {"step": [], "x": []})
-    writer.flush()
-    assert names(tmp_path) == []
-    assert table_names(tmp_path) == []
-    assert read_table(tmp_path, "train").empty
-    assert read_table(tmp_path / "none", "train").empty
-    assert table_names(tmp_path / "none") == []
 
 
 def test_what_is_no_part_is_passed_over(tmp_path: Path) -> None:
@@ -226,30 +189,82 @@ def test_what_is_no_part_is_passed_over(tmp_path: Path) -> None:
     assert table_names(tmp_path) == ["train"]
 
 
-def test_parts_with_columns_that_do_not_go_together_are_named(tmp_path: Path) -> None:
-    for step, x in enumerate(["text", 1.0]):
-        writer = TableWriter(tmp_path)
-        writer.add("train", {"step": step, "x": x})
-        writer.flush()
-    with pytest.raises(UserError, match="train"):
-        read_table(tmp_path, "train")
+def test_going_back_removes_what_the_manifest_does_not_list(tmp_path: Path) -> None:
+    _, early = write(tmp_path / "a", *PARTS[:2])
+    writer, late = write(tmp_path / "b", *PARTS)
+    writer.add("train", {"step": 12, "x": 12 / 7})  # not yet on the disk
+    writer.add("eval", {"step": 12})
+    for manifest, last in ((late, 12), (early, 8), (early, 8)):
+        writer = TableWriter(tmp_path / "b")
+        writer.restore(manifest)
+        assert steps(tmp_path / "b") == [*range(last)]
+        assert names(tmp_path / "b") == ["train"]
+    for step in range(8, 12):
+        writer.add("train", {"step": step, "x": step / 7})
+    assert writer.flush() == late, "the same bytes as in one go"
+    writer.restore({})
+    assert table_names(tmp_path / "b") == []
 
 
-def test_memory_holds_a_bounded_number_of_values(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bnexp.runs.tables.BUFFERED_VALUES", 40)
-    writer = TableWriter(tmp_path)
-    for step in range(10):
-        for layer in (1, 2):  # a step in two pieces, of 6 values each
-            writer.add("activations", {"step": step, "layer": layer, "values": np.ones((1, 4))})
-    # 4 steps of 12 values are the first to reach 40; the last two steps wait.
-    assert names(tmp_path / "activations") == [
-        "000000000-000000003.parquet",
-        "000000004-000000007.parquet",
-    ]
-    writer.flush()
-    assert steps(tmp_path, "activations") == [step for step in range(10) for _ in (1, 2)]
+def damage(folder: Path, how: str) -> None:
+    parts = sorted((folder / "train").iterdir())
+    if how == "a part is missing":
+        parts[1].unlink()
+    elif how == "the table is missing":
+        for part in parts:
+            part.unlink()
+        (folder / "train").rmdir()
+    elif how == "a part is doubled":
+        (folder / "train" / "000000012-000000015.parquet").write_bytes(parts[1].read_bytes())
+    elif how == "an extra table":
+        (folder / "copy").mkdir()
+        (folder / "copy" / parts[1].name).write_bytes(parts[1].read_bytes())
+    elif how == "a part is cut":
+        parts[1].write_bytes(parts[1].read_bytes()[:-9])
+    elif how == "a part of another run":
+        write(folder.parent / "other", range(4, 8))
+        other = read_part(Part(folder.parent / "other" / "train" / parts[1].name))
+        pq.write_table(other, parts[1])
+
+
+LACKING = ("a part is missing", "the table is missing", "a part is cut", "a part of another run")
+
+
+@pytest.mark.parametrize("how", [*LACKING, "a part is doubled", "an extra table"])
+def test_what_lacks_or_is_too_much_is_named(tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "tables"
+    _, manifest = write(folder, *PARTS)
+    assert missing(folder, manifest, ended=True) == []
+    damage(folder, how)
+    table = "copy" if "extra" in how else "train"
+    part = "000000012-000000015" if "doubled" in how else "000000004-000000007"
+    problems = missing(folder, manifest, ended=True)
+    assert any(f"table {table}: part {part}.parquet" in problem for problem in problems)
+    assert bool(missing(folder, manifest, ended=False)) is (how in LACKING)
+    if how in LACKING:
+        for act in (lambda: read_table(folder, "train", manifest), restored(folder, manifest)):
+            before = names(folder / "train")
+            with pytest.raises(UserError, match=r"\.parquet"):
+                act()
+            assert names(folder / "train") == before
+    else:
+        assert steps(folder, manifest=manifest) == [*range(12)]
+
+
+def restored(folder: Path, manifest: Manifest) -> Any:
+    return lambda: TableWriter(folder).restore(manifest)
+
+
+def test_no_flipped_bit_of_a_part_is_overlooked(tmp_path: Path) -> None:
+    _, manifest = write(tmp_path, range(3))
+    (part,) = list_parts(tmp_path / "train", manifest)
+    good = part.path.read_bytes()
+    for place in range(0, len(good), 3):
+        bad = bytearray(good)
+        bad[place] ^= 1 << place % 8
+        part.path.write_bytes(bad)
+        with pytest.raises(UserError, match=part.path.name):
+            read_part(part)
 
 
 def test_a_row_at_every_step_costs_microseconds(tmp_path: Path) -> None:
@@ -261,15 +276,4 @@ def test_a_row_at_every_step_costs_microseconds(tmp_path: Path) -> None:
         for _ in range(100):
             writer.add("train", row)
         times.append((time.perf_counter() - start) / 100)
-    assert min(times) < 20e-6
-
-
-def test_a_long_run_is_read_in_half_a_second(tmp_path: Path) -> None:
-    write(tmp_path, *(range(start, start + 100) for start in range(0, 15_000, 100)))
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        frame = read_table(tmp_path, "train")
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.5
-    assert frame["step"].tolist() == [*range(15_000)]
+    assert min(times) < 40e-6
