@@ -70,6 +70,7 @@ class LinearNetwork(Chain):
         if any(_name_of(norm) != self._norm for norm in norms[:-1]):
             self._norm = None
         object.__setattr__(self, "_theta", None)
+        self._pointers: list[int] = []
         self._running: list[Tensor] = []
         self._passes: dict[Objective, LinearPass] = {}
         self._data: tuple[Tensor, Tensor, Data] | None = None
@@ -179,7 +180,7 @@ class LinearNetwork(Chain):
             ).numpy()
         own = list(self.own_params.values())
         theta = self._theta
-        if theta is None or own[-1].data_ptr() != theta[-own[-1].numel() :].data_ptr():
+        if theta is None or [p.data_ptr() for p in own] != self._pointers:
             vector = torch.cat([p.detach().reshape(-1) for p in own])
             for parameter, part in zip(own, self._by_name(vector).values(), strict=True):
                 parameter.data = part
@@ -187,6 +188,7 @@ class LinearNetwork(Chain):
                 theta = nn.Parameter(vector)
                 object.__setattr__(self, "_theta", theta)  # not a parameter beside its parts
             theta.data = vector  # the same object, as an optimiser may hold it
+            self._pointers = [p.data_ptr() for p in own]
             self._running = self._lay_out_running()
         return theta.detach().numpy()
 
