@@ -98,7 +98,13 @@ def model_options(family: str, **changes: Any) -> Options:
 
 
 def built(
-    family: str, norm: str, *, seed: int = 0, classes: int = CLASSES, eps: float = 1e-5, **model: Any
+    family: str,
+    norm: str,
+    *,
+    seed: int = 0,
+    classes: int = CLASSES,
+    eps: float = 1e-5,
+    **model: Any,
 ) -> Network:
     """The network as a run starts with it."""
     options = model_options(family, **model)

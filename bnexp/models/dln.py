@@ -135,6 +135,9 @@ class LinearNetwork(Chain):
         return [self._theta]
 
     def assign_gradient(self, grads: Mapping[str, Tensor]) -> None:
+        last = next(reversed(self.own_params.values()))
+        if self._pointers[-1:] != [last.data_ptr()]:
+            self._flat(None)  # a probe has moved the parameters
         assert self._theta is not None
         if isinstance(grads, _Parts):
             self._theta.grad = grads.vector
