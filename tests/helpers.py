@@ -33,7 +33,7 @@ LR = {"vgg": 0.1, "dln": 1e-3, "resnet": 0.1}
 SIDE = {"vgg": 32, "resnet": 8}
 """Of the images."""
 
-both = pytest.mark.parametrize("family", ("vgg", "dln"))
+both = pytest.mark.parametrize("family", ["vgg", "dln"])
 every_family = pytest.mark.parametrize("family", FAMILIES)
 every_norm = pytest.mark.parametrize("norm", NORMS)
 every_network = pytest.mark.parametrize(

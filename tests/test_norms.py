@@ -45,7 +45,7 @@ def built(name: str, eps: float = 1e-5, seed: int = 0, momentum: float = 0.1) ->
 def test_the_names_are_the_papers() -> None:
     assert set(registry.NORMS.names()) == set(NORMS)
     with pytest.raises(
-        UserError, match="norm: expected one of .*got 'noisy_bm'; did you mean noisy_bn"
+        UserError, match=r"norm: expected one of .*got 'noisy_bm'; did you mean noisy_bn"
     ):
         registry.NORMS["noisy_bm"]
 

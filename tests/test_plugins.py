@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,7 +117,7 @@ def test_what_is_wrong_with_them_is_said_in_one_line(
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
-    assert not os.listdir(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_things_of_one_name_are_refused() -> None:

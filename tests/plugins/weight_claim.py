@@ -11,7 +11,7 @@ LR = 0.05
 register(
     Claim(
         id="X1",
-        statement="With group normalisation the perceptron ends at a lower train loss than with BN.",
+        statement="With group normalisation the net ends at a lower train loss than with BN.",
         short="gn ends lower",
         criterion="Holds if the log10 of the ratio of losses is below 0.",
         source="tests",

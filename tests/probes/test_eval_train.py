@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from bnexp.norms import at_step
 from bnexp.objective import Objective
 from bnexp.probes import Probe, Schedule
 from bnexp.training.loop import Trainer
-from bnexp.norms import at_step
 from tests.helpers import Draws, Table, every_norm, measured, network, probe, trainer
 
 SIZES = (8, 8, 3)
