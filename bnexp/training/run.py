@@ -25,6 +25,7 @@ from bnexp.objective import Objective
 from bnexp.probes import Rows, Setting, build_probes, check_probes
 from bnexp.runs import RunDirectory, TableWriter, code_hash, run_id, siblings
 from bnexp.runs.files import read_json
+from bnexp.runs.parts import missing
 from bnexp.seeds import derive
 from bnexp.training.checkpoint import Checkpoints
 from bnexp.training.environment import environment
@@ -73,6 +74,11 @@ class Job:
         state = self.directory.read_status().get("state")
         return None if state is None else str(state)
 
+    def problems(self) -> list[str]:
+        """What the tables of a finished run lack or have too much, in words."""
+        status = self.directory.read_status()
+        return missing(self.directory.tables_dir, status.get("tables", {}), ended=True)
+
 
 def identify(config: Config) -> Job:
     """The run that ``config`` asks for. Nothing is written.
@@ -119,10 +125,14 @@ def train(job: Job, wait: bool = True) -> str:
 
     Raises:
         RunBusy: another process makes it and ``wait`` is false.
-        UserError: the data or a setting turns out not to fit; nothing was written.
+        UserError: the data or a setting turns out not to fit, or a file of the run is missing,
+            damaged or of another run; nothing was written.
         Interrupted: the process was asked to stop; the run has saved and can be resumed.
     """
     if (state := job.state()) in FINISHED:
+        if problems := job.problems():
+            path = job.directory.path
+            raise UserError(f"{path}: {'; '.join(problems)}; remove it to make the run anew")
         return str(state)
     with open_run(job, wait) as session:
         return str(job.state()) if session is None else session.run()
