@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from bnexp.cli import main
 from bnexp.runs import RunDirectory
@@ -393,21 +392,6 @@ class Trap:
 
     def __reduce__(self) -> Any:
         return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize("old_format", [False, True])
-def test_a_checkpoint_cannot_run_anything(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], old_format: bool
-) -> None:
-    run, sprung = cut_off(tmp_path), tmp_path / "sprung"
-    for path in run.path.glob("checkpoint*.pt"):
-        content = torch.load(path, weights_only=True)
-        trapped = {**content, "state": {**content["state"], "model": Trap(sprung)}}
-        torch.save(trapped, path, _use_new_zipfile_serialization=not old_format)
-    capsys.readouterr()
-    assert train(tmp_path) == 2
-    assert "checkpoint.pt" in one_line(capsys)
-    assert not sprung.exists()
 
 
 CONFIGS = [

@@ -27,7 +27,7 @@ from bnexp.runs import RunDirectory, TableWriter, code_hash, run_id, siblings
 from bnexp.runs.files import read_json
 from bnexp.runs.parts import missing
 from bnexp.seeds import derive
-from bnexp.training.checkpoint import Checkpoints
+from bnexp.training.checkpoint import Checkpoints, random_state, set_random_state
 from bnexp.training.environment import environment
 from bnexp.training.failures import log, reason, record
 from bnexp.training.interrupts import Interrupted, Stop, watched
@@ -371,27 +371,19 @@ class Session:
 
 
 def state_of(trainer: Trainer) -> dict[str, Any]:
-    """What the next step depends on: parameters, buffers, optimiser, probes, torch's random state.
-
-    bnexp's own random streams and the position in the data are functions of seed and step.
-    """
-    state: dict[str, Any] = {
+    """What the next step depends on: parameters, buffers, optimiser, probes, random state."""
+    return {
         "model": trainer.setting.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
-        "random": torch.get_rng_state(),
+        "random": random_state(),
         "probes": {probe.name: own for probe in trainer.probes if (own := probe.state())},
     }
-    if torch.cuda.is_available():
-        state["random_cuda"] = torch.cuda.get_rng_state_all()
-    return state
 
 
 def load_state(trainer: Trainer, state: dict[str, Any]) -> None:
     """Put ``trainer`` back to what `state_of` gave."""
     trainer.setting.model.load_state_dict(state["model"])
     trainer.optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    if "random_cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["random_cuda"])
+    set_random_state(state["random"])
     for probe in trainer.probes:
         probe.load_state(state["probes"].get(probe.name, {}))

@@ -307,32 +307,3 @@ def test_a_directory_deleted_in_mid_run_is_not_made_again_without_its_beginning(
     with pytest.raises(UserError, match="the directory was deleted"):
         train(run)
     assert not run.directory.path.exists()
-
-
-@pytest.mark.parametrize("how", [lambda data: data[: len(data) // 2], lambda data: b""])
-def test_a_damaged_checkpoint_never_replaces_the_good_one_before_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], how: Any
-) -> None:
-    """Damaged, gone on with, and cut off again right after the next save."""
-    options = [*DLN, "steps=9", "probes=none", "checkpoint_steps=1"]
-    run, whole = job(tmp_path / "a", *options), finished(tmp_path / "b", *options)
-    cut_off(run, at=5)
-    last, before = (run.directory.path / f"checkpoint{n}.pt" for n in ("", "-before"))
-    for at in (6, 7):
-        last.write_bytes(how(last.read_bytes()))
-        good = torch.load(before, weights_only=True)["step"]
-        cut_off(run, at=at)
-        assert f"{last}: expected a checkpoint" in capsys.readouterr().err
-        assert torch.load(before, weights_only=True)["step"] >= good
-    assert train(run) == "done"
-    assert_same_tables(run, whole)
-    assert_same_state(run, whole)
-
-
-def test_two_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
-    run = job(tmp_path, *DLN, "steps=6", "probes=none", "checkpoint_steps=1")
-    cut_off(run, at=4)
-    for file in run.directory.path.glob("checkpoint*.pt"):
-        file.write_bytes(b"hello")
-    with pytest.raises(UserError, match=r"checkpoint\.pt.*checkpoint-before\.pt.*remove"):
-        train(run)
