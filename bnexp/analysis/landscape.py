@@ -59,8 +59,11 @@ def points(
     wanted = np.sort(np.array(multiples)) * run.lr
     frame = frame[np.isclose(eta[:, None], wanted[None, :], rtol=1e-6, atol=0).any(axis=1)]
     frame = frame.drop_duplicates(["step", "eta"]).sort_values(["step", "eta"], kind="stable")
-    values = frame[column].to_numpy(dtype=np.float64).reshape(-1, len(wanted))
-    return frame["step"].to_numpy(dtype=np.float64)[:: len(wanted)], wanted, values
+    step, eta, values = (
+        frame[name].to_numpy(dtype=np.float64).reshape(-1, len(wanted))
+        for name in ("step", "eta", column)
+    )
+    return step[:, 0], eta[0] if len(eta) else wanted, values
 
 
 def grid_is_papers(run: Run) -> bool:

@@ -18,7 +18,7 @@ def has_table(run: Run, table: str) -> bool:
 
 def columns(run: Run, table: str) -> list[str]:
     """The names of the table's columns; none where nothing was recorded."""
-    return [str(name) for name in run.table(table).columns]
+    return run.columns(table)
 
 
 def rows(

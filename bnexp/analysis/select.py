@@ -185,7 +185,7 @@ class Selection:
         varied = dict.fromkeys(key for need in needed for key in need.varies)
         seeds = _ranges(sorted({run.seed for run in runs}))
         if varied:
-            text = f"{len(runs)} of different {', '.join(varied)}; seeds {seeds}"
+            text = f"{len(runs)}, which differ in {', '.join(varied)}; seeds {seeds}"
         else:
             counts = sorted({len(met) for need, met in needed.items() if met and not need.optional})
             amount = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))

@@ -97,7 +97,7 @@ def _nan_median(rows: Array) -> Array:
 def limits(values: Sequence[Array], log: bool, always: Sequence[float] = ()) -> tuple[float, float]:
     """Axis limits around the values, with a margin; rare values that dwarf all others are left out.
 
-    On a log axis only positive values count. The axis reaches beyond the inner 96 % of the values
+    On a log axis only positive values count. The axis reaches beyond the inner 90 % of the values
     by at most three fifths of their range; `always` must be inside.
     """
     flat = np.concatenate([np.empty(0), *(np.asarray(v, dtype=np.float64).ravel() for v in values)])
@@ -107,7 +107,8 @@ def limits(values: Sequence[Array], log: bool, always: Sequence[float] = ()) -> 
     inside = np.array([np.log10(v) if log else v for v in always if v > 0 or not log])
     if not len(flat):
         flat = inside if len(inside) else np.array([0.0, 1.0])
-    bottom, top = np.quantile(flat, [0.02, 0.98])
+    bottom = np.quantile(flat, 0.05, method="higher")
+    top = np.quantile(flat, 0.95, method="lower")
     least = 0.5 if log else 0.5 * max(abs(top), abs(bottom))
     reach = max(0.6 * (top - bottom), least)
     lo = min([max(flat.min(), bottom - reach), *inside])

@@ -48,15 +48,14 @@ def forest(judgements: Sequence[Judgement]) -> Figure:
     out where any has runs.
     """
     rows = _rows([j for j in judgements if any(p.estimate.seeds for p in j.parts)] or judgements)
-    units = [unit for unit in dict.fromkeys([*UNITS, *(row.unit for row in rows)])]
+    units = list(dict.fromkeys([*UNITS, *(row.unit for row in rows)]))
     panels = [[row for row in rows if row.unit == unit] for unit in units]
     columns = _columns([panel for panel in panels if panel])
     heights = [sum(len(panel) * ROW + TITLE for panel in column) for column in columns]
     figure = Figure(figsize=(PAGE[0], min(PAGE[1], max(heights) + 0.5)), layout="constrained")
     FigureCanvasAgg(figure)
-    for subfigure, column in zip(
-        np.atleast_1d(figure.subfigures(1, len(columns))), columns, strict=True
-    ):
+    subfigures = figure.subfigures(1, len(columns), squeeze=False)[0]
+    for subfigure, column in zip(subfigures, columns, strict=True):
         shares = [len(panel) for panel in column]
         axes = subfigure.subplots(len(column), 1, squeeze=False, height_ratios=shares)[:, 0]
         for ax, panel in zip(axes, column, strict=True):
@@ -87,9 +86,11 @@ def _columns(panels: Sequence[Sequence[Row]]) -> list[list[Sequence[Row]]]:
     total = sum(len(panel) for panel in panels)
     if total < 30:
         return [list(panels)]
-    half, left, right = math.ceil(total / 2), [], []  # type: ignore[var-annotated]
+    half = math.ceil(total / 2)
+    left: list[Sequence[Row]] = []
+    right: list[Sequence[Row]] = []
     for panel in panels:
-        room = half - sum(map(len, left))
+        room = half - sum(len(part) for part in left)
         if room > 0:
             left.append(panel[:room])
         if len(panel) > room:

@@ -72,7 +72,7 @@ class Judgement:
 
     @property
     def paper(self) -> str:
-        """What the paper's curves say: holds, contradicts or mixed; "" where they do not show it."""
+        """What the paper's curves say: holds, contradicts, mixed; "" where they do not show it."""
         region = self.claim.region
         answers = {region.holds(part.paper) for part in self.parts if not math.isnan(part.paper)}
         if not answers:
@@ -138,7 +138,7 @@ def judge_claim(claim: Claim, runs: Sequence[Run], root: str) -> Judgement:
 def _judge_part(
     claim: Claim, name: str, seeds: Mapping[int, Mapping[Need, Run]], dead: frozenset[int]
 ) -> Part:
-    """Half of the baselines dead: nothing to compare with. Fewer: it must hold without them, too."""
+    """With half of the baselines dead: `DEAD`. With fewer it must hold without them, too."""
     terms = claim.parts[name]
     tried = {seed: _effect(claim, RunSource(mine), terms) for seed, mine in seeds.items()}
     effects = {seed: effect for seed, effect in tried.items() if effect is not None}
@@ -182,7 +182,7 @@ def _by_seed(selection: Selection) -> dict[int, dict[Need, Run]]:
 
 
 def _baseline_is_dead(claim: Claim, runs: Mapping[Need, Run]) -> bool:
-    """Whether one of the seed's baselines diverged or stayed at chance, though the paper's did not."""
+    """Whether a baseline of the seed diverged or stayed at chance, though the paper's did not."""
     mine = {run.id: run for need, run in runs.items() if need.norm == claim.baseline}
     return any(
         run.state == "diverged" or (at_chance(run) and paper_trains(run)) for run in mine.values()

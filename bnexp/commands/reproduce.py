@@ -16,11 +16,12 @@ from bnexp.claims.report import closing
 from bnexp.commands import claims, figures
 from bnexp.commands.sweep import Planned, make, planned
 from bnexp.commands.train import split
-from bnexp.config.compose import path_override
+from bnexp.config.compose import parse, path_override
 from bnexp.config.recipes import recipe_requests
+from bnexp.errors import UserError
 from bnexp.figures import figure
-from bnexp.registry import one_of
-from bnexp.runs import find_runs
+from bnexp.registry import load_plugins, one_of
+from bnexp.runs import Run, find_runs
 from bnexp.training.estimate import Estimator
 from bnexp.training.run import FINISHED
 
@@ -47,10 +48,12 @@ def main(arguments: argparse.Namespace) -> int:
     launcher, rest = split([a for a in arguments.overrides if not a.startswith(OWN)])
     preset, wanted = given.get("preset", "quick"), given.get("figures", "all")
     one_of("preset", preset, PRESETS)
+    load_plugins(_named(rest))
     ids = figures.chosen([] if wanted == "all" else wanted.strip("[]").split(","))
     figures.formats_of(arguments.format)
     out = Path(given.get("out") or f"outputs/{preset}").expanduser()
     runs = needed(ids, preset, out, rest)
+    check_drawn(ids, runs, rest)
     print(listing(runs), file=sys.stderr)
     if arguments.dry_run:
         print(estimate(runs, launcher), file=sys.stderr)
@@ -76,6 +79,12 @@ def main(arguments: argparse.Namespace) -> int:
     return code
 
 
+def _named(overrides: Sequence[str]) -> list[str]:
+    """The modules of ``plugins=[..]``, whose figures can be asked for."""
+    values = [o.value() for o in parse(overrides) if o.key_or_group == "plugins"]
+    return [str(name) for value in values if isinstance(value, list) for name in value]
+
+
 def needed(ids: Sequence[str], preset: str, out: Path, overrides: Sequence[str]) -> list[Planned]:
     """The different runs that the figures ``ids`` need; a run that two figures need is one run.
 
@@ -85,6 +94,21 @@ def needed(ids: Sequence[str], preset: str, out: Path, overrides: Sequence[str])
     common = [f"preset={preset}", path_override("out", str(out)), *overrides]
     runs = planned(recipe_requests(recipes, common))
     return sorted(runs, key=lambda run: run.job.config.model.task == "regression")
+
+
+def check_drawn(ids: Sequence[str], runs: Sequence[Planned], overrides: Sequence[str]) -> None:
+    """Raise, before hours of training, where a figure would find none of its runs in ``runs``."""
+    kinds = set()
+    for planned_run in runs:
+        job = planned_run.job
+        run = Run(job.directory.path, job.id, job.config.plain, {})
+        kinds.add((run.family, run.norm, run.lr))
+    for number in ids:
+        if not any(need.kind in kinds for need in figure(number).needs if not need.optional):
+            raise UserError(
+                f"figures: figure {number} draws none of the runs that {' '.join(overrides)} asks "
+                f"for; train these with bnexp train -m, and draw with bnexp figures --lr, --norms"
+            )
 
 
 def listing(runs: Sequence[Planned]) -> str:

@@ -23,6 +23,7 @@ REFUSED = {
         "the config is train.yaml; put yours into DIR/experiment/NAME.yaml and use "
         "--config-dir DIR experiment=NAME",
     ),
+    "-c": "expected --cfg",
     **dict.fromkeys(("-sc", "--shell-completion"), "bnexp has no shell completion"),
     **dict.fromkeys(("-i", "--info"), "bnexp train --cfg prints the config, --help the groups"),
 }
@@ -32,7 +33,7 @@ HELP = """usage: bnexp train [KEY=VALUE ...] [-m] [--cfg] [--config-dir DIR] [-h
 
 {doc}
   -m, --multirun     a sweep: norm=none,bn seed=0,1,2 or seed=range(10), norm=glob(l*)
-  -c, --cfg          print the resolved config (of a sweep's first run) and do nothing
+  --cfg              print the resolved config (of a sweep's first run) and do nothing
   -cd, --config-dir  a folder with YAML of your own: norm/NAME.yaml, experiment/NAME.yaml
 
 Groups:
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("-m", "--multirun", action="store_true")
-    parser.add_argument("-c", "--cfg", action="store_true")
+    parser.add_argument("--cfg", action="store_true")
     parser.add_argument("-cd", "--config-dir", action="append", default=[])
 
 
@@ -84,9 +85,9 @@ def groups(overrides: Sequence[str]) -> str:
     for group in GROUPS:
         text = f"{group}={'|'.join(choices(group, general))}"
         lines += textwrap.wrap(
-            text.replace("|", " | "), 96, initial_indent="  ", subsequent_indent="      "
+            text.replace("|", "| "), 96, initial_indent="  ", subsequent_indent="      "
         )
-    return "\n".join(lines).replace(" | ", "|") + "\n"
+    return "\n".join(lines).replace("| ", "|") + "\n"
 
 
 def split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:

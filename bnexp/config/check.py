@@ -18,7 +18,18 @@ from bnexp.config.schema import (
     task_of,
 )
 from bnexp.errors import UserError
-from bnexp.registry import DATASETS, MODELS, NORMS, PROBES, Options, Registry, bind, load_plugins
+from bnexp.registry import (
+    DATASETS,
+    MODELS,
+    NORMS,
+    PROBES,
+    Options,
+    Registry,
+    bind,
+    expect,
+    load_plugins,
+    unknown,
+)
 
 REGISTRIES = {"model": MODELS, "norm": NORMS, "data": DATASETS}
 SECTIONS = (*REGISTRIES, "probes", "optim", "measure")
@@ -54,6 +65,12 @@ def check(plain: Mapping[str, Any]) -> Config:
             f"data: model={chosen['model'].name} needs one of {', '.join(names)}; "
             f"got {chosen['data'].name}"
         )
+    size, wanted = (getattr(chosen[name].options, "d", None) for name in ("data", "model"))
+    if size is not None and wanted is not None:
+        expect(size == wanted, "data.d", f"model.d, which is {wanted}", size)
+    for name in plain["probes"]:
+        if name not in PROBES:
+            raise UserError(f"probes.{name}: {unknown(name, PROBES.names())}")
     probes = {
         str(name): _choice(PROBES, str(name), options, f"probes.{name}")
         for name, options in plain["probes"].items()

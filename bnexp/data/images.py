@@ -40,7 +40,7 @@ class ImagesOptions(DataOptions):
 
     def check(self, key: str) -> None:
         super().check(key)
-        ok = bool(self.path) and "\0" not in self.path
+        ok = len(self.path.splitlines()) == 1 and "\0" not in self.path
         expect(ok, f"{key}.path", "a folder or archive of images", self.path)
         expect("\0" not in (self.cache or ""), f"{key}.cache", "a folder", self.cache)
 

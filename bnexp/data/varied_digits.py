@@ -28,11 +28,9 @@ NOISE = 85  # added to each pixel of each channel: uniform between -85 and 85
 _CHUNK = 128  # images made at once, so that what is in between stays in the cache
 
 
-@DATASETS.register("varied_digits", DataOptions)
+@DATASETS.register("varied_digits", DataOptions, task="classification")
 class VariedDigits:
     """5,768 training and 710 test images of ten classes; nothing depends on the seed."""
-
-    task = "classification"
 
     @staticmethod
     def load(options: DataOptions, _seed: int) -> Dataset:
@@ -60,7 +58,7 @@ def _varied(split: Split, name: str) -> Split:
     background, strength = draw(*BACKGROUND, n, 3, 1, 1), draw(*INK, n, 3, 1, 1)
     pixels = draw(-NOISE, NOISE, n, 3, 32, 32)
     originals = split.inputs.to(torch.int32).repeat(copies, 1, 1)
-    for rows in torch.arange(n).split(_CHUNK):
+    for rows in torch.split(torch.arange(n), _CHUNK):
         ink = warped(originals[rows], size[rows], turn[rows], shift[rows])
         pixels[rows] += background[rows] + (ink[:, None] * strength[rows] >> 12)
     images = pixels.clamp_(0, 255).to(torch.uint8).contiguous(memory_format=torch.channels_last)

@@ -53,10 +53,17 @@ def build_model(
     return network
 
 
+_LAYER_COUNTS: dict[str, int] = {}
+
+
 def layer_count(name: str, options: Options, norm: str, norm_options: Options) -> int:
     """How many layers the network has; nothing of its size is allocated."""
-    with torch.device("meta"):
-        return len(_construct(name, options, norm, norm_options, Task(), 0).layers)
+    key = repr((name, options, norm, norm_options))
+    if key not in _LAYER_COUNTS:
+        with torch.device("meta"):
+            network = _construct(name, options, norm, norm_options, Task(), 0)
+        _LAYER_COUNTS[key] = len(network.layers)
+    return _LAYER_COUNTS[key]
 
 
 def _construct(

@@ -119,8 +119,10 @@ class RunDirectory:
             raise UserError(f"{self.config_file}: expected it as bnexp wrote it; it is damaged")
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
-            # bnexp writes none, and aliases of aliases fill any memory.
-            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
+            # bnexp writes none, and aliases of aliases fill any memory. Each needs an anchor: "&".
+            if "&" in text and any(
+                isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)
+            ):
                 raise ValueError("an alias")
             config = plain(yaml.load(text, loader))
         except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,19 @@ def siblings(runs_dir: Path, name: str) -> list[Path]:
     match = _ID.fullmatch(name)
     if match is None or not runs_dir.is_dir():
         return []
-    others = (path for path in runs_dir.glob(f"{match[1]}-????") if path.name != name)
-    return sorted(path for path in others if (path / "config.yaml").is_file())
+    names = _by_config(runs_dir, runs_dir.stat().st_mtime_ns).get(match[1], ())
+    others = (runs_dir / other for other in names if other != name)
+    return [path for path in others if (path / "config.yaml").is_file()]
+
+
+@lru_cache(maxsize=4)
+def _by_config(runs_dir: Path, changed: int) -> dict[str, list[str]]:  # noqa: ARG001
+    """The names in ``runs_dir`` by what they say before the code; listed once per change of it."""
+    names: dict[str, list[str]] = {}
+    for name in sorted(path.name for path in runs_dir.iterdir()):
+        if match := _ID.fullmatch(name):
+            names.setdefault(match[1], []).append(name)
+    return names
 
 
 def model_name(config: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""How the gradient grows from layer to layer at initialisation: Yang et al. 2019 (arXiv 1902.08129).
+"""How the gradient grows from layer to layer at initialisation (Yang et al. 2019, 1902.08129).
 
 In a wide random network of linear layers, BN and a non-linearity, the squared norm of the gradient
 grows on the way back by a factor per layer: pi/(pi - 1) with ReLU in the limit of large batches,
@@ -82,9 +82,7 @@ def growth(
     )  # fmt: skip
 
 
-def _factor(
-    activation: str, depth: int, width: int, batch: int, stream: torch.Generator
-) -> Tensor:
+def _factor(activation: str, depth: int, width: int, batch: int, stream: torch.Generator) -> Tensor:
     """The geometric mean over the layers counted, in one network."""
 
     def normal(*shape: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A layer of a network on its batch, in the setting of Fig 7; for any network with numbered layers."""
+"""A layer of any network with numbered layers on its batch, in the setting of Fig 7."""
 
 from __future__ import annotations
 

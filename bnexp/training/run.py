@@ -22,7 +22,7 @@ from bnexp.data import Batches, Dataset, fingerprint, load_dataset
 from bnexp.errors import UserError
 from bnexp.models import Network, Task, build_model, layer_count
 from bnexp.objective import Objective
-from bnexp.probes import Rows, Setting, build_probes, check_probes
+from bnexp.probes import Rows, Setting, build_probes
 from bnexp.runs import RunDirectory, TableWriter, code_hash, run_id, siblings
 from bnexp.runs.files import read_json
 from bnexp.runs.parts import missing
@@ -88,7 +88,8 @@ def identify(config: Config) -> Job:
     """
     model, norm = config.model, config.norm
     layers = layer_count(model.name, model.options, norm.name, norm.options)
-    check_probes(config.plain["probes"], layers)
+    for name, probe in config.probes.items():
+        probe.options.check_layers(f"probes.{name}", layers)
     device = _device(config.run.device)
     plain = {**config.plain, "device": str(device)}
     content = fingerprint(plain["data"])

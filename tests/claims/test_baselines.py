@@ -49,7 +49,7 @@ def test_a_censored_net_that_is_not_at_chance_is_a_lower_bound(world: World) -> 
     assert judgement.verdict == HOLDS
     assert (part.estimate.low, part.estimate.high) == (pytest.approx(0.7, abs=0.03), float("inf"))
     assert "3 of 3 seeds are bounds only" in judgement.where
-    assert ">= 0.7" in markdown([judgement])
+    assert ">= 0.678 [0.678, inf]" in markdown([judgement])
     assert json.loads(json.dumps(as_json([judgement])))[0]["parts"][0]["bounds"]["0"] == "at least"
 
 
@@ -69,7 +69,9 @@ def test_diverged_runs_are_results_and_counted(world: World) -> None:
     for seed in range(8):
         for norm in ("bn", "l1", "l2", "linf"):
             state = "diverged" if (norm, seed) == ("l1", 0) else "done"
-            world.add("dln", norm, 1e-6, seed, {"loss": 10.0 if norm == "l1" else 90.0}, state=state)
+            world.add(
+                "dln", norm, 1e-6, seed, {"loss": 10.0 if norm == "l1" else 90.0}, state=state
+            )
     judgement = judge_claim(claim, world.runs, "there")
     assert judgement.parts[0].effects[0].value == float("-inf")
     assert judgement.parts[0].estimate.share == pytest.approx(7 / 8)

@@ -116,7 +116,9 @@ def test_a_row_is_expanded_over_its_parts() -> None:
     assert second == Term("l2_difference", "l1", 0.2, 10)
     assert claim.region == Region(low=0.5)
     kinds = {(need.norm, need.lr, need.table) for need in claim.needs}
-    assert kinds == {(n, lr, "gradient_shift") for n, lr in (("none", 0.1), ("bn", 0.2), ("l1", 0.2))}
+    assert kinds == {
+        (n, lr, "gradient_shift") for n, lr in (("none", 0.1), ("bn", 0.2), ("l1", 0.2))
+    }
 
 
 @pytest.mark.parametrize("wrong", [{"compare": "guess"}, {"extra": 1}, {"runs": {"recipe": "x"}}])
@@ -134,5 +136,5 @@ def test_a_users_own_claim_is_judged_beside_the_others(
     assert list(all_claims())[-1] == "mine.1"
     fill(world, mine, range(3), lambda _: lambda norm, lr: {"loss_band": 2.0 - (norm == "none")})
     assert judge_claim(all_claims()["mine.1"], world.runs, "there").verdict == "holds"
-    with pytest.raises(UserError, match="two are called 'mine.1'"):
+    with pytest.raises(UserError, match=r"two are called 'mine\.1'"):
         register(replace(mine, statement="another"))

@@ -17,9 +17,9 @@ from bnexp.claims.statistics import (
     VERDICTS,
     Effect,
     Region,
+    combine,
     estimate,
     judge,
-    combine,
 )
 
 ABOVE = Region(low=0.0)

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnexp.claims import Claim
-from bnexp.analysis import read
-from bnexp.analysis import select
+from bnexp.analysis import read, select
 from bnexp.analysis.scales import EXPERIMENTS
+from bnexp.claims import Claim
 from bnexp.runs import Run
 
 STEPS, EVERY = 600, 6
@@ -145,7 +144,7 @@ class World:
         schedule = {"every": EVERY, "dense": 0}
         config = {
             "model": {
-                "name": "vgg16", "family": family, "k": 25, "d": 10,
+                "name": family, "depth": 16, "k": 25, "d": 10,
                 "width": 0.125 if family == "vgg" else None,
             },
             "norm": {"name": norm},

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bnexp.claims import CLAIMS
+from bnexp.claims import all_claims
 from bnexp.cli import main
 from bnexp.runs import RunDirectory, TableWriter
 from tests.claims.worlds import EVERY, GRID, STEPS, USUAL, table
+
+CLAIMS = all_claims()
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def runs(tmp_path: Path) -> Path:
             directory = RunDirectory(tmp_path / "runs" / f"dln-{norm}-{seed}")
             schedule = {"every": EVERY, "dense": 0}
             config: dict[str, Any] = {
-                "model": {"name": "dln", "family": "dln", "k": 25, "d": 10},
+                "model": {"name": "dln", "k": 25, "d": 10},
                 "norm": {"name": norm},
                 "data": {"name": "gaussian", "label": "Gaussian", "samples": 1000},
                 "optim": {"name": "sgd", "lr": 1e-6},
@@ -46,9 +48,9 @@ def test_text_says_the_verdict_the_numbers_and_what_to_run(
 ) -> None:
     assert main(["claims", "--runs", str(runs)]) == 0
     out = capsys.readouterr().out
-    for name, one in CLAIMS.items():
+    for name, claim in CLAIMS.items():
         assert f"{name:5} " in out
-        assert one.place.split(",")[0] in out
+        assert claim.source.split(",")[0] in out
     block = next(b for b in out.split("\n\n") if b.startswith("4.7 "))
     assert block.startswith("4.7   HOLDS")
     assert "4 seeds" in block
@@ -81,7 +83,7 @@ def test_out_gets_table_numbers_and_figure(runs: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in out.iterdir()) == ["claims.json", "claims.md", "claims.png"]
     page = (out / "claims.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| ")]
-    parts = sum(len(one.parts) for one in CLAIMS.values())
+    parts = sum(len(claim.parts) for claim in CLAIMS.values())
     assert len(rows) == parts + 2
     assert len({row.replace("\\|", "").count("|") for row in rows}) == 1
     before = {path.name: path.read_bytes() for path in out.iterdir()}

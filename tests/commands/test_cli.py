@@ -25,6 +25,7 @@ TINY = [
     "measure.every=2",
     "device=cpu",
     "threads=1",
+    "progress=false",
 ]
 
 
@@ -40,13 +41,13 @@ def test_train_prints_the_run_directory_last(
     directory = Path(out.splitlines()[-1])
     assert directory.parent == tmp_path / "runs"
     assert (directory / "config.yaml").is_file()
-    assert "4/5" in err or "5/5" in err, "progress goes to stderr"
+    assert err == ""
     assert main(["train", *TINY, f"out={tmp_path}"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(directory)
 
 
 def test_a_sweep_makes_every_run_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sweep = ["train", "-m", *TINY, "norm=none,bn", "seed=0,1", f"out={tmp_path}", "progress=false"]
+    sweep = ["train", "-m", *TINY, "norm=none,bn", "seed=0,1", f"out={tmp_path}"]
     assert main(sweep) == 0
     printed = capsys.readouterr().out.splitlines()
     assert len(set(printed)) == 4
@@ -61,10 +62,10 @@ def test_a_sweep_makes_every_run_once(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_runs_of_a_sweep_can_be_made_side_by_side(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "progress=false"]
+    side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     # a run's numbers depend on how its sums are split over threads
     assert main(["train", "-m", *TINY, "seed=0,1", f"out={tmp_path / 'a'}", *side]) == 0
-    assert main(["train", "-m", *TINY, "seed=0,1", f"out={tmp_path / 'b'}", "progress=false"]) == 0
+    assert main(["train", "-m", *TINY, "seed=0,1", f"out={tmp_path / 'b'}"]) == 0
     made = {
         str(path.relative_to(tmp_path / x)) for x in "a" for path in (tmp_path / x).glob("runs/*")
     }
@@ -90,7 +91,7 @@ def test_a_failing_run_does_not_stop_the_others(
         return original(self, number, record)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Trainer, "step", failing)
-    sweep = ["train", "-m", *TINY, "seed=0,1", f"out={tmp_path}", "progress=false"]
+    sweep = ["train", "-m", *TINY, "seed=0,1", f"out={tmp_path}"]
     assert main(sweep) == 1
     err = capsys.readouterr().err
     assert "out of luck" in err
@@ -100,7 +101,7 @@ def test_a_failing_run_does_not_stop_the_others(
 
 
 def test_runs_lists_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["train", *TINY, f"out={tmp_path}", "progress=false"])
+    main(["train", *TINY, f"out={tmp_path}"])
     run = Path(capsys.readouterr().out.strip())
     assert main(["runs", "--runs", str(tmp_path)]) == 0
     header, line = capsys.readouterr().out.splitlines()
@@ -109,7 +110,7 @@ def test_runs_lists_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_diverged_run_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    diverging = [*TINY, "norm=none", "optim.lr=1e6", "steps=300", "progress=false"]
+    diverging = [*TINY, "norm=none", "optim.lr=1e6", "steps=300"]
     assert main(["train", *diverging, f"out={tmp_path}"]) == 0
     out, err = capsys.readouterr()
     assert "diverged at step" in err
@@ -124,20 +125,27 @@ def test_the_config_can_be_printed(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_help_answers_at_once() -> None:
-    begin = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "bnexp.cli", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
+    code = (
+        "import sys; from bnexp.cli import main; main(['--help']); main([]);"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'pandas', 'matplotlib', 'hydra')))"
     )
-    assert time.perf_counter() - begin < 20  # whatever the machine is doing
-    assert "reproduce" in done.stdout
-    for heavy in ("torch", "pandas", "matplotlib", "hydra"):
-        assert f" {heavy}\n" not in done.stderr, f"--help imports {heavy}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for command in ("bnexp reproduce preset=quick", "bnexp train preset=quick", "bnexp figures"):
+        assert command in done.stdout
 
 
-ENDLESS = [*TINY, "steps=100000000", "progress=false", "probes=none", "threads=1"]
+def test_help_of_train_lists_groups_with_the_users_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "norm").mkdir()
+    (tmp_path / "norm" / "mine.yaml").write_text("name: bn\neps: 1\nmomentum: 1\n")
+    assert main(["train", "--help", "--config-dir", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "norm=bn|l1|l2|linf|mine|noise_only|noisy_bn|none" in out
+    assert "preset=cpu|none|paper|quick" in out
+
+
+ENDLESS = [*TINY, "steps=100000000", "probes=none"]
 
 
 def started(tmp_path: Path, *more: str, runs: int = 1) -> subprocess.Popen[str]:
@@ -163,7 +171,7 @@ def test_a_signal_stops_a_run_which_has_saved(tmp_path: Path, number: int, code:
     assert process.returncode == code
     assert "goes on from there" in err
     assert "Traceback" not in err
-    assert list(tmp_path.glob("runs/*/checkpoint.pt"))
+    assert list(tmp_path.glob("runs/*/checkpoint*"))
 
 
 SIDE_BY_SIDE = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.launcher.batch_size=1"]
@@ -175,7 +183,7 @@ def test_a_signal_stops_a_whole_sweep_which_has_saved(
     tmp_path: Path, launcher: list[str], whole_group: bool
 ) -> None:
     at_once = 2 if launcher else 1
-    process = started(tmp_path, "-m", "seed=0,1,2,3", "together=false", *launcher, runs=at_once)
+    process = started(tmp_path, "-m", "seed=0,1,2,3", *launcher, runs=at_once)
     if whole_group:
         os.killpg(process.pid, signal.SIGINT)
     else:
@@ -186,16 +194,47 @@ def test_a_signal_stops_a_whole_sweep_which_has_saved(
     assert "Traceback" not in err
     made = list(tmp_path.glob("runs/*"))
     assert len(made) == at_once, "no further run is started"
-    assert all((run / "checkpoint.pt").is_file() for run in made)
+    assert all(list(run.glob("checkpoint*")) for run in made)
 
+
+JOBLIB = [*TINY, "seed=0,1", "hydra/launcher=joblib"]
 
 BAD = [
     (["train", "foo"], "foo"),
-    (["train", "optim.foo=1"], "optim.foo"),
+    (["train", "lr=1"], "optim.lr"),
     (["train", "+optim.foo=1"], "optim.foo"),
-    (["train", "+foo=1"], "foo"),
     (["train", "--foo"], "--foo"),
-    (["train", "model=vgg17"], "vgg17"),
+    (["train", "model=vgg17"], "did you mean vgg"),
+    (["train", "model.depth=12"], "model.depth"),
+    (["train", "model.width=1e9"], "model.width"),
+    (["train", "model=dln", "model.k=1000000"], "model.k"),
+    (["train", "threads=99999999999"], "threads"),
+    (["train", "batch_size=1e8"], "batch_size"),
+    (["train", "seed=" + "9" * 400], "seed"),
+    (["train", "optim=null"], "optim"),
+    (["train", "model=null"], "model"),
+    (["train", "probes=null"], "probes"),
+    (["train", "=1"], "KEY=VALUE"),
+    (["train", "device=cuda:" + "9" * 50], "device"),
+    (["train", "out=" + "a" * 300], "out"),
+    (["train", "stale=maybe"], "stale"),
+    (["train", "plugins=[no_such_module]"], "no_such_module"),
+    (["train", "plugins=3"], "plugins"),
+    (["train", "--config-dir", "/nowhere"], "/nowhere"),
+    (["train", "-cn", "mine"], "experiment=NAME"),
+    (["train", "--info"], "--cfg"),
+    (["train", "-sc", "install=bash"], "-sc"),
+    (["train", "hydra.run.dir=x"], "out=FOLDER"),
+    (["train", "hydra.sweep.dir=x"], "out=FOLDER"),
+    (["train", "hydra/sweeper=optuna"], "basic"),
+    (["train", "hydra.job.name=x"], "hydra.job.name"),
+    (["train", "hydra/launcher=joblib"], "-m"),
+    (["train", "-m", "seed=glob(*)"], "seed"),
+    (["train", "-m", "seed=interval(0,1)"], "seed"),
+    (["train", "-m", "seed=range(1000000000)"], "100000 runs"),
+    (["train", "-m", "hydra.launcher._target_=os.system"], "_target_"),
+    (["train", "-m", *JOBLIB, "hydra.launcher.n_jobs=0"], "n_jobs"),
+    (["train", "-m", *JOBLIB, "hydra.launcher.foo=1"], "foo"),
     (["train", "norm=batch"], "batch"),
     (["train", "norm=none,bn"], "norm"),
     (["train", "data=imagenet"], "imagenet"),
@@ -219,11 +258,12 @@ BAD = [
     (["train", "model.head=[0]"], "model.head"),
     (["train", "model.head=deep"], "model.head"),
     (["train", "model.init=he"], "model.init"),
+    (["train", "model.loss=sum_squares"], "model.loss"),
     (["train", "model=dln", "model.k=0"], "model.k"),
     (["train", "model=dln", "data.samples=0"], "data.samples"),
     (["train", "model=dln", "data.A_std=0"], "data.A_std"),
     (["train", "model=dln", "data=digits"], "data"),
-    (["train", "model=vgg11", "data=gaussian"], "data.d"),
+    (["train", "data=gaussian"], "data.d"),
     (["train", "model=dln", "data.d=5"], "data.d"),
     (["train", "experiment=fig10"], "-m"),
     (["train", "probes=none", "probes.landscape.every=2"], "probes.landscape"),
@@ -271,7 +311,7 @@ BAD = [
     (["runs", "--runs", "/nowhere"], "/nowhere"),
     (["runs", "--foo"], "--foo"),
     (["dance"], "dance"),
-    ([], "COMMAND"),
+    (["reproduce", "--format"], "--format"),
 ]
 
 
@@ -329,7 +369,7 @@ def test_reproduce_makes_only_what_is_missing_and_shares_runs(
 def test_figures_in_a_folder_that_cannot_be_written_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["train", *TINY, f"out={tmp_path}", "progress=false"])
+    main(["train", *TINY, f"out={tmp_path}"])
     capsys.readouterr()
     runs = ["--runs", str(tmp_path)]
     assert main(["figures", "10", *runs, "--out", "/proc/none", "--format", "png"]) == 2
@@ -341,7 +381,7 @@ def test_compact_copies_draw_the_same_figures_and_sum_up(
 ) -> None:
     here, copy = tmp_path / "here", tmp_path / "copy"
     sweep = ["train", "-m", *TINY, "norm=none,bn", "probes.activations.samples=8"]
-    assert main([*sweep, f"out={here}", "progress=false"]) == 0
+    assert main([*sweep, f"out={here}"]) == 0
     assert main(["compact", "--runs", str(here), "--out", str(copy)]) == 0
     for folder in (here, copy):
         assert main(["figures", "10", "--runs", str(folder), "--format", "png"]) == 0
@@ -368,7 +408,7 @@ def test_compact_copies_draw_the_same_figures_and_sum_up(
 
 def test_a_summary_counts_each_training_once_and_tells_landscapes_apart(tmp_path: Path) -> None:
     here, copy = tmp_path / "here", tmp_path / "copy"
-    sweep = ["train", "-m", *TINY, "seed=0,1", "progress=false", f"out={here}"]
+    sweep = ["train", "-m", *TINY, "seed=0,1", f"out={here}"]
     for more in ([], ["~probes.moments"], ["probes.landscape.direction=random"]):
         assert main([*sweep, *more]) == 0
     assert main([*sweep, "probes.landscape.etas=[0.25,1]"]) == 0

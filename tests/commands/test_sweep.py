@@ -1,70 +1,91 @@
-"""Which runs of a sweep share a process, and what becomes of them there."""
+"""Sweeps: runs are shared between processes, and old results taken only when that is said."""
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bnexp.cli import main
-from bnexp.commands.sweep import ask, grouped
+from bnexp.commands import sweep
+from bnexp.commands.sweep import make, planned, reused
 from bnexp.config import expand
-from bnexp.runs import find_runs
-from tests.training.test_run import assert_same_tables
-from tests.training.test_together import SMALL
-
-LINEAR = [*SMALL, "steps=6", "device=cpu", "progress=false"]
+from bnexp.errors import UserError
+from bnexp.training.run import Job
+from tests.commands.test_cli import TINY
 
 
-def seeds_of(overrides: list[str], at_once: int) -> list[list[int]]:
-    groups = grouped(ask(expand(overrides)), at_once)
-    return [[run.job.config.run.seed for run in group] for group in groups]
+def jobs(out: Path, *more: str) -> list[sweep.Planned]:
+    return planned(expand([*TINY, f"out={out}", *more]))
 
 
-def test_seeds_share_a_process_and_all_processes_have_some(tmp_path: Path) -> None:
-    sweep = [*LINEAR, f"out={tmp_path}", "seed=range(5)"]
-    assert seeds_of(sweep, 1) == [[0, 1, 2, 3, 4]]
-    assert seeds_of(sweep, 2) == [[0, 1, 2], [3, 4]]
-    assert seeds_of(sweep, 10**9) == [[0], [1], [2], [3], [4]]
-    assert seeds_of([*sweep, "norm=none,bn"], 2) == [[0, 1, 2], [3, 4]] * 2
+def test_equal_runs_of_a_sweep_are_one(tmp_path: Path) -> None:
+    assert len(jobs(tmp_path, "optim.lr=1e-6,0.000001", "seed=0,0,1")) == 2
 
 
-@pytest.mark.parametrize(
-    "apart",
-    ["together=false", "fail_fast=true", "batch_size=16"],
-    ids=lambda o: o.partition("=")[0],
-)
-def test_what_cannot_be_joined_shares_none(tmp_path: Path, apart: str) -> None:
-    found = seeds_of([*LINEAR, f"out={tmp_path}", "seed=0,1", apart], 1)
-    assert found == [[0], [1]]
+def test_a_run_that_another_process_makes_is_passed_over_and_taken_up_when_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = jobs(tmp_path, "seed=0,1,2")
+    order: list[int] = []
+    original = sweep.train
+
+    def noted(job: Job, wait: bool = True) -> str:
+        state = original(job, wait=wait)
+        order.append(job.config.run.seed)
+        return state
+
+    monkeypatch.setattr(sweep, "train", noted)
+    monkeypatch.setattr(sweep, "PATIENCE", 0.05)
+    held = threading.Event()
+
+    def hold() -> None:
+        runs[0].job.directory.path.mkdir(parents=True)
+        with runs[0].job.directory.lock():
+            held.set()
+            while len(order) < 2:
+                time.sleep(0.01)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    code, paths = make(runs)
+    other.join()
+    assert code == 0
+    assert order == [1, 2, 0]
+    assert paths == [run.job.directory.path for run in runs]
+    assert "1 runs are being made by others" in capsys.readouterr().err
 
 
-def test_convolutional_networks_share_none(tmp_path: Path) -> None:
-    assert seeds_of(["model=vgg11", f"out={tmp_path}", "seed=0,1"], 1) == [[0], [1]]
+def stale_jobs(tmp_path: Path, how: str) -> list[Job]:
+    """A run that is not there, of whose config one by other code is."""
+    old, new = (jobs(tmp_path, f"seed={seed}", f"stale={how}")[0].job for seed in (0, 1))
+    main(["train", *TINY, "seed=0", f"out={tmp_path}"])
+    return [replace(new, stale=[old.id])]
 
 
-def test_a_sweep_gives_what_single_runs_give(
+@pytest.mark.parametrize(("how", "taken"), [("reuse", True), ("remake", False)])
+def test_results_of_other_code_are_taken_only_when_told(
+    tmp_path: Path, how: str, taken: bool
+) -> None:
+    (job,) = stale_jobs(tmp_path, how)
+    expected = {job.id: job.directory.path.with_name(job.stale[0])} if taken else {}
+    assert reused([job]) == expected
+
+
+def test_where_nobody_can_be_asked_the_option_is_named(tmp_path: Path) -> None:
+    stale = stale_jobs(tmp_path, "ask")
+    with pytest.raises(UserError, match="stale=reuse to take them or stale=remake"):
+        reused(stale)
+
+
+def test_the_first_runs_config_of_a_sweep_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = [*LINEAR, "norm=bn"]
-    one, other = tmp_path / "one", tmp_path / "other"
-    assert main(["train", "-m", *common, "seed=0,1,2", f"out={one}"]) == 0
-    assert "3 runs: 3 done" in capsys.readouterr().err
-    for seed in range(3):
-        assert main(["train", *common, f"seed={seed}", f"out={other}"]) == 0
-    for left, right in zip(
-        *(ask(expand([*common, "seed=0,1,2", f"out={o}"])) for o in (one, other)), strict=True
-    ):
-        assert_same_tables(left.job, right.job)
-    assert len(find_runs(one)) == 3
-
-
-def test_of_runs_in_one_process_each_has_its_own_end(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    common = [*LINEAR, "norm=none", "optim.lr=0.0015", "steps=40", f"out={tmp_path}"]
-    assert main(["train", "-m", *common, "seed=0,1,2"]) == 0
-    told = capsys.readouterr().err
-    assert "3 runs: 1 done, 2 diverged" in told
-    assert main(["train", "-m", *common, "seed=0,1,2,3"]) == 0
-    assert "3 skipped" in capsys.readouterr().err
+    assert main(["train", "-m", *TINY, "seed=5,6", "--cfg", f"out={tmp_path}"]) == 0
+    out = capsys.readouterr().out
+    assert "seed: 5" in out
+    assert not list(tmp_path.iterdir())

@@ -83,10 +83,9 @@ def test_a_preset_changes_only_sizes_and_schedules(model: str, preset: str) -> N
         assert all(key.startswith(("preset", "data.")) for key in differing)
 
 
-@pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])
 @pytest.mark.parametrize("name", recipes())
-def test_every_recipe_composes(name: str, preset: str) -> None:
-    configs = [check(r.plain) for r in recipe_requests([name], [f"preset={preset}"])]
+def test_every_recipe_composes(name: str) -> None:
+    configs = [check(r.plain) for r in recipe_requests([name], ["preset=quick"])]
     kinds = {(c.norm.name, c.optim.lr) for c in configs}
     seeds = {c.run.seed for c in configs}
     assert len(configs) == len(kinds) * len(seeds), "every kind of run has the same seeds"
@@ -97,7 +96,7 @@ def test_a_swept_config_is_the_one_that_hydra_composes() -> None:
     sweep = ["model=dln,vgg", "norm=none,bn", "seed=range(2)", "measure.every=3,4", "out=a,'b c'"]
     requests = expand([*sweep, "probes.landscape.etas=[1,2],[3]", "seed_data=7"])
     assert len(requests) == 2 * 2 * 2 * 2 * 2 * 2
-    for request in requests[::9]:
+    for request in requests[::13]:
         assert request.plain == compose(request.overrides)
 
 

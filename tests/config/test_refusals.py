@@ -23,7 +23,7 @@ NEAREST = [
     ("probes.landscape.evry=2", "probes.landscape.every"),
     ("nrom=bn", "norm"),
     ("model=vgg16", "vgg"),
-    ("norm=noise", "noise_only"),
+    ("norm=noisy", "noisy_bn"),
     ("seed_int=1", "seed_init"),
     ("sizes.images.step=1", "sizes.images.steps"),
 ]

@@ -61,6 +61,7 @@ def archive(monkeypatch: Any, make: Any) -> bytes:
 
 @pytest.mark.usefixtures("offline")
 def test_archive_in_the_folder_is_read_row_for_row(make: Any, archive: bytes) -> None:
+    assert fingerprint(CFG) == f"md5:{cifar10.MD5}"
     (make.root / "cifar-10-python.tar.gz").write_bytes(archive)
     for _ in range(2):  # unpacked, then found unpacked
         data = load_dataset(CFG | {"path": str(make.root)}, 0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.data import dataset_options, fingerprint, load_dataset, task
+from bnexp.data import dataset_options, fingerprint, load_dataset
 from bnexp.errors import UserError
 from bnexp.registry import DATASETS, load_plugins
 from tests.data.conftest import CONFIGS, defaults
@@ -24,10 +24,8 @@ class LineOptions(DataOptions):
         super().check(key)
         positive(f"{key}.slope", self.slope)
 
-@DATASETS.register("line_of_a_user", LineOptions)
+@DATASETS.register("line_of_a_user", LineOptions, task="regression")
 class Line:
-    task = "regression"
-
     @staticmethod
     def load(options, seed):
         x = torch.arange(3, dtype=torch.float64)[:, None] + seed
@@ -48,7 +46,7 @@ def test_a_users_own_data_set_is_one_file(tmp_path: Any, monkeypatch: Any) -> No
     cfg = {"name": "line_of_a_user", "label": None, "augment": False, "slope": 2}
     data = load_dataset(cfg, 5)
     assert data.train.targets.flatten().tolist() == [10, 12, 14]
-    assert (data.label, task(cfg), fingerprint(cfg)) == ("line", "regression", "line 2.0")
+    assert (data.label, fingerprint(cfg)) == ("line", "line 2.0")
     with pytest.raises(UserError, match=r"data\.slope: expected a positive number; got -1"):
         fingerprint(cfg | {"slope": -1})
     with pytest.raises(UserError, match=r"data\.slop: no such key.*did you mean data\.slope\?"):

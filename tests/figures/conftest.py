@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from synthetic_runs import make_run, runs_in
 
-from bnexp.figures import FIGURES, select
+from bnexp.figures import figure, select
 from bnexp.figures.style import style
 from bnexp.runs import Run
 
@@ -33,14 +34,26 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 @pytest.fixture(scope="session")
 def draw(runs: list[Run]) -> Draw:
-    """Draws one figure from the runs above, or from others, as `draw_figures` does."""
+    """Draws one figure from the runs above (each once), or from others; without the layout."""
+    drawn: dict[tuple[str, bool], Figure] = {}
 
-    def drawn(number: str, paper: bool = True, of: list[Run] | None = None) -> Figure:
-        recipe = FIGURES[number]
-        with style():
-            return recipe.draw(select(recipe.needs, runs if of is None else of), paper)
+    def fresh(number: str, paper: bool, of: list[Run], layout: bool) -> Figure:
+        recipe = figure(number)
+        with style(), pytest.MonkeyPatch.context() as patch:
+            if not layout:  # most of the time goes there
+                patch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
+            return recipe.draw(select(recipe.needs, of), paper)
 
-    return drawn
+    def draw(
+        number: str, paper: bool = True, of: list[Run] | None = None, layout: bool = False
+    ) -> Figure:
+        if of is not None or layout:
+            return fresh(number, paper, runs if of is None else of, layout)
+        if (number, paper) not in drawn:
+            drawn[number, paper] = fresh(number, paper, runs, layout=False)
+        return drawn[number, paper]
+
+    return draw
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,7 @@ def make_run(
     landscape = config["probes"]["landscape"]
     name = f"{config['model']['name']}-{norm}-{lr:g}-{seed}-{steps}"
     name += f"-{landscape.get('direction', 'gradient')}-{len(landscape['etas'])}"
+    name += "".join(f"-{value}" for value in extra.values() if not isinstance(value, dict))
     directory = RunDirectory(root / "runs" / name)
     directory.create(config, {})
     writer = TableWriter(directory.tables_dir)
@@ -126,9 +127,13 @@ def _landscape(
     multiples: Sequence[float],
 ) -> dict[str, dict[str, Any]]:
     eta = np.array(multiples) * lr
-    power = 1.0 if family == "vgg" else 1.0 + 3.0 * CURVED[norm]
+    power = 1.0 if family == "vgg" else 1.0 + 3.0 * CURVED.get(norm, 0.5)
     scale = 20.0 if family == "vgg" else 2e3
-    size = scale * CURVED[norm] * np.exp(rng.normal(0, 0.5, (len(t), 1)) - 2 * t[:, None] / steps)
+    size = (
+        scale
+        * CURVED.get(norm, 0.5)
+        * np.exp(rng.normal(0, 0.5, (len(t), 1)) - 2 * t[:, None] / steps)
+    )
     predictiveness = size * (eta / eta[0]) ** (power / 2)
     loss = (2.0 if family == "vgg" else 2e3) + 0.1 * predictiveness
     beta = predictiveness / eta / (size if family == "vgg" else size * 2)
@@ -150,7 +155,7 @@ def _landscape(
 def _curvature(
     norm: str, lr: float, t: np.ndarray, rng: np.random.Generator
 ) -> dict[str, dict[str, Any]]:
-    beta = CURVED[norm] / lr * np.exp(0.1 * rng.normal(size=len(t)))
+    beta = CURVED.get(norm, 0.5) / lr * np.exp(0.1 * rng.normal(size=len(t)))
     sharpness = 2 / lr * (1 - np.exp(-5 * t / t[-1])) + 0.01 / lr
     return {
         "curvature": {"step": t, "beta_0": beta, "beta_0_scaled": 9.0 * beta},

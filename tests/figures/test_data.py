@@ -4,10 +4,10 @@ import pytest
 from looking import words
 from synthetic_runs import make_run, runs_in
 
-from bnexp.errors import UserError
-from bnexp.figures import FIGURES, draw_figures, select
-from bnexp.analysis.select import needs
 from bnexp.analysis.scales import at_paper_scale
+from bnexp.analysis.select import needs
+from bnexp.errors import UserError
+from bnexp.figures import draw_figures, figure, select
 from bnexp.runs import Run
 
 NEEDS = needs("fig4", "vgg", ["none", "bn"], [0.1], {"train": "a"})
@@ -53,8 +53,8 @@ def test_an_unfinished_run_only_where_there_is_no_other(root):
 
 def test_landscapes_along_random_directions_are_not_the_papers(root):
     make_run(root, "vgg", "bn", 0.1, probes__landscape={"etas": [1], "direction": "random"})
-    needed = [need for need in FIGURES["4"].needs if not need.optional]
-    assert len(select(FIGURES["4"].needs, runs_in(root)).missing) == len(needed) == 2
+    needed = [need for need in figure("4").needs if not need.optional]
+    assert len(select(figure("4").needs, runs_in(root)).missing) == len(needed) == 2
 
 
 def test_a_damaged_part_is_named(root, tmp_path):

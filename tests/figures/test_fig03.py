@@ -44,5 +44,7 @@ def test_a_net_without_the_layer_says_so(draw, root):
     for norm in ("none", "bn"):
         make_run(root, "vgg", norm, 0.1, layers=8)
     figure = draw("3", of=runs_in(root))
+    assert {label[0] for label in panels(figure)} == {"a"}, "no runs of the DLN, no panels of it"
+    assert "DLN none lr 1e-06" in words(figure), "but said"
     assert "these runs have no layer 10" in words(figure)
     assert line(panels(figure)["a:cos_angle:layer5"][0], "line:bn:0.1")[0].size

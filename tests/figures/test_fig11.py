@@ -35,4 +35,5 @@ def test_a_colourbar_for_each_net_runs_over_the_steps(draw):
 def test_the_papers_lines_are_of_steps_that_the_run_makes(draw):
     drawn = artists(draw("11"), "paper:")
     steps = {int(a.get_gid().split(":")[2]) for a in drawn}
-    assert steps == {50}  # of the DLN's 60 steps; the VGG's 40 end before the paper's first, 100
+    # Our step of the paper's 50, of the DLN's 60; the VGG's 40 end before the paper's first, 100.
+    assert steps == {51}

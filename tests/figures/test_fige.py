@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 from looking import line, panels, run_of
 from synthetic_runs import make_run, runs_in
 
-from bnexp.figures import FIGURES, fige1, fige2, fige3, fige4, select
+from bnexp.figures import fige1, fige2, fige3, fige4, figure, select
 from bnexp.runs import Run
 
 FINE = {"every": 2, "dense": 0, "etas": [0.125, 0.25, 0.5, 1, 2, 4], "direction": "gradient"}
@@ -42,13 +41,13 @@ def only(runs: list[Run], seed: int, direction: str = "gradient") -> list[Run]:
 
 @pytest.mark.parametrize("one", ["E1", "E2", "E3", "E4"])
 def test_two_sentences_each_and_nothing_missing(draw, ours, one):
-    selection = select(FIGURES[one].needs, ours)
+    selection = select(figure(one).needs, ours)
     assert selection.missing == ()
     module = {"E1": fige1, "E2": fige2, "E3": fige3, "E4": fige4}[one]
     sentences = module.sentences(selection)
     assert len(sentences) == 2
-    figure = draw(one, of=ours)
-    shown = " ".join(t.get_text() for s in figure.subfigs for t in s.texts).replace("\n", " ")
+    drawn = draw(one, of=ours)
+    shown = " ".join(t.get_text() for s in drawn.subfigs for t in s.texts).replace("\n", " ")
     for sentence in sentences:
         assert sentence in shown
 
@@ -56,7 +55,7 @@ def test_two_sentences_each_and_nothing_missing(draw, ours, one):
 @pytest.mark.parametrize("one", ["E1", "E2", "E3", "E4"])
 def test_without_runs_there_are_no_sentences(one):
     module = {"E1": fige1, "E2": fige2, "E3": fige3, "E4": fige4}[one]
-    assert module.sentences(select(FIGURES[one].needs, [])) == []
+    assert module.sentences(select(figure(one).needs, [])) == []
 
 
 def test_e1_is_beta_and_sharpness_in_units_of_the_edge(draw, ours):
@@ -75,7 +74,7 @@ def test_e1_is_beta_and_sharpness_in_units_of_the_edge(draw, ours):
 
 def test_e1_says_what_the_plateaus_are(ours):
     """Two seeds: the median over seeds of medians over the last half, least and greatest lr."""
-    said = fige1.sentences(select(FIGURES["E1"].needs, ours))[0]
+    said = fige1.sentences(select(figure("E1").needs, ours))[0]
     values = []
     for lr in (1e-7, 3e-7, 1e-6, 3e-6):
         each = []
@@ -119,22 +118,11 @@ def test_e4_compares_at_equal_loss(draw, ours):
     np.testing.assert_allclose(y, run.table("curvature")["beta_0"])
 
 
-def test_the_usual_grid_is_preferred_for_the_papers_figures(tmp_path: Path, draw):
-    """Runs with a finer grid would widen the bands of Fig 4."""
-    usual = {"etas": [0.5, 1, 2, 4]}
-    for seed in range(3):
-        make_run(tmp_path, "vgg", "bn", 0.1, seed=seed, probes__landscape=FINE, measure=usual)
-    make_run(tmp_path, "vgg", "bn", 0.1, measure=usual)
-    selection = select(FIGURES["4"].needs, runs_in(tmp_path))
-    (run,) = selection.runs("vgg", "bn", 0.1, "smoothness")
-    assert run.option("probes.landscape.etas") == [0.5, 1, 2, 4]
-
-
 def test_losses_on_the_axis_can_be_read(draw, ours):
-    figure = draw("E4", of=ours)
-    figure.canvas.draw()
+    drawn = draw("E4", of=ours, layout=True)
+    drawn.canvas.draw()
     for letter in "cf":
-        (axes,) = panels(figure)[f"{letter}:beta_against_loss"]
+        (axes,) = panels(drawn)[f"{letter}:beta_against_loss"]
         names = [t.get_window_extent() for t in axes.get_xticklabels(which="both") if t.get_text()]
         names.sort(key=lambda box: box.x0)
         assert len(names) >= 2

@@ -1,12 +1,14 @@
 """Figs 4, 10, 12, 13: bands over eta, effective beta, and what stands beside it."""
 
+import shutil
+
 import numpy as np
 import pytest
-from looking import artists, band, line, panels, run_of
+from looking import artists, band, line, panels, run_of, words
 from synthetic_runs import make_run, runs_in
 
-from bnexp.figures import FIGURES as FIGURES_BY_ID
-from bnexp.figures import select
+from bnexp.figures import figure, select
+from bnexp.runs import TableWriter
 
 FIVE = ("none", "bn", "l1", "l2", "linf")
 FIGURES = [
@@ -15,6 +17,14 @@ FIGURES = [
     ("12", "vgg", 0.1, "bcd", FIVE, False),
     ("13", "dln", 1e-6, "bcd", FIVE, True),
 ]
+
+
+def axes_of(figure, panel, norm, norms):
+    """The panel of a norm: where there are many norms, each has one of its own."""
+    found = panels(figure)[panel]
+    return found[norms.index(norm)] if len(norms) > 3 else found[0]
+
+
 each_figure = pytest.mark.parametrize(
     ("number", "family", "lr", "letters", "norms", "log"), FIGURES, ids=[f[0] for f in FIGURES]
 )
@@ -22,20 +32,23 @@ each_figure = pytest.mark.parametrize(
 
 @each_figure
 def test_bands_and_beta_are_the_tables(draw, runs, number, family, lr, letters, norms, log):
-    axes = panels(draw(number))
     a, b, c = letters
+
+    def axes(panel):
+        return axes_of(draw(number), panel, norm, norms)
+
     for norm in norms:
         rows = run_of(runs, family, norm, lr).table("smoothness")
         key = f"{norm}:{lr:g}"
         for panel, name in ((f"{a}:loss_landscape", "loss"),
                             (f"{b}:gradient_predictiveness", "predictiveness")):  # fmt: skip
-            x, lo, hi = band(axes[panel][0], f"band:{key}")
+            x, lo, hi = band(axes(panel), f"band:{key}")
             np.testing.assert_array_equal(x, rows["step"])
             np.testing.assert_allclose(lo, rows[f"{name}_min"], rtol=1e-12)
             np.testing.assert_allclose(hi, rows[f"{name}_max"], rtol=1e-12)
-        _, beta = line(axes[f"{c}:beta_smoothness"][0], f"line:{key}")
+        _, beta = line(axes(f"{c}:beta_smoothness"), f"line:{key}")
         np.testing.assert_allclose(beta, rows["beta"], rtol=1e-12)
-        _, eta = line(axes[f"{c}:beta_eta"][0], f"line:{key}")
+        _, eta = line(axes(f"{c}:beta_eta"), f"line:{key}")
         np.testing.assert_allclose(eta, rows["beta_eta"], rtol=1e-12)
 
 
@@ -70,8 +83,8 @@ def test_beta_stands_beside_two_over_lr_and_one_over_the_least_eta(
 def test_beta_as_eta_goes_to_0_is_drawn_where_it_was_measured(
     draw, runs, tmp_path, number, family, lr, letters, norms, log
 ):
-    axes = panels(draw(number))[f"{letters[2]}:beta_smoothness"][0]
     for norm in norms:
+        axes = axes_of(draw(number), f"{letters[2]}:beta_smoothness", norm, norms)
         expected = run_of(runs, family, norm, lr).table("curvature")
         x, y = line(axes, f"beside:{norm}:0")
         np.testing.assert_array_equal(x, expected["step"])
@@ -85,26 +98,69 @@ def test_beta_as_eta_goes_to_0_is_drawn_where_it_was_measured(
         for norm in norms
     ]
     assert len(bare) == len(norms)
-    selection = select(FIGURES_BY_ID[number].needs, runs_in(tmp_path))
+    selection = select(figure(number).needs, runs_in(tmp_path))
     assert selection.missing == (), "it is not missed"
     axes = panels(draw(number, of=runs_in(tmp_path)))[f"{letters[2]}:beta_smoothness"][0]
     assert not [artist for artist in axes.get_children() if "beside:" in (artist.get_gid() or "")]
     # a run on which other tables were recorded besides
     more = {"probes__curvature": {"every": 2, "dense": 0}, "tables": ("smoothness", "curvature")}
     curved = make_run(tmp_path, family, norms[0], lr, seed=1, **more)
-    selection = select(FIGURES_BY_ID[number].needs, runs_in(tmp_path))
+    selection = select(figure(number).needs, runs_in(tmp_path))
     (found,) = selection.runs(family, norms[0], lr, "curvature")
     assert found.path == curved
 
 
 @each_figure
 def test_the_papers_bands_are_drawn_by_their_edges(draw, number, family, lr, letters, norms, log):
-    axes = panels(draw(number))
+    names = ("loss_landscape", "gradient_predictiveness", "beta_smoothness")
     for norm in norms:
-        key = f"paper:{norm}:{lr:g}"
-        assert len(artists(axes[f"{letters[0]}:loss_landscape"][0], key)) == 2
-        assert len(artists(axes[f"{letters[1]}:gradient_predictiveness"][0], key)) == 2
-        assert len(artists(axes[f"{letters[2]}:beta_smoothness"][0], key)) == 1
+        for letter, name, edges in zip(letters, names, (2, 2, 1), strict=True):
+            axes = axes_of(draw(number), f"{letter}:{name}", norm, norms)
+            assert len(artists(axes, f"paper:{norm}:{lr:g}")) == edges
+
+
+def test_a_row_of_small_multiples_has_one_y_range_and_a_panel_per_norm(draw):
+    axes = panels(draw("13"))
+    for panel in ("b:loss_landscape", "c:gradient_predictiveness", "d:beta_smoothness"):
+        assert len(axes[panel]) == 5
+        assert len({ax.get_ylim() for ax in axes[panel]}) == 1
+        for ax in axes[panel]:
+            assert len(artists(ax, "line:") + artists(ax, "band:")) == 1
+
+
+FINE = {"every": 2, "dense": 0, "etas": [0.125, 0.25, 0.5, 1, 2, 4], "direction": "gradient"}
+
+
+def test_a_finer_grid_is_drawn_at_the_papers_step_sizes(root, draw):
+    make_run(root, "vgg", "bn", 0.1, probes__landscape=FINE)
+    (run,) = runs_in(root)
+    rows = run.table("landscape")
+    rows = rows[rows["eta"] >= 0.05 * (1 - 1e-9)].groupby("step")
+    axes = panels(draw("4", of=[run]))
+    _, lo, hi = band(axes["a:loss_landscape"][0], "band:bn:0.1")
+    np.testing.assert_array_equal([lo, hi], [rows["loss"].min(), rows["loss"].max()])
+    _, y = line(axes["c:beta_smoothness"][0], "line:bn:0.1")
+    np.testing.assert_array_equal(y, rows["beta"].max())
+    assert run.table("smoothness")["beta"].max() > y.max()
+    _, end = line(axes["c:beta_smoothness"][0], "reference:1/eta_min")
+    np.testing.assert_allclose(end, 1 / 0.05)
+
+
+def test_the_norm_summed_over_tensors_is_drawn_where_it_was_recorded(root, draw):
+    assert "the norm of the whole gradient's change" in words(draw("10"))
+    path = make_run(root, "dln", "bn", 1e-6)
+    table = runs_in(root)[0].table("landscape")
+    shutil.rmtree(path / "tables" / "landscape")
+    writer = TableWriter(path / "tables")
+    columns = {str(name): table[name].to_numpy() for name in table}
+    writer.add("landscape", {**columns, "predictiveness_tensors": 7 * table["predictiveness"]})
+    writer.flush()
+    drawn = draw("10", of=runs_in(root))
+    assert "summed over the parameter tensors" in words(drawn)
+    _, lo, hi = band(panels(drawn)["b:gradient_predictiveness"][0], "band:bn:1e-06")
+    whole = runs_in(root)[0].table("smoothness")
+    np.testing.assert_allclose(hi, 7 * whole["predictiveness_max"], rtol=1e-12)
+    np.testing.assert_allclose(lo, 7 * whole["predictiveness_min"], rtol=1e-12)
 
 
 @pytest.mark.parametrize(

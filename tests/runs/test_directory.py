@@ -27,7 +27,10 @@ def test_a_status_is_replaced_whole(make_run: MakeRun) -> None:
     assert directory.read_status() == {"state": "running", "step": 4}
 
 
-@pytest.mark.parametrize("content", [b"", b"a: [", b"- 1", b"\xff\xfe\x00", b"a: 2020-99-99"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"a: [", b"- 1", b"\xff\xfe\x00", b"a: 2020-99-99", b"a: &b [1]\nc: *b", b"a: *b"],
+)
 def test_a_damaged_config_is_named_in_one_line(make_run: MakeRun, content: bytes) -> None:
     directory = make_run("a")
     directory.config_file.write_bytes(content)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, hessian
 
-from bnexp.norms import BatchNorm, NormOptions
+from bnexp.norms import BatchNorm, StatisticsOptions
 from bnexp.theory import (
     THEOREMS,
     TOLERANCE,
@@ -21,6 +21,8 @@ from bnexp.theory import (
     Theorem,
     Unit,
     check_cases,
+    counterexample,
+    growth,
     random_case,
     random_cases,
 )
@@ -146,18 +148,18 @@ def plain_case(number: int) -> tuple[Unit, Tensor, Tensor]:
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_vectors_and_hessians_are_those_of_other_derivatives(number: int) -> None:
-    """g, v, H_jj and H^_jj against forward-mode Hessians and torch's own batch normalisation."""
+    """g, v, H_jj and H^_jj against torch.func's gradients and Hessians of BN written out."""
     unit, y, whole = plain_case(number)
     point, case = unit.point, unit.point.case
-    norm = BatchNorm(len(point.gamma), NormOptions(eps=0.0)).double()
 
     def with_unit(layer: Tensor, value: Tensor) -> Tensor:
         columns = [value if j == unit.j else layer[:, j] for j in range(layer.shape[1])]
         return torch.stack(columns, 1)
 
     def after_bn(value: Tensor) -> Tensor:
-        norm.track = False
-        return case.rest(norm.normalise(with_unit(whole, value), point.gamma, point.beta))
+        y = with_unit(whole, value)
+        mean, var = y.mean(0), y.var(0, correction=0)
+        return case.rest((y - mean) / var.sqrt() * point.gamma + point.beta)
 
     def plain(value: Tensor) -> Tensor:
         return case.rest(with_unit(point.z, value))
@@ -181,10 +183,10 @@ def test_the_setting_normalises_as_the_networks_layers_do() -> None:
     y = torch.randn(6, 3, 4, 4, dtype=torch.float64) * 3 + 1
     gamma, beta = torch.randn(2, 3, dtype=torch.float64)
     for eps in (0.0, 1e-5):
-        norm = BatchNorm(3, NormOptions(eps=eps)).double()
-        torch.testing.assert_close(
-            normalise(y, gamma, beta, eps), norm.normalise(y, gamma, beta), rtol=1e-12, atol=1e-12
-        )
+        norm = BatchNorm(3, StatisticsOptions(eps, 0.1)).double()
+        norm.load_state_dict({**norm.state_dict(), "weight": gamma, "bias": beta})
+        ours = normalise(y, gamma, beta, eps)
+        torch.testing.assert_close(ours, norm(y).detach(), rtol=1e-12, atol=1e-12)
 
 
 def test_constant_units_are_passed_over_and_spoil_nothing() -> None:
@@ -259,3 +261,48 @@ def test_closed_form_of_a_quadratic_loss() -> None:
     # BN's loss is constant in y for such an L, so H^ = 0 along any direction
     assert float(u @ unit.hessian_after_bn(u)) == pytest.approx(0.0, abs=1e-12)
     torch.testing.assert_close(unit.hessian(u), c * u)
+
+
+def test_an_optimum_of_the_plain_network_is_none_of_the_bn_network(report: Report) -> None:
+    """Dannemann and Junike's kind of case; on random ones with two inputs or more likewise."""
+    example = counterexample()
+    assert example.optimum == pytest.approx((2 / 3, -1 / 3))
+    assert example.plain_gradient < 1e-14
+    assert example.refutes
+    # by hand: y = (2, -1, 1)/3, so y^ is (4, -5, 1)/sqrt(14); t less its mean is (2, -1, -1)/3
+    assert example.loss == pytest.approx((2 / 3 - 12**2 / 9 / 42) / 2)
+    assert example.least < 1e-24
+    premise = finding(report, "4.5", "optimum")
+    several = [u for u in units() if len(u.w) > 1 and u.m >= len(u.w) + 2]
+    assert 0 < premise.against == len(several) < premise.cases
+    assert not premise.wrong
+
+
+@pytest.mark.parametrize("batch", [8, 32])
+def test_without_a_non_linearity_the_gradient_grows_as_yang_et_al_say(batch: int) -> None:
+    grown = growth("linear", 10, 128, batch, networks=8)
+    assert grown.predicted == (batch - 2) / (batch - 3)
+    assert abs(grown.measured - grown.predicted) < 4 * grown.error
+    assert grown.error < 0.05
+
+
+def test_with_relu_the_growth_falls_to_the_limit_of_large_batches() -> None:
+    small, large = (growth("relu", 10, 128, batch, networks=8) for batch in (8, 256))
+    assert large.predicted == pytest.approx(1.467, abs=1e-3)
+    assert small.measured > 1.6
+    assert large.measured == pytest.approx(large.predicted, rel=0.03)
+
+
+def test_the_gradient_does_not_explode_without_bn() -> None:
+    """What is measured is BN's: the same network without it (He's init) keeps the gradient."""
+    stream = torch.Generator().manual_seed(0)
+    x = torch.randn(64, 256, generator=stream, dtype=torch.float64).requires_grad_()
+    z = x
+    for _ in range(6):
+        weight = torch.randn(256, 256, generator=stream, dtype=torch.float64) * (2 / 256) ** 0.5
+        z = (z @ weight).relu()
+    away = torch.randn(64, 256, generator=stream, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad((z * away).sum(), x)
+    assert float(gradient.square().sum() / away.square().sum()) ** (1 / 6) == pytest.approx(
+        1, abs=0.1
+    )

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bnexp.analysis.series import (
-    MOST,
-    STRETCHES,
+    BINS,
+    MAX_POINTS,
     Summary,
     Trace,
     clipped,
@@ -57,10 +57,10 @@ def summary(y):
 @given(arrays(np.float64, st.integers(1, 3000), elements=st.floats(-1e6, 1e6) | st.just(np.nan)))
 def test_thinning_loses_no_extreme_and_keeps_short_lines_whole(y):
     found = thinned(summary(y))
-    if len(y) <= MOST:
+    if len(y) <= MAX_POINTS:
         np.testing.assert_array_equal(found.lo, y)
     else:
-        assert len(found.x) <= STRETCHES + 1
+        assert len(found.x) <= BINS + 1
         np.testing.assert_array_equal(found.lo[0], y[0])
     if np.isfinite(y).any():
         assert np.nanmax(found.most) == np.nanmax(y)

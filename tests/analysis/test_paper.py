@@ -1,8 +1,5 @@
 """The paper's curves, as they lie in the package."""
 
-import csv
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -22,11 +19,10 @@ def test_numbers_that_the_paper_is_known_by():
 
 
 def test_every_curve_of_the_index_has_points_in_order():
-    with (Path(paper.__file__).parent / "paper_curves" / "curves.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = paper._index()
     assert len(rows) > 100
-    for row in rows:
-        found = paper._curve(int(row["figure"]), int(row["curve"]))
+    for _, row in rows.iterrows():
+        found = paper._curve(row)
         assert len(found.x) >= 2
         assert np.all(np.diff(found.x) > 0)
         assert np.all(found.lo <= found.hi)
@@ -48,5 +44,19 @@ def test_a_cut_curve_ends_on_the_line_as_plotted():
 
 def test_fig_11_has_a_curve_per_step():
     curves = paper.curves_by_step(11, "b", "gradient_difference", "bn", 1e-6)
-    assert [step for step, _ in curves] == [*range(50, 7401, 150), 7500]
+    assert [step for step, _ in curves] == [*range(51, 7402, 150), 7501]
     assert all(len(curve.x) == 5 for _, curve in curves)
+
+
+def test_dln_curves_after_the_update_are_at_our_next_step():
+    """Fig 3b begins with the state before the first update, Figs 5b and 13a with that after it."""
+    before = paper.curve(3, "b", "train_loss", "none", 1e-6)
+    after = paper.curve(5, "b", "train_loss", "none", 1e-6)
+    assert (before.x[0], after.x[0]) == (0, 1)
+    assert before.lo[0] > after.lo[0]
+    assert paper.curve(13, "a", "train_loss", "none", 1e-6).lo[0] == pytest.approx(
+        after.lo[0], rel=1e-3
+    )
+    assert paper.curve(5, "a", "train_accuracy", "none", 0.1).x[0] == 0
+    both = [np.interp(1000, c.x, np.log10(c.lo)) for c in (before, after)]
+    assert both[0] == pytest.approx(both[1], abs=2e-3)
