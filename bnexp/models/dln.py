@@ -259,11 +259,14 @@ class _LinearSecondOrder:
 
 
 def _name_of(norm: nn.Module) -> str | None:
-    """The norm's name in ``bnexp/models/linear.py``; None where it is not one of those."""
-    if isinstance(norm, nn.Identity):
+    """The norm's name in ``bnexp/models/linear.py``; None where it is not one of those.
+
+    A subclass may compute anything, so it is none of them.
+    """
+    if type(norm) is nn.Identity:
         return "none"
-    if isinstance(norm, BatchNorm):
+    if type(norm) is BatchNorm:
         return "bn"
-    if isinstance(norm, LpNorm):
+    if type(norm) is LpNorm:
         return norm.average.__name__.removeprefix("average_")
     return None
