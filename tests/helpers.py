@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from bnexp import registry
 from bnexp.data.batches import Batch
-from bnexp.models import Network, captured, dln, vgg
-from bnexp.norms import Noise, NormOptions, at_step, build_norm, frozen_statistics
+from bnexp.models import Network, Stage, Task, build_model
+from bnexp.models.dln import DlnOptions
+from bnexp.models.network import Chain
+from bnexp.models.resnet import ResnetOptions
+from bnexp.models.vgg import VggOptions
+from bnexp.norms import Noise, at_step, frozen_statistics
 from bnexp.objective import Objective
-from bnexp.probes import Probe, Rows, Setting, build_probes
+from bnexp.probes import Probe, Rows, Schedule, Setting, build_probes
+from bnexp.registry import Options
 from bnexp.seeds import derive
 from bnexp.training.loop import Trainer
 from tests import reference
 
 NORMS = ("none", "bn", "noisy_bn", "noise_only", "l1", "l2", "linf")
 NOISY = ("noisy_bn", "noise_only")
-FAMILIES = ("vgg", "dln")
-LOSS = {"vgg": "cross_entropy", "dln": "half_sum_squares"}
-LR = {"vgg": 0.1, "dln": 1e-3}
+FAMILIES = ("vgg", "dln", "resnet")
+LOSS = {"vgg": "cross_entropy", "dln": "half_sum_squares", "resnet": "cross_entropy"}
+LR = {"vgg": 0.1, "dln": 1e-3, "resnet": 0.1}
+SIDE = {"vgg": 32, "resnet": 8}
+"""Of the images."""
+
+both = pytest.mark.parametrize("family", ("vgg", "dln"))
+every_family = pytest.mark.parametrize("family", FAMILIES)
+every_norm = pytest.mark.parametrize("norm", NORMS)
+every_network = pytest.mark.parametrize(
+    ("family", "norm"),
+    [(family, norm) for family in ("vgg", "dln") for norm in NORMS]
+    + [("resnet", norm) for norm in ("none", "noisy_bn", "linf")],
+)
 
 K, D, CLASSES = 5, 4, 3
 
@@ -42,52 +61,105 @@ PROBES: dict[str, dict[str, Any]] = {
 
 
 def probe(name: str, **options: Any) -> dict[str, dict[str, Any]]:
-    """The config of one probe, due at every step unless told otherwise."""
+    """The config of one probe, due at every step unless ``options`` say otherwise."""
     return {name: {"every": 1, "dense": 0, **PROBES[name], **options}}
 
 
 def every_probe() -> dict[str, dict[str, Any]]:
     """The config of every probe, each due at every step."""
-    return {name: config for one in PROBES for name, config in probe(one).items()}
+    return {name: config for each in PROBES for name, config in probe(each).items()}
 
 
-def normaliser(norm: str, seed: int = 0, **options: Any) -> Callable[[int, int], nn.Module]:
-    """What ``vgg`` and ``dln`` build their norms with; noise seeds as in ``build_model``."""
+def norm_options(norm: str, **changes: float) -> Options:
+    """The options of ``norm`` at their defaults but for ``changes``."""
+    noise = {"n_mu": 0.5, "n_sigma": 1.25, "r_mu": 0.1, "r_sigma": 0.1}
+    values = {"eps": 1e-5, "momentum": 0.1, **noise, **changes}
+    kind = registry.NORMS[norm].options
+    return kind(**{field.name: values[field.name] for field in fields(kind)})
 
-    def norm_of(number: int, units: int) -> nn.Module:
-        return build_norm(norm, units, NormOptions(**options), derive(seed, "noise", number))
 
-    return norm_of
+def norm_module(norm: str, units: int, seed: int = 0, **changes: float) -> nn.Module:
+    """A layer's normalisation of ``units`` units."""
+    module: nn.Module = registry.NORMS[norm].item(units, norm_options(norm, **changes), seed)
+    return module
+
+
+def model_options(family: str, **changes: Any) -> Options:
+    """Of a VGG-11 or ResNet-18 of width 1/32, or a DLN of five layers."""
+    kinds = {"vgg": VggOptions, "dln": DlnOptions, "resnet": ResnetOptions}
+    own: dict[str, dict[str, Any]] = {
+        "vgg": {"depth": 11, "width": 1 / 32, "head": "linear"},
+        "dln": {"k": K, "d": D},
+        "resnet": {"depth": 18, "width": 1 / 32, "stem": "cifar"},
+    }
+    given = {"init": "glorot_uniform", "loss": LOSS[family], **own[family], **changes}
+    options: Options = kinds[family](**given)
+    return options
+
+
+def built(
+    family: str, norm: str, *, seed: int = 0, classes: int = CLASSES, eps: float = 1e-5, **model: Any
+) -> Network:
+    """The network as a run starts with it."""
+    options = model_options(family, **model)
+    task = Task(classes=classes)
+    return build_model(family, options, norm, norm_options(norm, eps=eps), task, seed)
 
 
 def network(
-    family: str, norm: str, *, dtype: torch.dtype = torch.float64, seed: int = 0, **options: Any
+    family: str,
+    norm: str,
+    *,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    eps: float = 1e-5,
+    **model: Any,
 ) -> Network:
-    """A VGG-11 of width 1/32 or a DLN of five layers; gamma and beta moved off 1 and 0."""
-    norm_of = normaliser(norm, seed, **options)
-    if family == "vgg":
-        model = vgg("vgg11", norm_of, classes=CLASSES, width=1 / 32, seed=seed)
-    else:
-        model = dln(norm_of, k=K, d=D, seed=seed)
+    """As `built`, in ``dtype``, with gamma, beta and biases moved off 1 and 0."""
+    return moved(built(family, norm, seed=seed, eps=eps, **model), seed).to(dtype)
+
+
+def moved(model: Network, seed: int = 0) -> Network:
+    """``model`` with random numbers added to all parameters but the affine maps' weights."""
     stream = torch.Generator().manual_seed(seed)
+    weights = set(model.weight_names())
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if ".norm." in name or name.endswith("bias"):
+            if name not in weights:
                 parameter += 0.2 * torch.randn(parameter.shape, generator=stream)
-    return model.to(dtype)
+    return model
+
+
+def small(norm: str) -> Network:
+    """A chain of two convolutions with all that a VGG's have, and logits: 150 parameters."""
+    torch.manual_seed(0)
+    stages = [
+        Stage(
+            nn.Conv2d(before, after, 3, padding=1),
+            norm_module(norm, after, derive(0, "noise", number)),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+        for number, (before, after) in enumerate(((3, 3), (3, 2)), start=1)
+    ]
+    model = moved(Chain([*stages, Stage(nn.Linear(8, CLASSES))]), 1)
+    return model.double().to(memory_format=torch.channels_last)
 
 
 class Draws:
-    """Random batches, each a pure function of the step."""
+    """Random batches, each a pure function of the step; ``side`` is that of the images."""
 
-    def __init__(self, family: str, dtype: torch.dtype = torch.float64, size: int = 8) -> None:
+    def __init__(
+        self, family: str, dtype: torch.dtype = torch.float64, size: int = 8, side: int = 0
+    ) -> None:
         self.family, self.dtype, self.size = family, dtype, size
+        self.side = side or SIDE.get(family, 0)
 
     def at(self, step: int) -> Batch:
         stream = torch.Generator().manual_seed(1000 + step)
-        shape = (self.size, 3, 32, 32) if self.family == "vgg" else (self.size, D)
+        shape = (self.size, 3, self.side, self.side) if self.side else (self.size, D)
         inputs = torch.randn(shape, generator=stream, dtype=torch.float64).to(self.dtype)
-        if self.family == "vgg":
+        if self.side:
             targets = torch.randint(0, CLASSES, (self.size,), generator=stream)
         else:
             targets = torch.randn(shape, generator=stream, dtype=torch.float64).to(self.dtype)
@@ -112,12 +184,10 @@ def trainer(
     evaluation: Callable[[str], Iterator[tuple[Tensor, Tensor]]] = no_test_split,
 ) -> Trainer:
     """A trainer as ``bnexp/training/run.py`` makes it; probe classes ``extra`` measure first."""
-    from bnexp.probes import Options
-
-    setting = Setting(model, objective, lr, steps, seed, evaluation)
-    measuring = [kind(Options(every=1, dense=0), setting) for kind in extra]
+    setting = Setting(model, objective, steps, seed, evaluation)
+    measuring = [kind(Schedule(every=1, dense=0), setting) for kind in extra]
     measuring += build_probes(probes, setting)
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
+    optimizer = torch.optim.SGD(model.optimised(), lr=lr, momentum=momentum)
     return Trainer(setting, batches, optimizer, measuring, steps)
 
 
@@ -143,20 +213,46 @@ def at(table: Table, **where: Any) -> list[dict[str, Any]]:
     return [row for row in rows if all(row[name] == value for name, value in where.items())]
 
 
-def noise_of(model: Network, inputs: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
-    """The noise (m, s) that every layer of ``model`` meets at its present step."""
-    with torch.no_grad(), frozen_statistics(model), captured(model, model.layers.numbers()) as seen:
+def names(model: Network) -> dict[str, str]:
+    """The reference's name of every parameter by ours: W3, b3, gamma3, beta3."""
+    short = {}
+    for name in model.own_params:
+        kind = name.rpartition(".")[2]
+        number = model.layer_of(name)
+        affine = name.startswith(f"{model.layers[number].affine}.")
+        letters = {"weight": ("gamma", "W"), "bias": ("beta", "b")}[kind]
+        short[name] = f"{letters[affine]}{number}"
+    return short
+
+
+def theta_of(model: Network, params: Mapping[str, Tensor] | None = None) -> reference.Theta:
+    """``params`` (default: the network's own), copied, by the reference's names."""
+    source = model.own_params if params is None else params
+    return {short: source[name].detach().clone() for name, short in names(model).items()}
+
+
+def noise_of(model: Network, inputs: Tensor, step: int) -> dict[int, tuple[Tensor, Tensor]]:
+    """The noise (m, s) that every layer of ``model`` meets at training step ``step``."""
+    at_step(model, step)
+    modules = list(model.modules())
+    with torch.no_grad(), frozen_statistics(modules), model.captured(model.layers) as activations:
         model(inputs)
     return {
-        number: module.draw(seen[number])
-        for number in model.layers.numbers()
-        for module in model.layers[number].modules()
+        number: module.draw(activations[number])
+        for number in model.layers
+        for module in model.norm(number).modules()
         if isinstance(module, Noise)
     }
 
 
-def twin(model: Network, family: str, norm: str, inputs: Tensor, step: int) -> reference.Net:
+def twin(
+    model: Network, family: str, norm: str, inputs: Tensor, step: int, eps: float = 1e-5
+) -> reference.Net:
     """``model`` in the reference's terms, with the noise of training step ``step``."""
-    at_step(model, step)
-    layers = reference.vgg_layers("vgg11") if family == "vgg" else ["linear"] * K
-    return reference.Net(layers, norm, family == "vgg", noise_of(model, inputs))
+    layers = {
+        "vgg": lambda: reference.vgg_layers("vgg11", len(model.layers) - 9),
+        "small": lambda: ["conv pool", "conv pool", "linear"],
+        "dln": lambda: ["linear"] * len(model.layers),
+        "resnet": lambda: reference.RESNET18,
+    }[family]()
+    return reference.Net(layers, norm, family != "dln", noise_of(model, inputs, step), eps)

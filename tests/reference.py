@@ -26,13 +26,17 @@ VGG = {
     "vgg19": "1 1 P 2 2 P 4 4 4 4 P 8 8 8 8 P 8 8 8 8 P",
 }
 
+# He et al. 2016, table 1, with the 3x3 stem of their section 4.2: stem, convolutions of each block
+# with their stride (P: and a projection), head.
+RESNET18 = ["stem", "1", "1", "2P", "1", "2P", "1", "2P", "1", "head"]
+
 NORMALISES = ("bn", "noisy_bn", "l1", "l2", "linf")
 
 
 @dataclass(frozen=True)
 class Net:
-    """``layers``: per layer ``conv``, ``conv pool`` or ``linear``; the last has no norm, nor has
-    a VGG's head (the linear layers after its convolutions)."""
+    """``layers``: per layer ``conv``, ``conv pool`` or ``linear``, or `RESNET18`; the last has no
+    norm, nor has a VGG's head (the linear layers after its convolutions)."""
 
     layers: Sequence[str]
     norm: str
@@ -50,16 +54,6 @@ def vgg_layers(name: str, hidden: int = 0) -> list[str]:
         if word != "P"
     ]
     return convs + ["linear"] * (hidden + 1)
-
-
-def theta_of(params: Mapping[str, Tensor]) -> Theta:
-    """Parameters named ``layers.3.affine.weight`` and so on, detached, as W3, b3, gamma3, beta3."""
-    short = {"affine.weight": "W", "affine.bias": "b", "norm.weight": "gamma", "norm.bias": "beta"}
-    theta = {}
-    for name, value in params.items():
-        _, number, rest = name.split(".", 2)
-        theta[short[rest.replace("norm.0.", "norm.")] + number] = value.detach().clone()
-    return theta
 
 
 def layer_of(name: str) -> int:
@@ -89,17 +83,21 @@ def normalise(net: Net, i: int, x: Tensor, theta: Theta) -> Tensor:
     return x
 
 
-def convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """3x3, zero padding 1, as a matrix product over patches."""
-    n, _, height, width = x.shape
-    patches = torch.nn.functional.unfold(x, 3, padding=1)
-    out = weight.flatten(1) @ patches + bias[:, None]
-    return out.reshape(n, -1, height, width)
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
+    """Zero padding that keeps the size at stride 1, as a matrix product over patches."""
+    side = weight.shape[-1]
+    patches = torch.nn.functional.unfold(x, side, padding=side // 2, stride=stride)
+    out = weight.flatten(1) @ patches
+    if bias is not None:
+        out = out + bias[:, None]
+    return out.reshape(len(x), -1, -(-x.shape[2] // stride), -(-x.shape[3] // stride))
 
 
 def forward(net: Net, theta: Theta, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
     """The outputs, and each layer's pre-activation (after norm and noise, before the ReLU)."""
-    seen = {}
+    if net.layers is RESNET18:
+        return _residual_forward(net, theta, x)
+    preactivations = {}
     for i, kind in enumerate(net.layers, start=1):
         last = i == len(net.layers)
         if kind == "linear":
@@ -110,13 +108,35 @@ def forward(net: Net, theta: Theta, x: Tensor) -> tuple[Tensor, dict[int, Tensor
             x = convolution(x, theta[f"W{i}"], theta[f"b{i}"])
         if not last and not (kind == "linear" and net.relu):
             x = normalise(net, i, x, theta)
-        seen[i] = x
+        preactivations[i] = x
         if net.relu and not last:
             x = x * (x > 0)
         if kind == "conv pool":
             n, c, height, width = x.shape
             x = x.reshape(n, c, height // 2, 2, width // 2, 2).amax((3, 5))
-    return x, seen
+    return x, preactivations
+
+
+def _residual_forward(net: Net, theta: Theta, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    preactivations: dict[int, Tensor] = {}
+
+    def layer(x: Tensor, stride: int = 1) -> Tensor:
+        i = len(preactivations) + 1
+        out = normalise(net, i, convolution(x, theta[f"W{i}"], stride=stride), theta)
+        preactivations[i] = out
+        return out
+
+    for block in net.layers[:-1]:
+        if block == "stem":
+            x = layer(x)
+        else:
+            inner = layer(x, int(block[0]))
+            branch = layer(inner * (inner > 0))
+            x = branch + (layer(x, int(block[0])) if block.endswith("P") else x)
+        x = x * (x > 0)
+    i = len(preactivations) + 1
+    preactivations[i] = x.mean((2, 3)) @ theta[f"W{i}"].T + theta[f"b{i}"]
+    return preactivations[i], preactivations
 
 
 def data_loss(name: str, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -156,10 +176,9 @@ def length(theta: Mapping[str, Tensor]) -> float:
     return math.sqrt(sum(float((t.double() ** 2).sum()) for t in theta.values()))
 
 
-def length_by_layer(theta: Mapping[str, Tensor]) -> float:
-    """The sum over layers of the 2-norm of that layer's tensors."""
-    numbers = {layer_of(name) for name in theta}
-    return sum(length({n: t for n, t in theta.items() if layer_of(n) == i}) for i in numbers)
+def length_by_tensor(theta: Mapping[str, Tensor]) -> float:
+    """The sum of the 2-norms of the tensors."""
+    return sum(length({name: tensor}) for name, tensor in theta.items())
 
 
 def gradient_shift(
@@ -167,14 +186,14 @@ def gradient_shift(
 ) -> dict[int, tuple[float, float, float]]:
     """Definition 2.1 for the layers ``numbers``: ||G - G'||_2, cos(G, G'), ||G||_2."""
     here = grad(loss)(old)
-    found = {}
+    shifts = {}
     for i in numbers:
         mixed = {n: (new if layer_of(n) < i else old)[n] for n in old}
         before = here[f"W{i}"].double().flatten()
         after = grad(lambda w: loss({**mixed, f"W{i}": w}))(mixed[f"W{i}"]).double().flatten()  # noqa: B023
         cosine = before @ after / math.sqrt(float(before @ before) * float(after @ after))
-        found[i] = float((before - after).norm()), float(cosine), float(before.norm())
-    return found
+        shifts[i] = float((before - after).norm()), float(cosine), float(before.norm())
+    return shifts
 
 
 @dataclass(frozen=True)
@@ -184,8 +203,8 @@ class Point:
     loss: float
     predictiveness: float
     beta: float
-    predictiveness_sum: float
-    beta_sum: float
+    predictiveness_tensors: float
+    beta_tensors: float
 
 
 def landscape(loss: Loss, theta: Theta, direction: Theta, eta: float) -> Point:
@@ -198,20 +217,34 @@ def landscape(loss: Loss, theta: Theta, direction: Theta, eta: float) -> Point:
         loss=float(value),
         predictiveness=length(change),
         beta=length(change) / length(move),
-        predictiveness_sum=length_by_layer(change),
-        beta_sum=length_by_layer(change) / length_by_layer(move),
+        predictiveness_tensors=length_by_tensor(change),
+        beta_tensors=length_by_tensor(change) / length_by_tensor(move),
     )
 
 
 def hessian(loss: Loss, theta: Theta) -> Tensor:
     """The Hessian by all of theta as one vector in its order, ``(n, n)``; forward over reverse."""
+    return torch.func.hessian(_of_vector(loss, theta))(flat(theta))
+
+
+def hvp(loss: Loss, theta: Theta, vector: Tensor) -> Tensor:
+    """The Hessian times ``vector``, ``(n,)``; forward over reverse."""
+    return torch.func.jvp(grad(_of_vector(loss, theta)), (flat(theta),), (vector,))[1]
+
+
+def flat(theta: Theta) -> Tensor:
+    """All of ``theta`` as one vector in its order."""
+    return torch.cat([tensor.flatten() for tensor in theta.values()])
+
+
+def _of_vector(loss: Loss, theta: Theta) -> Callable[[Tensor], Tensor]:
     sizes = [t.numel() for t in theta.values()]
 
-    def of_one(vector: Tensor) -> Tensor:
+    def of_vector(vector: Tensor) -> Tensor:
         pieces = vector.split(sizes)
         return loss({n: v.view(t.shape) for v, (n, t) in zip(pieces, theta.items(), strict=True)})
 
-    return torch.func.hessian(of_one)(torch.cat([t.flatten() for t in theta.values()]))
+    return of_vector
 
 
 def descend(gradient: Theta, theta: Theta, velocity: Theta, lr: float, momentum: float) -> Theta:

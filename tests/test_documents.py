@@ -38,3 +38,10 @@ def test_the_readmes_first_screen_has_a_figure_and_the_two_commands() -> None:
     assert "![" in screen
     assert "bash scripts/reproduce.sh" in screen
     assert "bash scripts/test.sh" in screen
+
+
+def test_what_is_said_of_reliability_is_tested() -> None:
+    names = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text())
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(names) > 30
+    assert [name for name in names if f"def {name}(" not in tests] == []

@@ -8,18 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bnexp import registry
 from bnexp.errors import UserError
-from bnexp.norms import (
-    NORMS,
-    BatchNorm,
-    Noise,
-    NormOptions,
-    at_step,
-    build_norm,
-    frozen_statistics,
-)
-from tests.helpers import NOISY
-from tests.helpers import NORMS as ALL
+from bnexp.norms import BatchNorm, Noise, NoiseOptions, at_step, frozen_statistics
+from tests.helpers import NOISY, NORMS, norm_module, norm_options
 
 SHAPES = {"2-D": (12, 5), "4-D": (6, 5, 4, 3)}
 LP = ("l1", "l2", "linf")
@@ -43,7 +35,7 @@ def sample(shape: tuple[int, ...], seed: int = 0) -> Tensor:
 
 def built(name: str, eps: float = 1e-5, seed: int = 0, momentum: float = 0.1) -> nn.Module:
     """With gamma and beta that are not 1 and 0."""
-    module = build_norm(name, 5, NormOptions(eps=eps, momentum=momentum), seed).double()
+    module = norm_module(name, 5, seed, eps=eps, momentum=momentum).double()
     with torch.no_grad():
         for value, parameter in enumerate(module.parameters()):
             parameter.copy_(torch.linspace(0.3, 2, 5) - value)
@@ -51,9 +43,27 @@ def built(name: str, eps: float = 1e-5, seed: int = 0, momentum: float = 0.1) ->
 
 
 def test_the_names_are_the_papers() -> None:
-    assert tuple(NORMS) == ALL
-    with pytest.raises(UserError, match=r"norm.*'batch'"):
-        build_norm("batch", 5, NormOptions(), 0)
+    assert set(registry.NORMS.names()) == set(NORMS)
+    with pytest.raises(UserError, match=r"norm: expected one of .*got 'l3'; did you mean l\d"):
+        registry.NORMS["l3"]
+
+
+@pytest.mark.parametrize(
+    ("norm", "name", "bad", "expected"),
+    [
+        ("bn", "eps", -1e-5, "at least 0"),
+        ("l1", "momentum", 0.0, r"\(0, 1\]"),
+        ("noisy_bn", "n_sigma", 0.5, "at least 1"),
+        ("noisy_bn", "eps", float("nan"), "at least 0"),
+        ("noise_only", "r_mu", -0.1, "at least 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(
+    norm: str, name: str, bad: float, expected: str
+) -> None:
+    options = norm_options(norm, **{name: bad})
+    with pytest.raises(UserError, match=rf"norm\.{name}: .*{expected}"):
+        options.check("norm")
 
 
 @shapes
@@ -74,7 +84,7 @@ def test_lp_divides_by_the_average_taken_before_centring(name: str, shape: tuple
 )
 def test_lp_of_three_numbers(name: str, expected: list[float]) -> None:
     """x = (0, -1, 4): mean 1; mean|x| = 5/3, sqrt(mean x^2) = sqrt(17/3), max|x| = 4."""
-    module = build_norm(name, 1, NormOptions(eps=0.0), 0).double()
+    module = norm_module(name, 1, eps=0.0).double()
     x = torch.tensor([[0.0], [-1.0], [4.0]], dtype=torch.float64)
     by = {"l1": 5 / 3, "l2": (17 / 3) ** 0.5, "linf": 4.0}[name]
     torch.testing.assert_close(module(x), (x - 1) / by)
@@ -144,14 +154,14 @@ def test_frozen_statistics_change_the_buffers_not_the_output(
     module, x = built(name), sample(shape)
     before = {key: value.clone() for key, value in module.named_buffers()}
     assert before
-    with frozen_statistics(module):
+    with frozen_statistics(list(module.modules())):
         inside = module(x)
-        with frozen_statistics(module):
+        with frozen_statistics(list(module.modules())):
             module(x)
         module(x)
     for key, value in module.named_buffers():
         assert torch.equal(value, before[key])
-    assert torch.equal(module(x), inside)
+    torch.testing.assert_close(module(x), inside, rtol=1e-12, atol=1e-12)
     assert not any(torch.equal(v, before[k]) for k, v in module.named_buffers())
 
 
@@ -174,11 +184,17 @@ def test_noise_scales_then_shifts_what_the_norm_gives(shape: tuple[int, ...]) ->
     torch.testing.assert_close(noisy.eval()(x), plain.eval()(x))
 
 
+def built_noise(seed: int, **options: float) -> Noise:
+    own = norm_options("noise_only", **options)
+    assert isinstance(own, NoiseOptions)
+    return Noise(own, seed)
+
+
 def drawn(
     steps: int, shape: tuple[int, ...], seed: int = 0, **options: float
 ) -> tuple[Tensor, Tensor]:
     """m and s of so many steps, each ``(steps, *shape)``."""
-    noise, x = Noise(NormOptions(**options), seed), torch.empty(shape, dtype=torch.float64)
+    noise, x = built_noise(seed, **options), torch.empty(shape, dtype=torch.float64)
     both = []
     for step in range(steps):
         at_step(noise, step)
@@ -233,7 +249,7 @@ def test_every_noise_parameter_does_what_its_name_says() -> None:
 
 
 def test_noise_is_the_same_within_a_step_and_new_at_the_next() -> None:
-    noise, x = Noise(NormOptions(), 3), sample((6, 5, 4, 3))
+    noise, x = built_noise(3), sample((6, 5, 4, 3))
     at_step(noise, 7)
     first, again = noise(x), noise(x)
     assert torch.equal(first, again)
@@ -276,6 +292,24 @@ def test_noise_neither_reads_nor_moves_torchs_random_state(name: str) -> None:
 
 def test_noise_does_not_depend_on_the_memory_layout() -> None:
     x = sample((6, 5, 4, 3))
-    kept = Noise(NormOptions(), 3)(x)
-    moved = Noise(NormOptions(), 3)(x.contiguous(memory_format=torch.channels_last))
-    torch.testing.assert_close(moved, kept, rtol=0, atol=1e-15)
+    one = built_noise(3)(x)
+    other = built_noise(3)(x.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(other, one, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LP)
+def test_a_unit_that_is_zero_over_the_batch_has_a_finite_gradient(name: str) -> None:
+    x = sample((6, 5))
+    x[:, 2] = 0.0
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(built(name)(x).square().sum(), x)
+    assert bool(gradient.isfinite().all())
+
+
+@pytest.mark.parametrize("name", ["bn", *LP])
+def test_bfloat16_is_normalised_in_float32_and_rounded_once(name: str) -> None:
+    module, x = built(name).float(), sample((6, 5, 4, 3)).bfloat16()
+    out = module(x)
+    assert out.dtype == torch.bfloat16
+    assert {value.dtype for value in module.state_dict().values()} == {torch.float32}
+    torch.testing.assert_close(out, built(name).float()(x.float()).bfloat16(), rtol=2**-8, atol=0)

@@ -70,6 +70,7 @@ class LinearNetwork(Chain):
         if any(_name_of(norm) != self._norm for norm in norms[:-1]):
             self._norm = None
         object.__setattr__(self, "_theta", None)
+        self._pointers: list[int] = []
         self._running: list[Tensor] = []
         self._passes: dict[Objective, LinearPass] = {}
         self._data: tuple[Tensor, Tensor, Data] | None = None
@@ -84,7 +85,7 @@ class LinearNetwork(Chain):
         wrt: Collection[str] | None = None,
         capture: Collection[int] = (),
     ) -> Evaluation:
-        if not self._applies(inputs):
+        if not self._applies(objective, inputs):
             return super().evaluate(
                 objective, inputs, targets, params=params, wrt=wrt, capture=capture
             )
@@ -112,7 +113,7 @@ class LinearNetwork(Chain):
         new_params: Params,
         numbers: Sequence[int],
     ) -> dict[int, Tensor]:
-        if not self._applies(inputs):
+        if not self._applies(objective, inputs):
             return super().mixed_gradients(objective, inputs, targets, params, new_params, numbers)
         data = self._statistics(inputs, targets)
         old, new = self._flat(params), self._flat(new_params)
@@ -122,7 +123,7 @@ class LinearNetwork(Chain):
     def second_order(
         self, objective: Objective, inputs: Tensor, targets: Tensor, params: Params | None = None
     ) -> HessianPoint:
-        if not self._applies(inputs):
+        if not self._applies(objective, inputs):
             return super().second_order(objective, inputs, targets, params)
         data = self._statistics(inputs, targets)
         return _LinearSecondOrder(self, self._pass(objective), self._flat(params).copy(), data)
@@ -140,9 +141,10 @@ class LinearNetwork(Chain):
         else:
             self._theta.grad = torch.cat([grads[name].reshape(-1) for name in self.own_params])
 
-    def _applies(self, inputs: Tensor) -> bool:
+    def _applies(self, objective: Objective, inputs: Tensor) -> bool:
         return (
             self._norm is not None
+            and objective.data_loss in LOSSES
             and self.training
             and inputs.dtype == torch.float64
             and inputs.device.type == "cpu"
@@ -178,12 +180,15 @@ class LinearNetwork(Chain):
             ).numpy()
         own = list(self.own_params.values())
         theta = self._theta
-        if theta is None or own[-1].data_ptr() != theta[-own[-1].numel() :].data_ptr():
+        if theta is None or [p.data_ptr() for p in own] != self._pointers:
             vector = torch.cat([p.detach().reshape(-1) for p in own])
             for parameter, part in zip(own, self._by_name(vector).values(), strict=True):
                 parameter.data = part
-            theta = nn.Parameter(vector)
-            object.__setattr__(self, "_theta", theta)  # not a parameter beside its parts
+            if theta is None:
+                theta = nn.Parameter(vector)
+                object.__setattr__(self, "_theta", theta)  # not a parameter beside its parts
+            theta.data = vector  # the same object, as an optimiser may hold it
+            self._pointers = [p.data_ptr() for p in own]
             self._running = self._lay_out_running()
         return theta.detach().numpy()
 

@@ -160,7 +160,8 @@ class _Snapshot:
         held = [*parameters, *(b for m in modules for b in m._buffers.values() if b is not None)]
         held += [p.grad for p in parameters if p.grad is not None]
         with torch.no_grad():
-            self.values = held, [value.clone() for value in held]
+            self.held = [(value, value.data) for value in held]
+            self.values = [value.clone() for value in held]
         self.parameters = [(p, p.grad, p.requires_grad) for p in parameters]
         self.noises = [(module, module.step) for module in modules if isinstance(module, Noise)]
         self.random = torch.get_rng_state()
@@ -181,8 +182,11 @@ class _Snapshot:
         for parameter, grad, requires_grad in self.parameters:
             parameter.grad = grad
             parameter.requires_grad_(requires_grad)
+        for value, data in self.held:
+            if value.data_ptr() != data.data_ptr() or value.dtype != data.dtype:
+                value.data = data
         with torch.no_grad():
-            torch._foreach_copy_(*self.values)
+            torch._foreach_copy_([data for _, data in self.held], self.values)
 
 
 @contextmanager

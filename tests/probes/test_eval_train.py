@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from bnexp.objective import Objective
-from bnexp.probes import Options, Probe
+from bnexp.probes import Probe, Schedule
 from bnexp.training.loop import Trainer
-from tests.helpers import NORMS, Draws, Table, measured, network, probe, trainer
-
-every_norm = pytest.mark.parametrize("norm", NORMS)
+from bnexp.norms import at_step
+from tests.helpers import Draws, Table, every_norm, measured, network, probe, trainer
 
 SIZES = (8, 8, 3)
 """Batches of the test split, the last one smaller."""
@@ -130,12 +129,12 @@ def test_rows_are_of_the_parameters_before_the_update_of_their_step() -> None:
 
 
 class Diverging(Probe):
-    """Not passive: it must not be asked where the loss is not finite."""
+    """Not passive: it must not measure where the loss is not finite."""
 
     name = "diverging"
 
     def before_update(self, step: object) -> dict[str, dict[str, list[int]]]:
-        return {"asked": {"step": [step.number]}}  # type: ignore[attr-defined]
+        return {"measured": {"step": [step.number]}}  # type: ignore[attr-defined]
 
 
 def test_a_step_that_is_not_finite_is_recorded_but_not_taken() -> None:
@@ -147,11 +146,29 @@ def test_a_step_that_is_not_finite_is_recorded_but_not_taken() -> None:
         objective=Objective("half_sum_squares"),
         lr=1e300,
     )
-    made.probes = [*made.probes, Diverging(Options(1, 0), made.setting)]
+    made.probes = [*made.probes, Diverging(Schedule(1, 0), made.setting)]
     found = measured(made, 1)
     before = [p.clone() for p in model.parameters()]
     last = measured(made, 1, first=1)
-    assert found["asked"]["step"] == [0]
-    assert "asked" not in last
+    assert found["measured"]["step"] == [0]
+    assert "measured" not in last
     assert not torch.tensor(last["train"]["loss"]).isfinite().any()
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
+
+
+def test_train_rows_are_at_theta_t_on_the_batch_of_step_t() -> None:
+    model, other, batches = network("vgg", "noisy_bn"), network("vgg", "noisy_bn"), Draws("vgg")
+    objective = Objective("cross_entropy", 0.01)
+    made = trainer(model, batches, probe("train"), objective=objective, lr=0.1)
+    for step in range(3):
+        other.load_state_dict(model.state_dict())
+        at_step(other, step)
+        batch = batches.at(step)
+        alone = other.evaluate(objective, batch.inputs, batch.targets)
+        other.load_state_dict(model.state_dict())
+        hits = (other(batch.inputs).argmax(1) == batch.targets).tolist()
+        row = measured(made, 1, first=step)["train"]
+        assert row["step"] == [step]
+        assert row["accuracy"] == [sum(hits) / len(hits)]
+        for name in ("loss", "data_loss", "grad_norm"):
+            assert row[name] == [pytest.approx(float(getattr(alone, name)), rel=1e-12)]

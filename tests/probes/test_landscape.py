@@ -11,30 +11,28 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
-from bnexp.models import Network, dln
-from bnexp.norms import at_step
+from bnexp.models import Network
 from bnexp.objective import Objective
-from bnexp.objective import norm as length
 from bnexp.probes.landscape import Landscape
 from tests import reference
 from tests.helpers import (
-    FAMILIES,
     LOSS,
     LR,
-    NORMS,
     Draws,
     Table,
     at,
+    both,
+    every_network,
+    every_norm,
     measured,
     network,
-    normaliser,
     probe,
+    theta_of,
     trainer,
     twin,
 )
+from tests.probes.second_order import Flat, Linear, bare
 
-both = pytest.mark.parametrize("family", FAMILIES)
-every_norm = pytest.mark.parametrize("norm", NORMS)
 ETAS = [0.5, 1, 2, 4]
 STEPS = 2
 
@@ -58,51 +56,50 @@ def tables(
     return measured(made, steps)
 
 
-def rows(table: Table, step: int = 0) -> list[dict[str, float]]:
-    return at(table, step=step)
-
-
-class Linear(Objective):
-    """<outputs, targets>: linear in the weight of a single layer."""
-
-    def data(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs * targets).sum()
-
-
-@both
-@every_norm
-@pytest.mark.parametrize("decay", [(0.0, "weights"), (0.05, "weights"), (0.05, "all")])
-def test_is_the_reference_at_every_eta(family: str, norm: str, decay: tuple[float, str]) -> None:
+def assert_is_reference(family: str, norm: str, decay: tuple[float, str]) -> None:
     """Over two steps of training, whose trajectory the reference walks by itself."""
     lr, batches = LR[family], Draws(family)
     model = network(family, norm)
-    theta = reference.theta_of(dict(model.named_parameters()))
+    theta = theta_of(model)
     found = tables(model, family, lr=lr, objective=Objective(LOSS[family], *decay), steps=STEPS)
     for t in range(STEPS):
         batch = batches.at(t)
         net = twin(model, family, norm, batch.inputs, t)
         loss = reference.objective(net, LOSS[family], batch.inputs, batch.targets, *decay)
         direction = grad(loss)(theta)
-        measured_rows = rows(found["landscape"], t)
-        assert [row["eta"] for row in measured_rows] == [m * lr for m in ETAS]
-        for row in measured_rows:
+        rows = at(found["landscape"], step=t)
+        assert [row["eta"] for row in rows] == [m * lr for m in ETAS]
+        for row in rows:
             expected = asdict(reference.landscape(loss, theta, direction, row["eta"]))
             assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-9)
         theta = reference.descend(direction, theta, {}, lr, 0.0)
 
 
+@every_network
+def test_is_the_reference_at_every_eta(family: str, norm: str) -> None:
+    assert_is_reference(family, norm, (0.05, "weights"))
+
+
 @both
-@every_norm
+@pytest.mark.parametrize("decay", [(0.0, "weights"), (0.05, "all")])
+def test_is_the_reference_with_any_weight_decay(family: str, decay: tuple[float, str]) -> None:
+    assert_is_reference(family, "bn", decay)
+
+
+@every_network
 def test_smoothness_follows_from_the_landscape(family: str, norm: str) -> None:
-    model, batch = network(family, norm), Draws(family).at(0)
-    at_step(model, 0)
-    objective = Objective(LOSS[family], 0.01)
-    here = objective.loss_and_grads(model, batch.inputs, batch.targets)
-    g = float(length(here.grads.values()))
-    found = tables(network(family, norm), family, lr=LR[family], objective=objective)
-    grid = rows(found["landscape"])
-    (row,) = rows(found["smoothness"])
-    slopes = [abs(r["loss"] - float(here.loss)) / (r["eta"] * g) for r in grid]
+    model, objective = network(family, norm), Objective(LOSS[family], 0.01)
+    made = trainer(
+        model,
+        Draws(family),
+        {**probe("landscape"), **probe("train")},
+        objective=objective,
+        lr=LR[family],
+    )
+    found = measured(made, 1)
+    grid, (here,) = at(found["landscape"]), at(found["train"])
+    (row,) = at(found["smoothness"])
+    slopes = [abs(r["loss"] - here["loss"]) / (r["eta"] * here["grad_norm"]) for r in grid]
     steepest = max(grid, key=lambda r: r["beta"])
     assert row == {
         "step": 0,
@@ -116,31 +113,28 @@ def test_smoothness_follows_from_the_landscape(family: str, norm: str) -> None:
     }
 
 
-@both
-@every_norm
+@every_network
 def test_at_a_distance_that_rounds_to_nothing_all_is_as_here(family: str, norm: str) -> None:
-    """eta -> 0: the difference is 0, under noise too, so no noise was drawn anew.
-
-    Exactly 0 for the VGG. The DLN's points share one pass whose sums are taken in another order
-    than the step's own: there 0 to rounding.
-    """
-    objective, model, batch = Objective(LOSS[family], 0.1), network(family, norm), Draws(family)
-    found = tables(model, family, lr=1e-9, etas=[1e-291], objective=objective, steps=2)
-    model = network(family, norm)
-    here = objective.loss_and_grads(model, batch.at(0).inputs, batch.at(0).targets)
+    """eta -> 0: the difference is 0 to rounding, under noise too, so no noise was drawn anew."""
+    made = trainer(
+        network(family, norm),
+        Draws(family),
+        {**probe("landscape", etas=[1e-291]), **probe("train")},
+        objective=Objective(LOSS[family], 0.1),
+        lr=1e-9,
+    )
+    found = measured(made, 2)
     for step in (0, 1):
-        (row,) = rows(found["landscape"], step)
-        rounding = 0.0 if family == "vgg" else 1e-12 * float(length(here.grads.values()))
-        assert row["predictiveness"] <= row["predictiveness_sum"] <= rounding
-    loss = rows(found["landscape"])[0]["loss"]
-    assert loss == pytest.approx(float(here.loss), rel=0.0 if family == "vgg" else 1e-14)
+        (row,), (here,) = (at(found[name], step=step) for name in ("landscape", "train"))
+        assert row["predictiveness"] <= row["predictiveness_tensors"] <= 1e-12 * here["grad_norm"]
+        assert row["loss"] == pytest.approx(here["loss"], rel=1e-13)
 
 
 def quadratic() -> tuple[Network, Tensor, Tensor]:
     """One linear layer: L = 1/2 ||W X - Y||^2, whose Hessian is v -> v X X'; and g."""
-    model, batch = dln(normaliser("none"), k=1, d=4), Draws("dln").at(0)
-    X, Y = batch.inputs.T, batch.targets.T
-    W = model.layers[1].affine.weight.detach()
+    model, batches = bare()
+    X, Y = batches.at(0).inputs.T, batches.at(0).targets.T
+    W = model.affine(1).weight.detach()
     return model, X @ X.T, (W @ X - Y) @ X.T
 
 
@@ -148,12 +142,12 @@ def quadratic() -> tuple[Network, Tensor, Tensor]:
 def test_a_quadratic_has_the_same_beta_at_every_eta(lr: float) -> None:
     """The difference is eta ||H g|| and beta = ||H g|| / ||g||."""
     model, gram, g = quadratic()
-    for row in rows(tables(model, "dln", lr=lr, etas=[0.01, 1, 30])["landscape"]):
+    for row in at(tables(model, "dln", lr=lr, etas=[0.01, 1, 30])["landscape"]):
         Hg = float((g @ gram).norm())
         tolerance = 1e-12 / min(1.0, row["eta"])
         assert row["predictiveness"] == pytest.approx(row["eta"] * Hg, rel=tolerance)
         assert row["beta"] == pytest.approx(Hg / float(g.norm()), rel=tolerance)
-        assert row["beta_sum"] == pytest.approx(row["beta"])
+        assert row["beta_tensors"] == pytest.approx(row["beta"])
 
 
 def test_an_eigenvector_of_the_hessian_has_its_eigenvalue_for_beta() -> None:
@@ -166,34 +160,33 @@ def test_an_eigenvector_of_the_hessian_has_its_eigenvalue_for_beta() -> None:
         g[0] = vector
         with torch.no_grad():
             W = (batch.targets.T @ batch.inputs + g) @ torch.linalg.inv(gram)
-            model.layers[1].affine.weight.copy_(W)
-        (row,) = rows(tables(model, "dln", lr=1e-9, etas=[1e5])["smoothness"])
+            model.affine(1).weight.copy_(W)
+        (row,) = at(tables(model, "dln", lr=1e-9, etas=[1e5])["smoothness"])
         assert row["beta"] == pytest.approx(float(value), rel=1e-8)
 
 
 def test_a_loss_c_times_as_large_has_c_times_the_beta() -> None:
     """At the same points: sum_squares = 2 half_sum_squares, with half the step along 2 g."""
-    model = network("dln", "l1")
-    once = tables(model, "dln", lr=1e-3, objective=Objective("half_sum_squares"))
-    model = network("dln", "l1")
-    twice = tables(model, "dln", lr=5e-4, objective=Objective("sum_squares"))
-    for a, b in zip(rows(once["landscape"]), rows(twice["landscape"]), strict=True):
-        for name in ("loss", "predictiveness", "beta", "predictiveness_sum", "beta_sum"):
+    once, twice = (
+        tables(network("dln", "l1"), "dln", lr=lr, objective=Objective(loss))
+        for lr, loss in ((1e-3, "half_sum_squares"), (5e-4, "sum_squares"))
+    )
+    for a, b in zip(at(once["landscape"]), at(twice["landscape"]), strict=True):
+        for name in set(a) - {"step", "eta"}:
             assert b[name] == pytest.approx(2 * a[name], rel=1e-10)
-    (a,), (b,) = rows(once["smoothness"]), rows(twice["smoothness"])
-    assert b["beta"] == pytest.approx(2 * a["beta"], rel=1e-10)
-    assert b["lipschitz"] == pytest.approx(2 * a["lipschitz"], rel=1e-10)
+    for name in ("beta", "lipschitz"):
+        assert twice["smoothness"][name][0] == pytest.approx(2 * once["smoothness"][name][0])
 
 
-def test_on_a_linear_loss_the_gradient_is_predicted_exactly() -> None:
+def test_on_a_linear_loss_the_gradient_is_predicted_to_rounding() -> None:
     """Gradients that added up over the points would give ||g'|| instead of 0."""
-    model = dln(normaliser("none"), k=1, d=4)
-    found = tables(model, "dln", lr=0.1, objective=Linear("half_sum_squares"))
-    for row in rows(found["landscape"]):
-        assert row["predictiveness"] == row["beta"] == row["beta_sum"] == 0.0
-    (row,) = rows(found["smoothness"])
+    found = tables(bare()[0], "dln", lr=0.1, objective=Linear())
     batch = Draws("dln").at(0)
-    assert row["lipschitz"] == pytest.approx(float((batch.targets.T @ batch.inputs).norm()))
+    g = float((batch.targets.T @ batch.inputs).norm())
+    for row in at(found["landscape"]):
+        assert row["predictiveness"] <= 1e-12 * g
+        assert row["beta"] * row["eta"] <= 1e-12
+    assert found["smoothness"]["lipschitz"] == [pytest.approx(g)]
 
 
 @both
@@ -206,37 +199,13 @@ def test_beta_is_per_its_own_distance_not_per_learning_rate(family: str) -> None
         assert values == pytest.approx(other[name], rel=1e-9)
 
 
-@both
-@every_norm
-def test_sums_are_of_the_layers_norms(family: str, norm: str) -> None:
-    model, batch = network(family, norm), Draws(family).at(0)
-    objective, eta = Objective(LOSS[family], 0.01), 2 * LR[family]
-    at_step(model, 0)
-    args = (model, batch.inputs, batch.targets)
-    here = objective.loss_and_grads(*args).grads
-    point = {n: p.detach() - eta * here[n] for n, p in model.named_parameters()}
-    there = objective.loss_and_grads(*args, params=point).grads
-    changes, moves = 0.0, 0.0
-    for number in model.layers.numbers():
-        own = [n for n in here if n.startswith(f"layers.{number}.")]
-        changes += math.sqrt(sum(float((there[n] - here[n]).square().sum()) for n in own))
-        moves += eta * math.sqrt(sum(float(here[n].square().sum()) for n in own))
-    found = tables(network(family, norm), family, lr=LR[family], etas=[2], objective=objective)
-    (row,) = rows(found["landscape"])
-    assert row["predictiveness_sum"] == pytest.approx(changes, rel=1e-10)
-    assert row["beta_sum"] == pytest.approx(changes / moves, rel=1e-10)
-    assert row["predictiveness"] < row["predictiveness_sum"]
-
-
-class Seen(Landscape):
-    """Keeps the directions it was measured along."""
-
-    kept: list[dict[str, Tensor]]
+class Recorded(Landscape):
+    """Holds the directions it was measured along."""
 
     def direction(self, step: Any) -> Any:
-        found = super().direction(step)
-        self.kept.append({name: value.clone() for name, value in found.items()})
-        return found
+        direction = super().direction(step)
+        self.directions.append({name: value.clone() for name, value in direction.items()})
+        return direction
 
 
 def random_directions(seed: int, norm: str = "bn") -> tuple[list[dict[str, Tensor]], Table, Any]:
@@ -249,21 +218,19 @@ def random_directions(seed: int, norm: str = "bn") -> tuple[list[dict[str, Tenso
         seed=seed,
     )
     (before,) = made.probes
-    after = Seen(before.options, before.setting)
-    after.kept = []
+    after = Recorded(before.options, before.setting)
+    after.name, after.directions = before.name, []
     made.probes = [after]
-    return after.kept, measured(made, 2)["landscape"], made
+    return after.directions, measured(made, 2)["landscape"], made
 
 
 def test_random_directions_are_of_the_gradients_norm_new_each_step_and_reproducible() -> None:
-    first, _, _ = random_directions(seed=0)
-    again, _, _ = random_directions(seed=0)
-    other, _, _ = random_directions(seed=1)
+    (first, _, _), (again, _, _), (other, _, _) = (random_directions(seed) for seed in (0, 0, 1))
     model, batch = network("vgg", "bn"), Draws("vgg").at(0)
     objective = Objective("cross_entropy", 0.01)
-    grads = objective.loss_and_grads(model, batch.inputs, batch.targets).grads
+    grads = model.evaluate(objective, batch.inputs, batch.targets).grads
 
-    def flat(direction: dict[str, Tensor]) -> Tensor:
+    def flat(direction: Any) -> Tensor:
         return torch.cat([direction[name].flatten() for name in grads])
 
     g, d = flat(grads), flat(first[0])
@@ -271,8 +238,7 @@ def test_random_directions_are_of_the_gradients_norm_new_each_step_and_reproduci
     for unlike in (g, flat(other[0]), flat(first[1])):
         cosine = float(d @ unlike / (d.norm() * unlike.norm()))
         assert abs(cosine) < 5 / math.sqrt(len(d))
-    for a, b in zip(first, again, strict=True):
-        assert all(torch.equal(a[name], b[name]) for name in a)
+    torch.testing.assert_close(flat(first[0]), flat(again[0]), rtol=1e-12, atol=0)
     z = d / d.std()  # Gaussian over the whole vector, so no parameter is favoured
     assert float((z**4).mean()) == pytest.approx(3, rel=0.15)
     assert abs(float(z.mean())) < 5 / math.sqrt(len(d))
@@ -280,35 +246,28 @@ def test_random_directions_are_of_the_gradients_norm_new_each_step_and_reproduci
 
 @every_norm
 def test_along_a_random_direction_it_is_the_reference_too(norm: str) -> None:
-    kept, table, made = random_directions(seed=0, norm=norm)
+    directions, table, made = random_directions(seed=0, norm=norm)
     model, batch = network("vgg", norm), Draws("vgg").at(0)
-    theta = reference.theta_of(dict(model.named_parameters()))
     net = twin(made.setting.model, "vgg", norm, batch.inputs, 0)
     loss = reference.objective(net, "cross_entropy", batch.inputs, batch.targets, 0.01)
-    for row in rows(table):
-        expected = reference.landscape(loss, theta, reference.theta_of(kept[0]), row["eta"])
-        wanted = asdict(expected)
-        assert {name: row[name] for name in wanted} == pytest.approx(wanted, rel=1e-9)
+    along = theta_of(model, directions[0])
+    for row in at(table, step=0):
+        expected = asdict(reference.landscape(loss, theta_of(model), along, row["eta"]))
+        assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("norm", ["none", "bn", "l1"])
 def test_an_overflow_is_an_infinite_predictiveness_not_a_missing_one(norm: str) -> None:
     found = tables(network("dln", norm), "dln", lr=1.0, etas=[1e-3, 1e200])
-    _, far = rows(found["landscape"])
-    (row,) = rows(found["smoothness"])
+    _, far = at(found["landscape"])
+    (row,) = at(found["smoothness"])
     if norm == "none":
         assert far["loss"] == far["predictiveness"] == far["beta"] == math.inf
         assert row["beta"] == row["loss_max"] == row["lipschitz"] == math.inf
     assert not any(math.isnan(value) for value in [*far.values(), *row.values()])
 
 
-def test_where_the_gradient_is_zero_beta_is_no_number() -> None:
-    model = dln(normaliser("none"), k=1, d=4)
-
-    class Flat(Objective):
-        def data(self, outputs: Tensor, targets: Tensor) -> Tensor:
-            return (outputs * 0).sum()
-
-    found = tables(model, "dln", lr=0.1, objective=Flat("half_sum_squares"))
-    assert all(math.isnan(row["beta"]) for row in rows(found["landscape"]))
-    assert math.isnan(rows(found["smoothness"])[0]["beta"])
+def test_where_the_gradient_is_zero_beta_is_nan() -> None:
+    found = tables(bare()[0], "dln", lr=0.1, objective=Flat())
+    assert all(math.isnan(row["beta"]) for row in at(found["landscape"]))
+    assert math.isnan(found["smoothness"]["beta"][0])

@@ -18,11 +18,12 @@ from bnexp.probes import Probe, Rows, Step
 from bnexp.probes.base import leaving_no_trace
 from bnexp.training.loop import Trainer
 from tests.helpers import (
-    FAMILIES,
     LOSS,
     LR,
-    NORMS,
+    NOISY,
     Draws,
+    every_network,
+    every_norm,
     every_probe,
     measured,
     network,
@@ -30,26 +31,31 @@ from tests.helpers import (
     trainer,
 )
 
-both = pytest.mark.parametrize("family", FAMILIES)
-every_norm = pytest.mark.parametrize("norm", NORMS)
 STEPS = 4
 
 
 def ravage(model: Network) -> None:
     """Everything a careless measurement does to a network."""
+    family = "dln" if model.affine(1).weight.dim() == 2 else "vgg"
+    batch = Draws(family, model.affine(1).weight.dtype).at(99)
     model.eval()
-    model.layers[2].train()
+    model.norm(2).train()
     torch.randn(3)
-    model(Draws("vgg" if model.layers[1].affine.weight.dim() == 4 else "dln").at(99).inputs)
+    model(batch.inputs)
     with torch.no_grad():
         for tensor in [*model.parameters(), *model.buffers()]:
             tensor.mul_(2).add_(torch.rand_like(tensor))
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
-    model.layers[1].affine.weight.requires_grad_(False)
+    model.affine(1).weight.requires_grad_(False)
     model.train()
-    model(Draws("vgg" if model.layers[1].affine.weight.dim() == 4 else "dln").at(98).inputs)
-    model.eval()
+    model(batch.inputs)
+    model.float().double()  # new storage for everything
+    model.affine(1).weight.requires_grad_(True)
+    double = Draws(family).at(98)
+    model.evaluate(Objective(LOSS[family]), double.inputs, double.targets)
+    model.affine(1).weight.requires_grad_(False)
+    model.float().eval()
 
 
 class Hostile(Probe):
@@ -78,7 +84,7 @@ def state(made: Trainer) -> dict[str, Any]:
         "model": copy.deepcopy(model.state_dict()),
         "optimizer": copy.deepcopy(made.optimizer.state_dict()),
         "random": torch.get_rng_state(),
-        "flags": [(module.training, getattr(module, "track", None)) for module in model.modules()],
+        "flags": [(module.training, getattr(module, "track_running_stats", None)) for module in model.modules()],
         "grads": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
         "requires_grad": [p.requires_grad for p in model.parameters()],
         "hooks": [len(module._forward_hooks) for module in model.modules()],
@@ -113,8 +119,7 @@ def build(family: str, norm: str, probes: Any, extra: Any = ()) -> Trainer:
     )
 
 
-@both
-@every_norm
+@every_network
 @pytest.mark.parametrize("hostile", [False, True], ids=["all probes", "and a hostile one"])
 def test_training_is_bitwise_the_same_with_and_without_probes(
     family: str, norm: str, hostile: bool
@@ -129,42 +134,39 @@ def test_training_is_bitwise_the_same_with_and_without_probes(
         expected = state(plain)
         torch.manual_seed(step)
         assert measured(watched, 1, first=step)
-        found = state(watched)
+        after = state(watched)
         for name, value in expected.items():
-            assert same(found[name], value), f"{name} differs after step {step}"
-        assert all(grad is None for grad in found["grads"])
+            assert same(after[name], value), f"{name} differs after step {step}"
+        assert all(grad is None for grad in after["grads"])
 
 
-@both
-@every_norm
+@every_network
 def test_a_hostile_probe_spoils_no_other_probes_rows(family: str, norm: str) -> None:
     alone = measured(build(family, norm, every_probe()), STEPS)
     beside = measured(build(family, norm, every_probe(), (Hostile,)), STEPS)
     activations = [table.pop("activations") for table in (alone, beside)]
     for table in (alone, beside):
-        table["train"].pop("accuracy")  # no number for regression
+        table["train"].pop("accuracy")  # NaN for regression
     assert alone == beside
     values = [[row.tolist() for row in table.pop("values")] for table in activations]
     assert values[0] == values[1]
     assert activations[0] == activations[1]
 
 
-@both
-@every_norm
+@every_network
 def test_each_probe_measures_the_same_alone_as_among_the_others(family: str, norm: str) -> None:
     together = measured(build(family, norm, every_probe()), 2)
     for name in ("landscape", "gradient_shift", "moments", "curvature", "sharpness"):
         assert measured(build(family, norm, probe(name)), 2)[name] == together[name]
 
 
-@both
-@every_norm
+@every_network
 def test_the_guard_puts_everything_back_also_after_an_error(family: str, norm: str) -> None:
     made = build(family, norm, {})
     model = made.setting.model
     measured(made, 2)
-    model.layers[3].eval()
-    model.layers[4].affine.weight.requires_grad_(False)
+    model.norm(3).eval()
+    model.affine(4).weight.requires_grad_(False)
     before = state(made)
     with suppress(ZeroDivisionError), leaving_no_trace(model):
         ravage(model)
@@ -175,9 +177,11 @@ def test_the_guard_puts_everything_back_also_after_an_error(family: str, norm: s
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_the_guard_keeps_the_parameters_the_same_objects() -> None:
+@pytest.mark.parametrize("family", ["vgg", "dln"])
+def test_the_guard_keeps_the_parameters_the_same_objects_and_storage(family: str) -> None:
     """The optimiser holds on to them."""
-    model = network("vgg", "bn")
+    model = network(family, "bn")
+    model.optimised()
     held = [(id(t), t.data_ptr()) for t in [*model.parameters(), *model.buffers()]]
     with leaving_no_trace(model):
         ravage(model)
@@ -194,7 +198,7 @@ def test_the_guard_puts_back_gradients_that_were_there_and_changed_in_place() ->
     assert all(bool((parameter.grad == 3).all()) for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("norm", ["noisy_bn", "noise_only"])
+@pytest.mark.parametrize("norm", NOISY)
 def test_the_guard_puts_back_the_step_of_the_noise(norm: str) -> None:
     """Or the probes after one that moved it would meet noise the step does not have."""
     model, x = network("dln", norm), Draws("dln").at(0).inputs
@@ -208,7 +212,7 @@ def test_the_guard_puts_back_the_step_of_the_noise(norm: str) -> None:
 
 def test_the_guard_puts_back_buffers_that_were_replaced() -> None:
     model = network("dln", "bn")
-    norm = model.layers[1].norm
+    norm = model.norm(1)
     held = norm.running_mean
     with leaving_no_trace(model):
         norm.running_mean = torch.ones_like(held)
