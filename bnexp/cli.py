@@ -25,6 +25,8 @@ COMMANDS = {
     "claims": "the verdict on every claim of the paper",
     "runs": "what is there: id, config, state, progress",
     "compact": "copies runs with small tables, to keep and share, and sums them up",
+    "compare": "runs against reference runs, curve by curve",
+    "verify": "committed numbers made again from committed tables",
     "theory": "checks the paper's theorems numerically, on random networks and on runs",
 }
 

@@ -1,12 +1,20 @@
 #!/usr/bin/env bash
-# Everything that must hold before a commit: format, lint, types, tests. Arguments go to pytest.
+# Everything that must hold before a commit: format, lint, types, tests. Other arguments go to pytest.
+#   bash scripts/test.sh           all of it, minutes
+#   bash scripts/test.sh --quick   under a minute: no test of whole runs, figures or commands
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH"
+tests=()
+if [ "${1:-}" = --quick ]; then
+  shift
+  tests=(-m "not slow" tests/test_structure.py tests/test_documents.py tests/test_norms.py tests/test_objective.py
+    tests/runs tests/config tests/models tests/claims tests/training/test_checkpoint.py)
+fi
 ruff format --check .
 ruff check .
 mypy
 cores=$(nproc)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # the tests are side by side, so each has one thread
-exec python -m pytest -n $((cores < 8 ? cores : 8)) --dist worksteal "$@"
+exec python -m pytest -n $((cores < 8 ? cores : 8)) --dist worksteal "${tests[@]}" "$@"

@@ -56,7 +56,8 @@ def run(root: Path, out: Path, layers: str, samples: int) -> int:
         raise UserError(f"--runs {root}: expected a folder with runs; there are none")
     for one in runs:
         if one.state not in ("done", "diverged"):
-            raise UserError(f"--runs {root}: expected finished runs; {one.id} is {one.state}")
+            why = "; ".join([f"{one.id} is {one.state}", *one.problems])
+            raise UserError(f"--runs {root}: expected finished runs; {why}")
     if (out / "runs").exists():
         raise UserError(f"--out {out}: expected a folder without runs; it has {out / 'runs'}")
     out.mkdir(parents=True, exist_ok=True)

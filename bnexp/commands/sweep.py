@@ -156,7 +156,7 @@ def make(runs: Sequence[Planned], launcher: Sequence[str] = ()) -> tuple[int, li
     for run in runs:
         if run.job.id in instead:
             outcomes[run.job.id] = Outcome(str(instead[run.job.id]), "skipped", "of other code")
-        elif (state := run.job.state()) in FINISHED:
+        elif (state := run.job.state()) in FINISHED and not run.job.problems():
             path = str(run.job.directory.path)
             outcomes[run.job.id] = Outcome(path, "skipped", f"{state} before")
     todo = [run for run in runs if run.job.id not in outcomes]

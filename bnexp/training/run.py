@@ -23,10 +23,12 @@ from bnexp.errors import UserError
 from bnexp.models import Network, Task, build_model, layer_count
 from bnexp.objective import Objective
 from bnexp.probes import Rows, Setting, build_probes
+from bnexp.registry import expect
 from bnexp.runs import RunDirectory, TableWriter, code_hash, run_id, siblings
 from bnexp.runs.files import read_json
+from bnexp.runs.tables import missing
 from bnexp.seeds import derive
-from bnexp.training.checkpoint import Checkpoints
+from bnexp.training.checkpoint import Checkpoints, random_state, set_random_state
 from bnexp.training.environment import environment
 from bnexp.training.failures import log, reason, record
 from bnexp.training.interrupts import Interrupted, Stop, watched
@@ -73,6 +75,11 @@ class Job:
         state = self.directory.read_status().get("state")
         return None if state is None else str(state)
 
+    def problems(self) -> list[str]:
+        """What the tables of a finished run lack or have too much, in words."""
+        status = self.directory.read_status()
+        return missing(self.directory.tables_dir, status.get("tables", {}), ended=True)
+
 
 def identify(config: Config) -> Job:
     """The run that ``config`` asks for. Nothing is written.
@@ -84,6 +91,8 @@ def identify(config: Config) -> Job:
     layers = layer_count(model.name, model.options, norm.name, norm.options)
     for name, probe in config.probes.items():
         probe.options.check_layers(f"probes.{name}", layers)
+    ok = config.run.precision != "bf16" or model.task == "classification"
+    expect(ok, "precision", "float64 or float32 for a regression", config.run.precision)
     device = _device(config.run.device)
     plain = {**config.plain, "device": str(device)}
     content = fingerprint(plain["data"])
@@ -120,10 +129,14 @@ def train(job: Job, wait: bool = True) -> str:
 
     Raises:
         RunBusy: another process makes it and ``wait`` is false.
-        UserError: the data or a setting turns out not to fit; nothing was written.
+        UserError: the data or a setting turns out not to fit, or a file of the run is missing,
+            damaged or of another run; nothing was written.
         Interrupted: the process was asked to stop; the run has saved and can be resumed.
     """
     if (state := job.state()) in FINISHED:
+        if problems := job.problems():
+            path = job.directory.path
+            raise UserError(f"{path}: {'; '.join(problems)}; remove it to make the run anew")
         return str(state)
     with open_run(job, wait) as session:
         return str(job.state()) if session is None else session.run()
@@ -362,27 +375,19 @@ class Session:
 
 
 def state_of(trainer: Trainer) -> dict[str, Any]:
-    """What the next step depends on: parameters, buffers, optimiser, probes, torch's random state.
-
-    bnexp's own random streams and the position in the data are functions of seed and step.
-    """
-    state: dict[str, Any] = {
+    """What the next step depends on: parameters, buffers, optimiser, probes, random state."""
+    return {
         "model": trainer.setting.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
-        "random": torch.get_rng_state(),
+        "random": random_state(),
         "probes": {probe.name: own for probe in trainer.probes if (own := probe.state())},
     }
-    if torch.cuda.is_available():
-        state["random_cuda"] = torch.cuda.get_rng_state_all()
-    return state
 
 
 def load_state(trainer: Trainer, state: dict[str, Any]) -> None:
     """Put ``trainer`` back to what `state_of` gave."""
     trainer.setting.model.load_state_dict(state["model"])
     trainer.optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    if "random_cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["random_cuda"])
+    set_random_state(state["random"])
     for probe in trainer.probes:
         probe.load_state(state["probes"].get(probe.name, {}))

@@ -1,201 +1,191 @@
-"""precision=bf16: the same run with products in bfloat16, measured by the same probes."""
+"""The numbers that a run computes in, its memory, and a GPU where there is one."""
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
-from bnexp.config import check, compose
 from bnexp.errors import UserError
-from bnexp.models import Network
-from bnexp.norms import NORMS
 from bnexp.training import run as run_module
 from bnexp.training import train
-from bnexp.training.loop import Trainer
+from bnexp.training.memory import DEFAULT, keep_freed_memory
 from bnexp.training.precision import set_up_cuda
-from tests.training.test_run import (
+from bnexp.training.run import trainer_of
+
+from .runs import (
+    DLN,
+    EVERY,
     VGG,
-    assert_same_network,
+    assert_same_state,
     assert_same_tables,
+    cut_off,
+    every_norm,
+    finished,
     job,
-    saved,
+    kinds,
     tables,
 )
 
-BF16 = [*VGG, "precision=bf16", "optim.momentum=0.9"]
+BF16 = (*VGG, "precision=bf16", "optim.momentum=0.9")
 EPS = 2.0**-8
 """Half the distance between neighbouring bfloat16 numbers around 1."""
 
-every_norm = pytest.mark.parametrize("norm", list(NORMS))
-
-
-def made(tmp_path: Path, *overrides: str) -> Trainer:
-    return run_module.trainer_of(job(tmp_path, *overrides))[0]
-
 
 @every_norm
-def test_products_are_bfloat16_and_all_that_is_kept_is_float32(tmp_path: Path, norm: str) -> None:
-    trainer = made(tmp_path, *BF16, f"norm={norm}")
-    model = trainer.setting.model
-    products: list[torch.dtype] = []
-
-    def see(module: nn.Module, inputs: object, output: Tensor) -> None:
-        products.append(output.dtype)
-
-    for layer in model.layers:
-        layer.affine.register_forward_hook(see)
-    seen = trainer.step(0, lambda rows: None)
-    assert set(products) == {torch.bfloat16}
-    kept = [
-        *(seen.loss, seen.data_loss, seen.outputs, seen.grad_norm),
-        *seen.grads.values(),
-        *seen.activations.values(),
-        *model.parameters(),
-        *model.buffers(),
-        *(value["momentum_buffer"] for value in trainer.optimizer.state.values()),
-    ]
-    assert {value.dtype for value in kept} == {torch.float32}
-
-
-@every_norm
-def test_a_pass_is_that_of_float32_but_for_rounding(tmp_path: Path, norm: str) -> None:
-    exact, rounded = (
-        made(tmp_path, *VGG, f"norm={norm}", f"precision={p}").step(0, lambda rows: None)
-        for p in ("float32", "bf16")
-    )
-    difference = abs(float(exact.loss) - float(rounded.loss))
-    assert 0 < difference < 4 * EPS * float(exact.loss)
+def test_bf16_multiplies_in_bfloat16_and_keeps_float32(tmp_path: Path, norm: str) -> None:
+    steps, products = {}, set()
+    for precision in ("float32", "bf16"):
+        config = job(tmp_path, *VGG, f"norm={norm}", f"precision={precision}").config
+        trainer, _ = trainer_of(config, torch.device("cpu"))
+        model = trainer.setting.model
+        for number in model.layers if precision == "bf16" else ():
+            model.affine(number).register_forward_hook(lambda *io: products.add(io[2].dtype))
+        steps[precision] = trainer.step(0, lambda rows: None)
+        stored = [*model.parameters(), *model.buffers(), *steps[precision].grads.values()]
+        stored += [steps[precision].loss, *steps[precision].activations.values()]
+        assert {value.dtype for value in stored} == {torch.float32}
+    assert products == {torch.bfloat16}
+    exact, rounded = steps["float32"], steps["bf16"]
+    assert 0 < abs(float(exact.loss) - float(rounded.loss)) < 4 * EPS * float(exact.loss)
     for number, expected in exact.activations.items():
         error = float((rounded.activations[number] - expected).norm() / expected.norm())
         assert error < 10 * EPS, number
 
 
-def by_hand(model: Network, params: dict[str, Tensor], x: Tensor) -> Tensor:
-    """The network with every rounding to bfloat16 written out."""
-    for number, layer in zip(model.layers.numbers(), model.layers, strict=True):
-        own = {name: params[f"layers.{number}.{name}"] for name, _ in layer.named_parameters()}
-        weight, bias = own["affine.weight"].bfloat16(), own["affine.bias"].bfloat16()
-        if isinstance(layer.affine, nn.Conv2d):
-            x = F.conv2d(x.bfloat16(), weight, bias, padding=1)
-        else:
-            x = F.linear(x.flatten(1).bfloat16(), weight, bias)
-        if "norm.weight" in own:
-            wide = x.float()
-            mean, var = wide.mean((0, 2, 3)), wide.var((0, 2, 3), unbiased=False)
-            gain = own["norm.weight"] / (var + 1e-5).sqrt()
-            shift = own["norm.bias"] - mean * gain
-            x = (wide * gain[:, None, None] + shift[:, None, None]).bfloat16()
-        x = layer.pool(layer.activation(x))
-    return x.float()
-
-
-@pytest.mark.parametrize("norm", ["none", "bn"])
-def test_a_pass_is_that_with_the_roundings_written_out(tmp_path: Path, norm: str) -> None:
-    trainer = made(tmp_path, *BF16, f"norm={norm}")
-    model, batch = trainer.setting.model, trainer.batches.at(0)
-    params = {name: p.detach().requires_grad_() for name, p in model.named_parameters()}
-    outputs = by_hand(model, params, batch.inputs)
-    decay = trainer.setting.objective.weight_decay / 2
-    squares = sum(params[name].square().sum() for name in model.weight_names())
-    loss = F.cross_entropy(outputs, batch.targets) + decay * squares
-    grads = torch.autograd.grad(loss, list(params.values()))
-    seen = trainer.step(0, lambda rows: None)
-    # what rounds alike is alike; with bn, sums in another order round a few numbers otherwise
-    assert float(seen.loss) == pytest.approx(loss.item(), rel=1e-6 if norm == "none" else EPS)
-    for name, grad in zip(params, grads, strict=True):
-        if norm == "none" or name.startswith("layers.9."):
-            error = float((seen.grads[name] - grad).norm() / grad.norm())
-            assert error < (1e-5 if norm == "none" else 4 * EPS), name
-
-
-@every_norm
-def test_probes_leave_no_trace(tmp_path: Path, norm: str) -> None:
-    common = [*BF16, f"norm={norm}", "steps=3"]
-    on, off = (job(tmp_path, *common, f"probes={p}") for p in ("every", "none"))
-    train(on)
-    train(off)
-    assert_same_network(on, off)
-    pd.testing.assert_frame_equal(tables(on)["train"], tables(off)["train"], check_exact=True)
-    for name, table in tables(on).items():
-        numbers = table.select_dtypes("number")
-        assert np.isfinite(numbers).all(axis=None), name
-
-
-@pytest.mark.parametrize("norm", ["bn", "noisy_bn", "l1"])
-def test_a_resumed_run_gives_the_same_numbers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, norm: str
-) -> None:
-    common = [*BF16, f"norm={norm}", "steps=5", "checkpoint_steps=2"]
-    whole, broken = job(tmp_path / "a", *common), job(tmp_path / "b", *common)
+@pytest.mark.parametrize("norm", ["noisy_bn", "l1"])
+def test_nothing_changes_the_numbers_of_bf16_either(tmp_path: Path, norm: str) -> None:
+    common = [*BF16, f"norm={norm}", "steps=3", "checkpoint_steps=2"]
+    whole, broken = (job(tmp_path / name, *common, *EVERY) for name in "ab")
     train(whole)
-    original = Trainer.step
-
-    def cut_off(self: Trainer, number: int, record: object) -> object:
-        if number == 3:
-            raise RuntimeError("cut off")
-        return original(self, number, record)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Trainer, "step", cut_off)
-    with pytest.raises(RuntimeError):
-        train(broken)
-    monkeypatch.setattr(Trainer, "step", original)
-    assert train(broken) == "done"
+    cut_off(broken, at=3)
+    train(broken)
     assert_same_tables(whole, broken)
-    assert_same_network(whole, broken)
+    assert_same_state(whole, broken)
+    bare = finished(tmp_path, *common, "probes=none")
+    assert_same_state(whole, bare)
+    for name, table in tables(whole).items():
+        assert np.isfinite(table.select_dtypes("number")).all(axis=None), name
 
 
-def test_it_trains_as_float32_does(tmp_path: Path) -> None:
-    last = {}
-    for precision in ("float32", "bf16"):
-        options = ["batch_size=64", "optim.lr=0.01", "steps=30", "probes=none"]
-        done = job(tmp_path, *VGG, *options, f"precision={precision}")
-        train(done)
-        last[precision] = tables(done)["train"]["loss"]
-    for losses in last.values():
-        assert losses[20:].mean() < 0.7 * losses[:5].mean()
-    assert last["bf16"].mean() == pytest.approx(last["float32"].mean(), rel=0.1)
+def test_parameters_move_by_less_than_a_bfloat16_resolves(tmp_path: Path) -> None:
+    made = job(tmp_path, *VGG, "norm=bn", "precision=bf16", "optim.lr=1e-4")
+    trainer, _ = trainer_of(made.config, torch.device("cpu"))
+    gamma = trainer.setting.model.norm(1).weight
+    before = gamma.detach().clone()
+    trainer.step(0, lambda rows: None)
+    assert not torch.equal(gamma, before)
+    assert torch.equal(gamma.bfloat16(), before.bfloat16())
 
 
-def test_parameters_move_by_less_than_a_bfloat16_can_tell(tmp_path: Path) -> None:
-    """They are float32: an update that bfloat16 parameters would lose is kept."""
-    done = job(tmp_path, *VGG, "norm=bn", "precision=bf16", "optim.lr=1e-4", "steps=1")
-    start = {
-        name: p.detach().clone()
-        for name, p in run_module.trainer_of(done)[0].setting.model.named_parameters()
-    }
-    train(done)
-    name = "layers.1.norm.weight"
-    end = saved(done)["model"][name]
-    assert not torch.equal(end, start[name])
-    assert torch.equal(end.bfloat16(), start[name].bfloat16())
+def test_precisions_are_other_runs_and_bf16_is_refused_for_the_deep_linear_network(
+    tmp_path: Path,
+) -> None:
+    plain = job(tmp_path, *VGG).id
+    assert job(tmp_path, *VGG, "tf32=false", "precision=float32").id == plain
+    others = {job(tmp_path, *VGG, option).id for option in ("tf32=true", "precision=bf16")}
+    assert len({plain, *others}) == 3
+    with pytest.raises(UserError, match="precision: expected float64 or float32"):
+        job(tmp_path, *DLN, "precision=bf16")
 
 
-def test_the_deep_linear_network_is_refused() -> None:
-    with pytest.raises(UserError, match=r"precision: expected float64 or float32 .* 'bf16'"):
-        check(compose(["model=dln", "precision=bf16"]))
-
-
-@pytest.mark.parametrize("asked", [False, True])
-def test_tensor_float_32_is_off_unless_asked_for(asked: bool) -> None:
+@pytest.mark.parametrize("tf32", [False, True])
+def test_tensor_float_32_is_off_unless_asked_for(tf32: bool) -> None:
     deterministic = torch.are_deterministic_algorithms_enabled()
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     try:
-        set_up_cuda(tf32=asked, deterministic=False)
-        assert torch.backends.cuda.matmul.allow_tf32 is asked
-        assert torch.backends.cudnn.allow_tf32 is asked
+        set_up_cuda(tf32=tf32, deterministic=False)
+        assert torch.backends.cuda.matmul.allow_tf32 is tf32
+        assert torch.backends.cudnn.allow_tf32 is tf32
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
         torch.use_deterministic_algorithms(deterministic)
 
 
-def test_precision_and_tf32_are_in_the_id_where_they_differ(tmp_path: Path) -> None:
-    plain = job(tmp_path, *VGG).id
-    assert job(tmp_path, *VGG, "tf32=false", "precision=float32").id == plain
-    others = {job(tmp_path, *VGG, one).id for one in ("tf32=true", "precision=bf16")}
-    assert len({plain, *others}) == 3
+# Memory
+
+FAULTS = """
+import resource, statistics, sys
+import torch
+from bnexp.training.memory import keep_freed_memory
+assert keep_freed_memory(*map(int, sys.argv[1:]))
+faults = []
+for _ in range(11):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(1 << 22)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(statistics.median(faults))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_there_again_without_asking_the_system_for_pages() -> None:
+    def faults(*threshold: int) -> int:
+        command = [sys.executable, "-c", FAULTS, *map(str, threshold)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert faults() * 10 < faults(DEFAULT)
+
+
+def test_memory_is_left_alone_elsewhere_and_each_run_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr(run_module, "keep_freed_memory", lambda: calls.append(True))
+    finished(tmp_path, *DLN, "steps=1", "probes=none")
+    assert calls == [True]
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert keep_freed_memory() is False
+
+
+# On a CUDA device
+
+gpu = pytest.mark.gpu
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@gpu
+@cuda
+@kinds
+@every_norm
+def test_a_run_on_the_gpu_is_the_cpus_and_repeats_itself(
+    tmp_path: Path, kind: tuple[str, ...], norm: str
+) -> None:
+    common = [*kind, f"norm={norm}", "steps=3", "precision=float64", "probes=paper"]
+    common += ["measure.every=1", "checkpoint_steps=2"]
+    gpu, broken = (job(tmp_path / name, *common, "device=cuda") for name in "ab")
+    train(gpu)
+    cut_off(broken, at=3)
+    train(broken)
+    assert_same_tables(gpu, broken)
+    assert_same_state(gpu, broken)
+    assert_same_state(gpu, finished(tmp_path, *common, "probes=none", "device=cuda"))
+    for name, expected in tables(finished(tmp_path, *common)).items():
+        for column in expected.select_dtypes("number"):
+            values = tables(gpu)[name][column]
+            np.testing.assert_allclose(values, expected[column], rtol=1e-6, atol=1e-9)
+
+
+@gpu
+@cuda
+@kinds
+def test_between_two_syncs_the_host_does_not_wait(tmp_path: Path, kind: tuple[str, ...]) -> None:
+    made = job(tmp_path, *kind, "norm=noisy_bn", "probes=none", "device=cuda")
+    trainer, _ = trainer_of(made.config, made.device)
+    trainer.probes = [probe for probe in trainer.probes if probe.name == "train"]
+    rows: list[object] = []
+    for number in range(5):
+        trainer.step(number, rows.append)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for number in range(5, 15):
+            trainer.step(number, rows.append)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    trainer.sync(rows.append)
+    assert len(rows) == 15

@@ -1,278 +1,309 @@
-"""The life of a run: schedules, divergence, resuming, skipping, and running statistics."""
+"""The life of a run: what it records, how it ends, and what it goes on from."""
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from bnexp.config import check, compose
-from bnexp.norms import NORMS
-from bnexp.runs import read_table, table_names
-from bnexp.training import Interrupted, Job, identify, train
+from bnexp.cli import main
+from bnexp.errors import UserError
+from bnexp.registry import PROBES
+from bnexp.runs.files import read_json
 from bnexp.training import run as run_module
+from bnexp.training import train
 from bnexp.training.loop import Trainer
+from bnexp.training.run import trainer_of
 
-VGG = ["model=vgg11", "model.width=0.0625", "batch_size=16", "data=digits"]
-DLN = ["model=dln", "model.k=4", "model.d=3", "data.samples=20", "optim.lr=1e-3"]
-CURVATURE = [
-    "+probes.curvature={every:2,dense:0}",
-    "+probes.sharpness={every:2,dense:0,tolerance:1e-3,max_iterations:3}",
-]
-"""Beside the probes of ``probes=paper``."""
-QUIET = ["progress=false", "measure.every=2", "measure.eval_every=3", "device=cpu"]
-
-
-def job(out: Path, *overrides: str) -> Job:
-    return identify(check(compose([*QUIET, f"out={out}", *overrides])))
-
-
-def tables(done: Job) -> dict[str, pd.DataFrame]:
-    folder = done.directory.tables_dir
-    return {name: read_table(folder, name) for name in table_names(folder)}
+from .runs import (
+    DLN,
+    EVERY,
+    VGG,
+    assert_same_state,
+    assert_same_tables,
+    cut_off,
+    every_norm,
+    finished,
+    job,
+    kinds,
+    saved,
+    tables,
+)
 
 
-def saved(done: Job) -> dict[str, Any]:
-    return torch.load(done.directory.path / "checkpoint.pt", weights_only=True)
+def trainer(tmp_path: Path, *overrides: str) -> Trainer:
+    return trainer_of(job(tmp_path, *overrides).config, torch.device("cpu"))[0]
 
 
-def assert_same_tables(one: Job, other: Job) -> None:
-    left, right = tables(one), tables(other)
-    assert left.keys() == right.keys()
-    for name in left:
-        pd.testing.assert_frame_equal(left[name], right[name], check_exact=True)
+# Nothing changes the numbers
 
 
-def assert_same_network(one: Job, other: Job) -> None:
-    left, right = saved(one), saved(other)
-    assert left["model"].keys() == right["model"].keys()
-    for name, value in left["model"].items():
-        assert torch.equal(value, right["model"][name]), name
-    pairs = zip(
-        left["optimizer"]["state"].values(), right["optimizer"]["state"].values(), strict=True
-    )
-    for a, b in pairs:
-        for key, value in a.items():
-            assert value is b[key] is None or torch.equal(value, b[key])
-    assert torch.equal(left["random"], right["random"])
+@kinds
+@every_norm
+def test_neither_probes_nor_interruptions_change_the_numbers(
+    tmp_path: Path, kind: tuple[str, ...], norm: str
+) -> None:
+    common = [*kind, f"norm={norm}", "steps=5", "optim.momentum=0.5"]
+    whole = finished(tmp_path / "whole", *common, *EVERY)
+    bare = finished(tmp_path / "bare", *common, "probes=none")
+    assert_same_state(whole, bare)
+    assert_same_tables(whole, bare, "train")
+
+    broken = job(tmp_path / "broken", *common, *EVERY)
+    cut_off(broken, at=4, saved_after=2)
+    assert broken.state() == "failed"
+    assert broken.directory.read_status()["reason"] == "RuntimeError: cut off"
+    assert train(broken) == "done"
+    log = broken.directory.log_file.read_text()
+    assert re.findall(r"(?:started|resumed) at step (\d+)", log) == ["0", "3", "3"]
+    assert_same_tables(whole, broken)
+    assert_same_state(whole, broken)
+
+
+@kinds
+@pytest.mark.parametrize("lr", [None, 30.0], ids=["converging", "diverging"])
+def test_how_often_losses_are_fetched_changes_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: tuple[str, ...], lr: float | None
+) -> None:
+    common = [*kind, "norm=none", "steps=20", "probes=paper", "measure.every=6"]
+    common += [] if lr is None else [f"optim.lr={lr}"]
+    each = finished(tmp_path / "each", *common)
+    monkeypatch.setitem(run_module.SYNC_EVERY, "cpu", 7)
+    some = finished(tmp_path / "some", *common)
+    assert each.state() == some.state() == ("done" if lr is None else "diverged")
+    assert_same_tables(each, some)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_one_another(tmp_path: Path) -> None:
+    options = [*VGG, "norm=noisy_bn", "steps=1", "probes=none"]
+    assert_same_tables(finished(tmp_path / "a", *options), finished(tmp_path / "b", *options))
+    losses = {
+        tables(finished(tmp_path, *options, f"seed={seed}"))["train"]["loss"][0]
+        for seed in range(3)
+    }
+    assert len(losses) == 3, "seed 0 is one like any other"
+
+
+def test_norms_share_start_and_order_at_a_seed_and_each_stream_has_its_own(tmp_path: Path) -> None:
+    def start(*overrides: str) -> tuple[torch.Tensor, torch.Tensor]:
+        made = trainer(tmp_path, *VGG, *overrides)
+        model = made.setting.model
+        return model.own_params[model.weight_name(2)], made.batches.at(5).index
+
+    weight, order = start("norm=bn")
+    for overrides, same in (
+        (["norm=none"], (True, True)),
+        (["norm=bn", "seed_init=1"], (False, True)),
+        (["norm=bn", "seed_order=1"], (True, False)),
+        (["norm=bn", "seed=1"], (False, False)),
+    ):
+        other = start(*overrides)
+        assert (torch.equal(weight, other[0]), torch.equal(order, other[1])) == same, overrides
+
+
+def test_compiled_steps_are_those_of_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps that capture nothing go through ``torch.compile``; here without its C++ compiler."""
+    compiled: list[Any] = []
+    real = torch.compile
+
+    def traced(function: Any) -> Any:
+        compiled.append(function)
+        return real(function, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    options = [*VGG, "norm=bn", "steps=2", "probes=none", "precision=float64"]
+    plain = finished(tmp_path / "plain", *options)
+    assert not compiled
+    fast = finished(tmp_path / "fast", *options, "compile=true")
+    assert len(compiled) == 1
+    assert plain.id != fast.id
+    left, right = tables(plain)["train"]["loss"], tables(fast)["train"]["loss"]
+    np.testing.assert_allclose(left, right, rtol=1e-12)
+
+
+# What is recorded
 
 
 @pytest.mark.parametrize("steps", [5, 6])
-def test_every_probe_records_on_its_schedule(tmp_path: Path, steps: int) -> None:
-    done = job(tmp_path, *VGG, f"steps={steps}", "probes.landscape.dense=2")
-    train(done)
-    found = {name: sorted(set(t["step"])) for name, t in tables(done).items()}
+def test_every_probe_records_its_columns_on_its_schedule(tmp_path: Path, steps: int) -> None:
+    options = ["measure.every=2", "measure.eval_every=3", "probes.landscape.dense=2"]
+    done = finished(tmp_path, *VGG, f"steps={steps}", *options)
+    recorded = tables(done)
+    rows = {name: sorted(set(table["step"])) for name, table in recorded.items()}
     scheduled = list(range(0, steps + 1, 2))
-    assert found["train"] == list(range(steps + 1))
-    assert found["eval"] == sorted({*range(0, steps + 1, 3), steps}), "and at the last step"
-    assert found["landscape"] == found["smoothness"] == sorted({0, 1, *scheduled})
-    assert found["gradient_shift"] == found["moments"] == found["activations"] == scheduled
-
-
-def test_moments_can_be_taken_at_successive_steps(tmp_path: Path) -> None:
-    done = job(
-        tmp_path, *DLN, "steps=9", "probes.moments.every=4", "probes.moments.successive=true"
-    )
-    train(done)
-    assert sorted(set(tables(done)["moments"]["step"])) == [0, 1, 4, 5, 8, 9]
-
-
-def test_columns_are_as_documented(tmp_path: Path) -> None:
-    done = job(tmp_path, *VGG, "steps=2", *CURVATURE)
-    train(done)
-    assert {name: list(table.columns) for name, table in tables(done).items()} == {
-        "train": ["step", "loss", "data_loss", "accuracy", "grad_norm"],
-        "eval": ["step", "split", "loss", "accuracy"],
-        "landscape": [
-            "step",
-            "eta",
-            "loss",
-            "predictiveness",
-            "beta",
-            "predictiveness_sum",
-            "beta_sum",
-        ],
-        "smoothness": [
-            "step",
-            "loss_min",
-            "loss_max",
-            "lipschitz",
-            "predictiveness_min",
-            "predictiveness_max",
-            "beta",
-            "beta_eta",
-        ],
-        "gradient_shift": ["step", "layer", "l2", "cos", "grad_norm"],
-        "moments": ["step", "layer", "unit", "mean", "var"],
-        "activations": ["step", "layer", "unit", "values"],
-        "curvature": [
-            "step",
-            "curvature",
-            "beta_0",
-            "weight_norm",
-            "param_norm",
-            "curvature_scaled",
-            "beta_0_scaled",
-        ],
-        "sharpness": [
-            "step",
-            "sharpness",
-            "sharpness_scaled",
-            "iterations",
-            "residual",
-            "converged",
-        ],
+    assert rows == {
+        "train": list(range(steps + 1)),
+        "eval": sorted({*range(0, steps + 1, 3), steps}),  # and at the last step
+        **dict.fromkeys(("landscape", "smoothness"), sorted({0, 1, *scheduled})),
+        **dict.fromkeys(("gradient_shift", "moments", "activations", "curvature"), scheduled),
+    }
+    declared = {
+        name: list(columns)
+        for probe in PROBES.names()
+        for name, columns in PROBES[probe].item.tables.items()
+    }
+    assert {name: list(table.columns) for name, table in recorded.items()} == {
+        name: declared[name] for name in recorded
     }
 
 
-@pytest.mark.parametrize("kind", [VGG, DLN], ids=["vgg", "dln"])
-@pytest.mark.parametrize("norm", list(NORMS))
-def test_probes_leave_no_trace_in_a_whole_run(tmp_path: Path, kind: list[str], norm: str) -> None:
-    common = [*kind, f"norm={norm}", "steps=4", "optim.momentum=0.9"]
-    on, off = (job(tmp_path, *common, f"probes={p}") for p in ("every", "none"))
-    assert on.id != off.id
-    train(on)
-    train(off)
-    assert_same_network(on, off)
-    pd.testing.assert_frame_equal(tables(on)["train"], tables(off)["train"], check_exact=True)
-
-
 def test_the_last_step_is_measured_but_makes_no_update(tmp_path: Path) -> None:
-    short, long = (job(tmp_path, *DLN, f"steps={n}", "optim.momentum=0.9") for n in (3, 4))
-    train(short)
-    train(long)
-    after_three = tables(long)["train"]["loss"][3]
-    assert tables(short)["train"]["loss"][3] == after_three
-    # the trained network that was saved is the one that was measured last
-    trainer, _ = run_module.trainer_of(short)
-    trainer.setting.model.load_state_dict(saved(short)["model"])
-    assert float(trainer.step(3, lambda rows: None).loss) == after_three
-
-
-@pytest.mark.parametrize("kind", [VGG, DLN], ids=["vgg", "dln"])
-@pytest.mark.parametrize("norm", list(NORMS))
-def test_a_resumed_run_gives_the_same_numbers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: list[str], norm: str
-) -> None:
-    # so few iterations that the sharpness shows where it started, at the eigenvector before
-    common = [*kind, f"norm={norm}", "steps=7", "optim.momentum=0.5"]
-    common += CURVATURE
-    whole, broken = job(tmp_path / "a", *common), job(tmp_path / "b", *common)
-    train(whole)
-    original = Trainer.step
-
-    def interrupted(self: Trainer, number: int, record: Any) -> Any:
-        if number == 4:
-            raise RuntimeError("cut off")
-        seen = original(self, number, record)
-        if number == 2:  # saved after this step; what follows is done again
-            stop.signum = 15
-        return seen
-
-    # First stretch: stopped by a signal after step 2. Second: dies at step 4. Third: to the end.
-    stop = run_module.Stop()
-    monkeypatch.setattr(Trainer, "step", interrupted)
-    monkeypatch.setattr(run_module, "watched", lambda: _context(stop))
-    with pytest.raises(Interrupted):
-        train(broken)
-    stop.signum = None
-    with pytest.raises(RuntimeError):
-        train(broken)
-    assert broken.state() == "failed"
-    assert "cut off" in broken.directory.read_status()["reason"]
-    monkeypatch.setattr(Trainer, "step", original)
-    assert train(broken) == "done"
-    assert_same_tables(whole, broken)
-    assert_same_network(whole, broken)
-
-
-class _context:  # noqa: N801
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __enter__(self) -> Any:
-        return self.value
-
-    def __exit__(self, *error: object) -> None:
-        return None
-
-
-def test_a_finished_run_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = job(tmp_path, *DLN, "steps=2")
-    assert train(done) == "done"
-    monkeypatch.setattr(Trainer, "step", None)
-    assert train(job(tmp_path, *DLN, "steps=2")) == "done"
+    short, long = (
+        finished(tmp_path, *DLN, f"steps={n}", "optim.momentum=0.9", *EVERY) for n in (3, 4)
+    )
+    loss = tables(long)["train"]["loss"][3]
+    assert tables(short)["train"]["loss"][3] == loss
+    again = trainer(tmp_path, *DLN, "steps=3")
+    again.setting.model.load_state_dict(saved(short)["model"])
+    step = again.step(3, lambda rows: None)
+    assert float(step.loss) == pytest.approx(loss, rel=1e-12), "the saved network is the measured"
 
 
 def test_divergence_is_a_result_that_keeps_all_rows_up_to_it(tmp_path: Path) -> None:
-    done = job(tmp_path, *DLN, "steps=500", "optim.lr=100.0", "norm=none")
-    assert train(done) == "diverged"
-    status, train_table = done.directory.read_status(), tables(done)["train"]
-    last = status["step"]
+    options = [*DLN, "steps=500", "optim.lr=100.0", "norm=none", "probes=none"]
+    done = finished(tmp_path, *options)
+    assert done.state() == "diverged"
+    table, last = tables(done)["train"], done.directory.read_status()["step"]
     assert 0 < last < 500
-    assert list(train_table["step"]) == list(range(last + 1))
-    finite = np.isfinite(train_table[["loss", "grad_norm"]]).all(axis=1)
+    assert list(table["step"]) == list(range(last + 1))
+    finite = np.isfinite(table[["loss", "grad_norm"]]).all(axis=1)
     assert finite[:-1].all()
     assert not finite.iloc[-1]
-    assert train(job(tmp_path, *DLN, "steps=500", "optim.lr=100.0", "norm=none")) == "diverged"
 
 
-def test_the_same_config_gives_the_same_numbers(tmp_path: Path) -> None:
-    one, other = (job(tmp_path / name, *VGG, "norm=noisy_bn", "steps=3") for name in "ab")
-    train(one)
-    train(other)
-    assert one.id == other.id
-    assert_same_tables(one, other)
-
-
-def test_seed_zero_is_a_seed_like_any_other(tmp_path: Path) -> None:
-    first = {}
-    for seed in (0, 1, 2):
-        done = job(tmp_path, *VGG, "steps=1", f"seed={seed}")
-        train(done)
-        first[seed] = float(tables(done)["train"]["loss"][0])
-    assert len(set(first.values())) == 3
-
-
-def test_norms_share_their_start_and_data_order_at_a_seed(tmp_path: Path) -> None:
-    starts = []
-    for norm in ("none", "bn"):
-        trainer, _ = run_module.trainer_of(job(tmp_path, *VGG, f"norm={norm}"))
-        weights = {
-            name: p
-            for name, p in trainer.setting.model.named_parameters()
-            if name.endswith("affine.weight")
-        }
-        starts.append((weights, trainer.batches.at(5).index))
-    (one, batch), (other, same_batch) = starts
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    assert torch.equal(batch, same_batch)
+def test_a_run_that_has_its_result_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [*DLN, "steps=2", "probes=none"]
+    finished(tmp_path, *options)
+    monkeypatch.setattr(Trainer, "step", None)
+    assert train(job(tmp_path, *options)) == "done"
 
 
 def test_nothing_is_written_when_a_setting_does_not_fit_the_data(tmp_path: Path) -> None:
-    from bnexp.errors import UserError
-
     with pytest.raises(UserError, match="batch_size"):
-        train(job(tmp_path, *VGG, "batch_size=100000", "steps=2"))
+        finished(tmp_path, *VGG, "batch_size=100000", "steps=2")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_environment_is_recorded(tmp_path: Path) -> None:
-    import json
+def test_checkpoints_come_by_time_by_steps_and_when_the_buffer_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parts(name: str, *options: str) -> list[str]:
+        done = finished(tmp_path / name, *DLN, "steps=10", "probes=none", *options)
+        return [e["name"][:9] for e in done.directory.read_status()["tables"]["train"]]
 
-    done = job(tmp_path, *DLN, "steps=1", "threads=1")
+    assert parts("end") == ["000000000"]
+    assert parts("steps", "checkpoint_steps=4") == ["000000000", "000000004", "000000008"]
+    assert len(parts("time", "checkpoint_minutes=1e-9")) == 11
+    monkeypatch.setattr(run_module, "BUFFERED_VALUES", 20)
+    assert len(parts("full")) > 2
+
+
+# Threads
+
+
+def test_the_threads_recorded_are_those_that_work_and_a_resumed_run_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work: list[int] = []
+    step = Trainer.step
+
+    def counting(self: Trainer, number: int, record: Any) -> Any:
+        at_work.append(torch.get_num_threads())
+        return step(self, number, record)
+
+    monkeypatch.setattr(Trainer, "step", counting)
+    options = [*DLN, "steps=2", "probes=none", "checkpoint_steps=1"]
     before = torch.get_num_threads()
     try:
-        train(done)
+        torch.set_num_threads(2)
+        halfway = job(tmp_path, *options)
+        cut_off(halfway, at=2)
+        torch.set_num_threads(1)
+        assert train(halfway) == "done"
+        assert read_json(halfway.directory.env_file)["threads"] == 2
+        assert set(at_work) == {2}
+        assert torch.get_num_threads() == 1, "the process has its own number again"
+        # In a sweep each run has what it asks for, whatever the run before it asked for.
+        at_work.clear()
+        sweep = ["train", "-m", *options, "progress=false", "device=cpu", f"out={tmp_path}"]
+        assert main([*sweep, "seed=1", "threads=2,1"]) == 0
+        assert main([*sweep, "seed=2,3"]) == 0
+        assert at_work == [2, 2, 2] + [1, 1, 1] * 2, "threads do not make another run"
+        found = [read_json(path)["threads"] for path in tmp_path.glob("runs/*/env.json")]
+        assert sorted(found) == [1, 1, 2, 2]
     finally:
         torch.set_num_threads(before)
-    env = json.loads(done.directory.env_file.read_text())
-    assert env["threads"] == 1
-    assert env["device"] == "cpu"
-    assert env["packages"]["torch"] == torch.__version__
-    assert env["data_fingerprint"] == done.fingerprint
+
+
+# What does not belong to the run (issue: a trial from outside)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    one, other = (job(tmp_path, *DLN, "steps=6", "probes=none", f"seed={i}") for i in (0, 1))
+    for run in (one, other):
+        cut_off(run, at=4, saved_after=2)
+    shutil.copyfile(*(run.directory.path / "checkpoint.pt" for run in (other, one)))
+    with pytest.raises(UserError, match=f"expected a checkpoint of run {one.id}; .* {other.id}"):
+        train(one)
+    # nor does the name of a folder make a run of it
+    one.directory.path.rename(tmp_path / "aside")
+    other.directory.path.rename(one.directory.path)
+    with pytest.raises(UserError, match=f"of run {one.id}; it is of run {other.id}"):
+        train(one)
+
+
+@pytest.mark.parametrize("what", ["a part", "a table"])
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_lacks_of_the_tables_is_named(tmp_path: Path, what: str, ended: bool) -> None:
+    run = job(tmp_path, *DLN, "steps=6", "probes=none", "checkpoint_steps=2")
+    if ended:
+        train(run)
+    else:
+        cut_off(run, at=5)
+    part = run.directory.tables_dir / "train" / "000000002-000000003.parquet"
+    if what == "a part":
+        part.unlink()
+    else:
+        shutil.rmtree(part.parent)
+    with pytest.raises(UserError, match=f"table train: part {part.name} is missing"):
+        train(run)
+
+
+def test_a_part_copied_twice_is_no_part_of_the_run(tmp_path: Path) -> None:
+    options = [*DLN, "steps=6", "probes=none", "checkpoint_steps=2"]
+    run, whole = job(tmp_path / "a", *options), finished(tmp_path / "b", *options)
+    cut_off(run, at=5)
+    part = run.directory.tables_dir / "train" / "000000002-000000003.parquet"
+    shutil.copyfile(part, part.with_name("000000004-000000005.parquet"))
+    assert train(run) == "done"
+    assert_same_tables(run, whole)
+    extra = part.with_name("000000007-000000008.parquet")
+    shutil.copyfile(part, extra)
+    with pytest.raises(UserError, match=f"part {extra.name} does not belong to it"):
+        train(run)
+
+
+def test_a_directory_deleted_in_mid_run_is_not_made_again_without_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = job(tmp_path, *DLN, "steps=6", "probes=none", "checkpoint_steps=2")
+    step = Trainer.step
+
+    def deleting(self: Trainer, number: int, record: Any) -> Any:
+        if number == 3:
+            shutil.rmtree(run.directory.path)
+        return step(self, number, record)
+
+    monkeypatch.setattr(Trainer, "step", deleting)
+    with pytest.raises(UserError, match="the directory was deleted"):
+        train(run)
+    assert not run.directory.path.exists()

@@ -1,0 +1,1 @@
+"""What readers are shown of committed results: tables of documents, numbers of figures."""
