@@ -65,23 +65,6 @@ def test_eval_is_the_mean_over_the_split_with_running_statistics_and_no_noise(no
         assert row["accuracy"] == pytest.approx([sum(hits) / 19], rel=1e-12)
 
 
-@every_norm
-def test_evaluating_moves_no_running_statistics(norm: str) -> None:
-    made = evaluated(norm)
-    without = trainer(
-        network("vgg", norm),
-        Draws("vgg"),
-        {},
-        objective=Objective("cross_entropy", 0.5),
-        lr=0.1,
-    )
-    measured(made, 2)
-    measured(without, 2)
-    watched = dict(made.setting.model.named_buffers())
-    for name, value in without.setting.model.named_buffers():
-        assert torch.equal(value, watched[name])
-
-
 def test_no_rows_where_there_is_no_test_split() -> None:
     made = trainer(
         network("dln", "bn"),
