@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 PACKAGE = __name__.partition(".")[0]
@@ -32,39 +33,28 @@ def code_hash(modules: Iterable[str]) -> str:
     Returns:
         64 hex digits, equal on all machines and versions of Python.
     """
-    names = {name for name in modules if _is_active(name)}
-    roots = {PACKAGE, *(name.partition(".")[0] for name in names)}
+    names = set(modules)
+    own = {PACKAGE, *(name.partition(".")[0] for name in names)}
     digests: dict[str, str] = {}
     while names:
         name = names.pop()
-        file = _file(name)
-        if name in digests or file is None:
+        package, _, rest = name.partition(".")
+        passive = package == PACKAGE and rest.partition(".")[0] in PASSIVE
+        if name in digests or passive or (package not in own and _is_library(package)):
             continue
-        digests[name], imported = _parse(name, file)
-        for other in imported:
-            if other not in digests and _is_active(other) and _is_own(other, roots):
-                names.add(other)
+        if (file := _file(name)) is not None:
+            digests[name], imported = _parse(name, file)
+            names |= imported
     text = "\n".join(f"{name} {digests[name]}" for name in sorted(digests))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _is_active(name: str) -> bool:
-    package, _, rest = name.partition(".")
-    return package != PACKAGE or rest.partition(".")[0] not in PASSIVE
-
-
 @cache
 def _is_library(package: str) -> bool:
-    if package in sys.stdlib_module_names:
+    if package in sys.stdlib_module_names or (file := _file(package)) is None:
         return True
-    file = _file(package)
     places = {Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "purelib", "platlib")}
-    return file is None or any(place in file.resolve().parents for place in places)
-
-
-def _is_own(name: str, roots: set[str]) -> bool:
-    package = name.partition(".")[0]
-    return package in roots or not _is_library(package)
+    return bool(places & {*file.resolve().parents})
 
 
 @cache
@@ -75,43 +65,38 @@ def _file(name: str) -> Path | None:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         return None
-    if spec is None:
-        return None
-    if not rest:
-        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
-    for place in spec.submodule_search_locations or ():
-        path = Path(place).joinpath(*rest)
-        for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
-            if file.is_file():
-                return file
-    return None
+    for part in rest:
+        places = (spec and spec.submodule_search_locations) or []
+        spec = PathFinder.find_spec(f"..{part}", places)
+    file = spec and spec.origin
+    return Path(file) if file and file.endswith(".py") else None
 
 
 @cache
 def _parse(name: str, file: Path) -> tuple[str, frozenset[str]]:
     """The hash of one file and the names it imports, some of which may be no modules."""
     tree = ast.parse(file.read_bytes(), str(file))
-    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    # Importing a module runs the packages it is in.
     parts = name.split(".")
+    # Importing a module runs the packages it is in.
     imported = {".".join(parts[:end]) for end in range(1, len(parts))}
-    for node in _run(tree):
+    package = parts if file.name == "__init__.py" else parts[:-1]
+    for node in _executed(tree):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1]
-            base = ".".join([*(above if node.level else ()), *filter(None, [node.module])])
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
             imported |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
     digest = hashlib.sha256("\n".join(_tokens(tree)).encode()).hexdigest()
     return digest, frozenset(imported)
 
 
-def _run(node: ast.AST) -> Iterator[ast.AST]:
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
     """``node`` and what is below it, less what only a type checker reads."""
     yield node
     for child in ast.iter_child_nodes(node):
         if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)):
-            yield from _run(child)
+            yield from _executed(child)
 
 
 def _tokens(node: object) -> Iterator[str]:

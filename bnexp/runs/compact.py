@@ -69,44 +69,34 @@ def compact(run: Run, runs_dir: Path, keep: Keep) -> Path:
 
 def _without_places(config: dict[str, Any]) -> dict[str, Any]:
     """The config of a copy: of folders on the machine that made it only the last name is kept."""
-    kept = {**config, "data": dict(config.get("data") or {})}
-    for group, key in ((kept, "out"), (kept["data"], "path"), (kept["data"], "cache")):
+    data = dict(config.get("data") or {})
+    for group, key in ((config, "out"), (data, "path"), (data, "cache")):
         if isinstance(group.get(key), str):
             group[key] = Path(group[key]).name
-    return kept
+    return {**config, "data": data}
 
 
 def _small(run: Run, name: str, keep: Keep) -> pd.DataFrame:
     frame: pd.DataFrame = run.table(name)
-    if name in SCHEDULED:
-        recorded = set(run.table("smoothness", ["step"])["step"])
-        if not recorded:
-            return frame
-        chosen: pd.DataFrame = frame[frame["step"].isin([*recorded, frame["step"].max()])]
-        return chosen
+    if name in SCHEDULED and (recorded := set(run.table("smoothness", ["step"])["step"])):
+        return frame[frame["step"].isin([*recorded, frame["step"].max()])]
     if name not in BY_LAYER or "layer" not in frame:
         return frame
     layers = sorted(set(frame["layer"]))
-    if keep.layers:
-        frame = frame[frame["layer"].isin(list(keep.layers))]
-        if frame.empty:
-            raise UserError(
-                f"--layers: expected some of {', '.join(map(str, layers))}, which table {name} of "
-                f"{run.id} has; got {', '.join(map(str, keep.layers))}"
-            )
-    if name == "activations":
-        frame = _thinned(frame, keep)
+    frame = frame[frame["layer"].isin(list(keep.layers) or layers)]
+    if frame.empty:
+        raise UserError(
+            f"--layers: expected some of {', '.join(map(str, layers))}, which table {name} of "
+            f"{run.id} has; got {', '.join(map(str, keep.layers))}"
+        )
+    if name == "activations":  # evenly spaced, shorter, and in single precision
+        steps = np.unique(frame["step"].to_numpy())
+        places = np.linspace(0, len(steps) - 1, keep.steps).round().astype(int)
+        frame = frame[frame["step"].isin(steps[places])]
+        values = [np.float32(row[: keep.samples]).astype(np.float64) for row in frame["values"]]
+        return frame.assign(values=values)
     if name == "moments":
         followed = run.table("activations", ["layer", "unit"]).groupby("layer")["unit"].first()
         mine = frame["unit"] == frame["layer"].map(followed)
-        frame = frame[mine] if mine.any() else frame
+        return frame[mine] if mine.any() else frame
     return frame
-
-
-def _thinned(activations: pd.DataFrame, keep: Keep) -> pd.DataFrame:
-    """Evenly spaced distributions, the first ``samples`` values of each, in single precision."""
-    steps = np.unique(activations["step"].to_numpy())
-    places = np.unique(np.linspace(0, len(steps) - 1, keep.steps).round().astype(int))
-    frame = activations[activations["step"].isin(steps[places])]
-    values = [np.float32(row[: keep.samples]).astype(np.float64) for row in frame["values"]]
-    return frame.assign(values=values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,67 +20,36 @@ from bnexp.runs.files import (
     write_atomic,
     write_json,
 )
+from bnexp.runs.tables import missing
 
 _SEAL = "# SHA-256 of what follows: "
 _STATES = ("running", "done", "diverged", "failed")
-_STATUS: dict[str, type] = {
-    "state": str,
-    "step": int,
-    "steps": int,
-    "seconds": dict,
-    "tables": dict,
-}
-_WORDS: dict[type, str] = {str: "text", int: "a whole number", dict: "a mapping"}
+_STATUS = {"state": str, "step": int, "steps": int, "seconds": dict, "tables": dict}
+_WORDS = {str: "text", int: "a whole number", dict: "a mapping"}
+
+ENDED = ("done", "diverged")
+"""The states of a run that has its result."""
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
 class RunDirectory:
     """``<out>/runs/<id>/``: where each part of one run lies. Making the object touches no disk.
 
-    What `lock` gives has a ``lease``, which every write then checks first.
+    A folder is a run directory once it has a ``config_file``, the resolved config. ``env_file``
+    holds versions, device, threads and revision; ``status_file`` how far the run is and which parts
+    its tables in ``tables_dir`` have; ``log_file`` what the run had to say; ``lock_file`` is there
+    while a process writes the run. Every write first checks ``lease``, which `lock` gives.
     """
 
-    path: Path
-    lease: lock.Lease | None = field(default=None, compare=False, repr=False)
+    def __init__(self, path: Path, lease: lock.Lease | None = None) -> None:
+        self.path, self.lease = path, lease
+        self.config_file, self.env_file = path / "config.yaml", path / "env.json"
+        self.status_file, self.tables_dir = path / "status.json", path / "tables"
+        self.log_file, self.lock_file = path / "log.txt", path / "lock"
 
     @property
     def id(self) -> str:
         """The run's id, which is the directory's name."""
         return self.path.resolve().name
-
-    @property
-    def config_file(self) -> Path:
-        """The resolved config. A folder is a run directory once it is there."""
-        return self.path / "config.yaml"
-
-    @property
-    def env_file(self) -> Path:
-        """Versions, device, threads and revision that the run started with."""
-        return self.path / "env.json"
-
-    @property
-    def status_file(self) -> Path:
-        """How far the run is, and which parts its tables have."""
-        return self.path / "status.json"
-
-    @property
-    def tables_dir(self) -> Path:
-        """The measurements, one folder per table."""
-        return self.path / "tables"
-
-    @property
-    def log_file(self) -> Path:
-        """What the run had to say, for people."""
-        return self.path / "log.txt"
-
-    @property
-    def lock_file(self) -> Path:
-        """There while a process writes the run."""
-        return self.path / "lock"
 
     def check(self) -> None:
         """Raise `RunBusy` if the run was this process's to write (see `lock`) and no longer is."""
@@ -98,14 +66,13 @@ class RunDirectory:
             write_json(self.env_file, env)
         else:
             first = read_json(self.env_file)
-            stretches = [{k: v for k, v in first.items() if k != "resumed"}]
-            stretches += first.get("resumed", [])
-            if plain(env) != stretches[-1]:
-                write_json(self.env_file, {**stretches[0], "resumed": [*stretches[1:], env]})
+            resumed = first.pop("resumed", [])
+            if plain(env) != [first, *resumed][-1]:
+                write_json(self.env_file, {**first, "resumed": [*resumed, env]})
         if not self.config_file.exists():
             content = {**plain(config), "id": self.id}
             text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-            write_atomic(self.config_file, f"{_SEAL}{_digest(text)}\n{text}")
+            write_atomic(self.config_file, _sealed(text))
 
     def read_config(self) -> dict[str, Any]:
         """The resolved config.
@@ -114,14 +81,13 @@ class RunDirectory:
             UserError: the file is missing, damaged or of another run; the message names it.
         """
         text = read_text(self.config_file)
-        sealed, _, rest = text.partition("\n")
-        if sealed.startswith(_SEAL) and sealed != _SEAL + _digest(rest):
+        if text.startswith(_SEAL) and text != _sealed(text.partition("\n")[2]):
             raise UserError(f"{self.config_file}: expected it as bnexp wrote it; it is damaged")
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
             # bnexp writes none, and aliases of aliases fill any memory. Each needs an anchor: "&".
             if "&" in text and any(
-                isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)
+                isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, loader)
             ):
                 raise ValueError("an alias")
             config = plain(yaml.load(text, loader))
@@ -155,6 +121,12 @@ class RunDirectory:
         self.check()
         write_json(self.status_file, {"id": self.id, **fields})
 
+    def problems(self) -> list[str]:
+        """What is wrong with the tables by the names and sizes of their parts, in words."""
+        status = self.read_status()
+        ended = status.get("state") in ENDED
+        return missing(self.tables_dir, status["tables"], ended) if "tables" in status else []
+
     @contextmanager
     def lock(self, wait: bool = True) -> Iterator[RunDirectory]:
         """Be the run's one writer for the length of the block, and clear a killed one's leavings.
@@ -167,7 +139,7 @@ class RunDirectory:
         with lock.hold(self.lock_file, wait) as lease:
             for folder in (self.path, *self.tables_dir.glob("*/")):
                 remove_temporaries(folder)
-            yield replace(self, lease=lease)
+            yield RunDirectory(self.path, lease)
 
     def is_locked(self) -> bool:
         """Whether a process is writing this run now."""
@@ -175,7 +147,10 @@ class RunDirectory:
 
     def _mine(self, content: dict[str, Any], file: Path) -> dict[str, Any]:
         """``content`` less the run's id, which must be this directory's; older files have none."""
-        of = content.pop("id", self.id)
-        if of != self.id:
+        if (of := content.pop("id", self.id)) != self.id:
             raise UserError(f"{file}: expected a file of run {self.id}; it is of run {of}")
         return content
+
+
+def _sealed(text: str) -> str:
+    return f"{_SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -23,21 +21,18 @@ SEAL = "sha256"
 """The key of a JSON file whose value is the SHA-256 of the others, so that damage is seen."""
 
 
-@contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that appears as ``path`` when the block ends, complete and on the disk.
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Make ``content`` (text as UTF-8) the content of ``path`` in one step, complete on the disk.
 
-    Until then it lies beside ``path`` under a hidden name that no reader looks at. If the block
-    or the disk fails, it is removed, ``path`` is as it was, and the error goes on to the caller
-    (a full disk: ``OSError`` with ``errno.ENOSPC``). The folder is made if need be.
+    Until then it lies beside ``path`` under a hidden name that no reader looks at. If the disk
+    fails, that is removed, ``path`` is as it was, and the ``OSError`` goes on to the caller. The
+    folder is made if need be.
     """
     _make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
-    # os.open, not tempfile: the mode follows the umask, so that others may read the results.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
+        with temporary.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -47,19 +42,12 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Make ``content`` (text as UTF-8) the content of ``path`` in one step; see `atomic_file`."""
-    data = content.encode() if isinstance(content, str) else content
-    with atomic_file(path) as file:
-        file.write(data)
-
-
 def sync_folder(folder: Path) -> None:
     """Bring the names in ``folder`` to the disk: a rename before this can be lost with the power.
 
     Without it a checkpoint could outlive the tables that were written before it.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         # Some network file systems refuse to sync a folder; the files themselves are safe.
         with contextlib.suppress(OSError):
@@ -92,9 +80,9 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path`` as `write_json` wrote it, without its seal.
+    """The JSON object in ``path`` as `write_json` wrote it; a damaged file is a `UserError`.
 
-    A damaged file is a `UserError` naming it; one without a seal was written by hand.
+    One without a seal was written by hand.
     """
     try:
         value = json.loads(read_text(path))
@@ -102,21 +90,21 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: expected a JSON object; the file is damaged") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected a JSON object")
-    sealed = value.pop(SEAL, None)
-    if sealed is not None and sealed != _seal(value):
+    if value.pop(SEAL, seal := _seal(value)) != seal:
         raise UserError(f"{path}: expected it as bnexp wrote it; the file is damaged")
     return value
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write ``value`` as JSON, sealed; NaN and infinities, which JSON lacks, become null."""
-    finite = _finite(plain(value))
+    finite = json.loads(json.dumps(plain(value)), parse_constant=lambda _: None)
     sealed = {**finite, SEAL: _seal(finite)}
     write_atomic(path, json.dumps(sealed, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _seal(value: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    content = {key: item for key, item in value.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def plain(value: Any) -> Any:
@@ -133,18 +121,10 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, Path):
         return str(value)
-    if value is None:
-        return None
     # Subclasses (enums, numpy's str) would be written with their class in YAML.
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             return kind(value)
+    if value is None:
+        return None
     raise TypeError(f"no plain form for {value!r} of type {type(value).__name__}")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,26 +13,7 @@ from typing import Any
 from bnexp.runs.files import plain
 
 EXCLUDED = frozenset(
-    {
-        "out",
-        "deterministic",
-        "threads",
-        "progress",
-        "resume",
-        "fail_fast",
-        "checkpoint_minutes",
-        "checkpoint_steps",
-        "measure",
-        "preset",
-        "sizes",
-        "experiment",
-        "plugins",
-        "stale",
-        "data.path",
-        "data.cache",
-        "data.label",
-        "hydra",
-    }
+    ["out", "deterministic", "threads", "progress", "resume", "fail_fast", "checkpoint_minutes", "checkpoint_steps", "measure", "preset", "sizes", "experiment", "plugins", "stale", "data.path", "data.cache", "data.label", "hydra"]
 )
 """Dotted keys of a run's config that cannot change its numbers. The data are named by their
 content (the fingerprint), not by where they lie or what they are called; plug-ins by their code."""
@@ -98,26 +79,19 @@ def model_name(config: Mapping[str, Any]) -> str:
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of ``config`` decides the numbers, each number in one spelling."""
-    kept = _without(plain(config), EXCLUDED)
-    device = kept.get("device")
-    if isinstance(device, str):
-        kept["device"] = device.partition(":")[0]
-    return {key: _uniform(value) for key, value in kept.items()}
+    deciding: dict[str, Any] = _uniform(plain(config))
+    if isinstance(device := deciding.get("device"), str):
+        deciding["device"] = device.partition(":")[0]
+    return deciding
 
 
-def _without(config: dict[str, Any], keys: frozenset[str], prefix: str = "") -> dict[str, Any]:
-    return {
-        key: _without(value, keys, f"{prefix}{key}.") if isinstance(value, dict) else value
-        for key, value in config.items()
-        if f"{prefix}{key}" not in keys
-    }
-
-
-def _uniform(value: Any) -> Any:
+def _uniform(value: Any, key: str = "") -> Any:
     if isinstance(value, dict):
-        return {key: _uniform(item) for key, item in value.items()}
+        dot = f"{key}." if key else ""
+        below = {name: f"{dot}{name}" for name in value if f"{dot}{name}" not in EXCLUDED}
+        return {name: _uniform(value[name], path) for name, path in below.items()}
     if isinstance(value, list):
-        return [_uniform(item) for item in value]
+        return [_uniform(item, f"{key}[]") for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

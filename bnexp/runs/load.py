@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,16 @@ import pandas as pd
 
 from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
-from bnexp.runs.identity import code_of, model_name
-from bnexp.runs.old import present
-from bnexp.runs.parts import Manifest, Part, list_parts, missing, open_part, read_part
-from bnexp.runs.tables import read_table, table_names
+from bnexp.runs.identity import canonical, code_of, model_name
+from bnexp.runs.tables import Manifest, Part, list_parts, open_part, read_part, read_table
+from bnexp.runs.tables import table_names as names_of_tables
 
 GROUPS = ("model", "norm", "data", "optim", "probes")
-NUMBERS = ("seed", "steps", "batch_size", "optim.lr", "model.width")
-MAY_BE_NULL = ("batch_size", "model.width")
-"""What a config must hold, where it holds it, to be read at all."""
-
-ENDED = ("done", "diverged")
-"""The states of a run that has its result."""
+NOISE = {"n_mu", "n_sigma", "r_mu", "r_sigma"}
+"""Options that every norm had in version 0.1 and that only `NOISY` ones use."""
+NOISY = ("noisy_bn", "noise_only")
+LATER = ("compile", "tf32")
+"""Switches that came after version 0.1: off is what runs did before."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +61,23 @@ class Run:
     @property
     def lr(self) -> float:
         """The learning rate."""
-        return float(self.option("optim.lr"))
+        return self._number("optim.lr")
 
     @property
     def seed(self) -> int:
         """The seed of every random stream that has none of its own."""
-        return int(self.option("seed"))
+        return int(self._number("seed"))
 
     @property
     def steps(self) -> int:
         """The number of training steps asked for."""
-        return int(self.option("steps"))
+        return int(self._number("steps"))
 
     @property
     def width(self) -> float:
         """The model's width as a multiple of the paper's; NaN where it has none."""
-        width = self.option("model").get("width")
-        return float("nan") if width is None else float(width)
+        has_width = self.option("model").get("width") is not None
+        return self._number("model.width") if has_width else math.nan
 
     @property
     def data(self) -> str:
@@ -106,23 +106,17 @@ class Run:
     @property
     def problems(self) -> list[str]:
         """What is wrong with the tables by the names and sizes of their parts, in words."""
-        directory, status = RunDirectory(self.path), self.status
-        if status.get("state") not in ENDED:
-            status = directory.read_status()
-        if "tables" not in status:
-            return []
-        return missing(directory.tables_dir, status["tables"], status["state"] in ENDED)
+        return RunDirectory(self.path).problems()
 
     def verify(self) -> list[str]:
         """All that is wrong with the tables, in words; reads every byte of them."""
         problems = self.problems
-        for name in self.table_names():
-            for part in self.parts(name):
-                try:
-                    read_part(part)
-                except UserError as error:
-                    if not any(part.path.name in problem for problem in problems):
-                        problems.append(str(error))
+        for part in [part for name in self.table_names() for part in self.parts(name)]:
+            try:
+                read_part(part)
+            except UserError as error:
+                if not any(part.path.name in problem for problem in problems):
+                    problems.append(str(error))
         return problems
 
     def option(self, key: str) -> Any:
@@ -134,18 +128,24 @@ class Run:
             value = value[name]
         return value
 
+    def _number(self, key: str) -> float:
+        value = self.option(key)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            where = RunDirectory(self.path).config_file
+            raise UserError(f"{where}: {key}: expected a number; got {value!r}")
+        return value
+
     def table_names(self) -> list[str]:
         """The tables that have rows, by name."""
-        return table_names(RunDirectory(self.path).tables_dir, self._manifest())
+        return names_of_tables(RunDirectory(self.path).tables_dir, self.status.get("tables"))
 
     def columns(self, name: str) -> list[str]:
         """The names of the columns of table ``name``; none when there is no such table."""
-        parts = self.parts(name)
-        return list(open_part(parts[0].path).schema_arrow.names) if parts else []
+        return [str(c) for part in self.parts(name)[:1] for c in open_part(part).schema_arrow.names]
 
     def parts(self, name: str) -> list[Part]:
         """The parts of table ``name`` by step."""
-        return list_parts(RunDirectory(self.path).tables_dir / name, self._manifest())
+        return list_parts(RunDirectory(self.path).tables_dir / name, self.status.get("tables"))
 
     def table(
         self, name: str, columns: Collection[str] | None = None, **where: Any
@@ -161,26 +161,24 @@ class Run:
         Raises:
             UserError: a part is missing or damaged or lacks a column; the message names it.
         """
-        if columns is None and not where:
-            if name not in self._tables:
-                self._tables[name] = self._read(name)
-            return self._tables[name].copy()
-        return self._read(name, columns, **where)
+        if columns is not None or where:
+            return self._read(name, columns, **where)
+        if name not in self._tables:
+            self._tables[name] = self._read(name)
+        return self._tables[name].copy()
 
     def _read(
         self, name: str, columns: Collection[str] | None = None, **where: Any
     ) -> pd.DataFrame:
-        folder, manifest = RunDirectory(self.path).tables_dir, self._manifest()
+        directory = RunDirectory(self.path)
+        manifest: Manifest | None = self.status.get("tables")
         try:
-            return read_table(folder, name, manifest, columns, **where)
+            return read_table(directory.tables_dir, name, manifest, columns, **where)
         except UserError:
             # It may have been resumed from an earlier checkpoint since it was found.
-            if (now := RunDirectory(self.path).read_status().get("tables")) == manifest:
+            if (now := directory.read_status().get("tables")) == manifest:
                 raise
-            return read_table(folder, name, now, columns, **where)
-
-    def _manifest(self) -> Manifest | None:
-        return self.status.get("tables")
+            return read_table(directory.tables_dir, name, now, columns, **where)
 
 
 def find_runs(root: str | Path) -> list[Run]:
@@ -196,9 +194,10 @@ def find_runs(root: str | Path) -> list[Run]:
     if not root.is_dir():
         raise UserError(f"{root}: expected a folder of runs; there is none")
     if RunDirectory(root).config_file.is_file():
-        return [_load(root)]
+        return [_load(RunDirectory(root))]
     folder = root / "runs" if (root / "runs").is_dir() else root
-    return [_load(path) for path in sorted(folder.iterdir()) if _is_run(RunDirectory(path))]
+    directories = map(RunDirectory, sorted(folder.iterdir()))
+    return [_load(directory) for directory in directories if _is_run(directory)]
 
 
 def folders_of_runs(root: str | Path) -> list[Path]:
@@ -215,26 +214,19 @@ def load_runs(root: str | Path) -> dict[str, pd.DataFrame]:
         ``optim.weight_decay``; lists as text, texts as categories.
     """
     runs = find_runs(root)
-    front = pd.DataFrame([_labels(run) for run in runs])
+    names = ("model", "norm", "lr", "seed", "width", "data")
+    front = pd.DataFrame([{"run": r.id, **{n: getattr(r, n) for n in names}} for r in runs])
     keys = pd.DataFrame([_flat(run.config) for run in runs]).drop(columns="seed", errors="ignore")
     keys = keys.apply(lambda column: column.astype("category") if column.dtype == "str" else column)
     labels = pd.concat([front, keys], axis=1)
-    found: dict[str, dict[int, pd.DataFrame]] = {}
-    for number, run in enumerate(runs):
-        for name in run.table_names():
-            found.setdefault(name, {})[number] = run.table(name)
     joined = {}
-    for name, tables in sorted(found.items()):
-        rows = pd.concat(tables.values(), ignore_index=True)
-        numbers = np.repeat(list(tables), [len(table) for table in tables.values()])
-        before = labels.drop(columns=[*rows.columns], errors="ignore").iloc[numbers]
+    for name in sorted({name for run in runs for name in run.table_names()}):
+        tables = [run.table(name) if name in run.table_names() else pd.DataFrame() for run in runs]
+        rows = pd.concat([table for table in tables if len(table)], ignore_index=True)
+        before = labels.drop(columns=[*rows.columns], errors="ignore")
+        before = before.iloc[np.repeat(range(len(runs)), [*map(len, tables)])]
         joined[name] = pd.concat([before.reset_index(drop=True), rows], axis=1)
     return joined
-
-
-def _labels(run: Run) -> dict[str, Any]:
-    names = ("model", "norm", "lr", "seed", "width", "data")
-    return {"run": run.id, **{name: getattr(run, name) for name in names}}
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -253,19 +245,49 @@ def _is_run(directory: RunDirectory) -> bool:
     return directory.config_file.is_file() and any(path.exists() for path in others)
 
 
-def _load(path: Path) -> Run:
-    directory = RunDirectory(path)
+def _load(directory: RunDirectory) -> Run:
+    """The run in ``directory``, with a config of version 0.1 in the present spelling."""
     config = directory.read_config()
     for key in GROUPS:
-        if not isinstance(config.get(key, {}), dict):
+        if not isinstance(config.setdefault(key, {}), dict):
             raise UserError(f"{directory.config_file}: {key}: expected a mapping of options")
-    for key in NUMBERS:
-        group, _, name = key.rpartition(".")
-        options = config.get(group, {}) if group else config
-        if name not in options:
-            continue
-        value = options[name]
-        known = isinstance(value, int | float) and math.isfinite(value)
-        if not known and not (value is None and key in MAY_BE_NULL):
-            raise UserError(f"{directory.config_file}: {key}: expected a number; got {value!r}")
-    return Run(path, directory.id, present(config), directory.read_status())
+    model, norm, data = (config[group] for group in ("model", "norm", "data"))
+    model.pop("family", None)
+    if match := re.fullmatch(r"vgg(\d+)", str(model.get("name"))):
+        model |= {"name": "vgg", "depth": int(match[1])}
+    if norm.get("name") not in NOISY:
+        config["norm"] = {key: value for key, value in norm.items() if key not in NOISE}
+    if data.get("name") == "gaussian":
+        data.setdefault("A", "normal")
+    for gone in ("together", "cuda_graphs"):
+        config.pop(gone, None)
+    return Run(directory.path, directory.id, config, directory.read_status())
+
+
+def scale(run: Run) -> dict[str, Any]:
+    """What two runs must share to be drawn together.
+
+    It is what decides a run's numbers less what figures vary (norm, lr, seeds) and less keys that
+    only some versions write. The data count by their label: where they lie does not matter.
+    """
+    shared = canonical(run.config)
+    for key in [key for key in shared if key == "norm" or key.startswith("seed")]:
+        del shared[key]
+    shared = {key: value for key, value in shared.items() if value or key not in LATER}
+    shared["optim"] = {k: v for k, v in shared.get("optim", {}).items() if k != "lr"}
+    data = {**shared.get("data", {}), "label": run.data}
+    unused = {"normal": ("A_low", "A_high"), "uniform": ("A_std",)}.get(str(data.get("A")), ())
+    return {**shared, "data": {key: value for key, value in data.items() if key not in unused}}
+
+
+def describe(run: Run) -> str:
+    """A run's `scale` for people, such as ``VGG-16 ×1/8, digits, batch 128, 400 steps``."""
+    name, size = run.model, run.option("batch_size")
+    if run.family in ("vgg", "dln"):
+        is_vgg, model = run.family == "vgg", run.config["model"]
+        name = f"VGG-{model.get('depth')}" if is_vgg else f"DLN {model.get('k')}×{model.get('d')}"
+    if not (math.isnan(run.width) or run.width == 1):  # the paper's own needs no words
+        fraction = Fraction(run.width).limit_denominator(64)
+        name += f" ×{fraction if float(fraction) == run.width else run.width}"
+    batch = "full batch" if size is None else f"batch {size:,}"
+    return f"{name}, {run.data}, {batch}, {run.steps:,} steps"

@@ -13,6 +13,7 @@ import hashlib
 import os
 import secrets
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -44,11 +45,7 @@ class Lease:
         self._thread = threading.Thread(target=self._renew, args=(LEASE / 6,), daemon=True)
 
     def check(self) -> None:
-        """Raise unless the run is still this process's to write.
-
-        Raises:
-            RunBusy: another process took it over, or its directory was deleted.
-        """
+        """Raise `RunBusy` if another process took the run over or its directory was deleted."""
         if _read(self.path) != self.content:
             raise RunBusy(
                 f"{self.path.parent}: expected the lock that this process took; the directory was "
@@ -60,8 +57,7 @@ class Lease:
         before: tuple[str, int] | None = None
         since = time.monotonic()
         while not _create(self.path, self.content):
-            state = _state(self.path)
-            if state is None:  # released just now
+            if (state := _state(self.path)) is None:  # released just now
                 continue
             if state != before:
                 before, since = state, time.monotonic()
@@ -90,8 +86,7 @@ class Lease:
         name = hashlib.sha256(state[0].encode()).hexdigest()[:16]
         claim = self.path.with_name(f".{self.path.name}.{name}{TEMPORARY_SUFFIX}")
         if not _create(claim, self.content):
-            left = _state(claim)
-            if left is not None and _is_over(claim, left):
+            if (left := _state(claim)) is not None and _is_over(claim, left):
                 claim.unlink(missing_ok=True)
             return False
         if _state(self.path) != state:
@@ -111,10 +106,6 @@ class Lease:
 @contextmanager
 def hold(path: Path, wait: bool = True) -> Iterator[Lease]:
     """Hold the lock file ``path``, whose folder is made if need be, for the length of the block.
-
-    Args:
-        path: the lock file.
-        wait: wait for another holder to end; otherwise raise.
 
     Raises:
         RunBusy: somebody else holds it and ``wait`` is false.
@@ -136,12 +127,10 @@ def is_held(path: Path) -> bool:
 
 def _create(path: Path, content: str) -> bool:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(content)
     except FileExistsError:
         return False
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -157,9 +146,8 @@ def _read(path: Path) -> str | None:
 
 def _state(path: Path) -> tuple[str, int] | None:
     """What the lock file says and when it was last renewed, in the file system's nanoseconds."""
-    content = _read(path)
     try:
-        return None if content is None else (content, path.stat().st_mtime_ns)
+        return None if (content := _read(path)) is None else (content, path.stat().st_mtime_ns)
     except FileNotFoundError:
         return None
 
@@ -183,16 +171,11 @@ def _seconds(content: str) -> float:
 
 def _now(folder: Path) -> int:
     """The time by the clock of the file system, which need not be this machine's."""
-    path = folder / f".clock.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}"
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime_ns
     except OSError:  # a directory of somebody else's
         return time.time_ns()
-    try:
-        return os.fstat(descriptor).st_mtime_ns
-    finally:
-        os.close(descriptor)
-        path.unlink(missing_ok=True)
 
 
 def _host() -> str:

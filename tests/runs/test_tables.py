@@ -12,7 +12,7 @@ import pytest
 
 from bnexp.errors import UserError
 from bnexp.runs import TableWriter, read_table, table_names
-from bnexp.runs.parts import Manifest, Part, list_parts, missing, read_part
+from bnexp.runs.tables import Manifest, Part, list_parts, missing, read_part
 
 PARTS = (range(0, 4), range(4, 8), range(8, 12))
 
