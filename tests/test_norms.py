@@ -58,9 +58,7 @@ def test_the_names_are_the_papers() -> None:
         ("noise_only", "r_mu", -0.1, "at least 0"),
     ],
 )
-def test_options_out_of_range_are_refused(
-    norm: str, name: str, bad: float, expected: str
-) -> None:
+def test_options_out_of_range_are_refused(norm: str, name: str, bad: float, expected: str) -> None:
     options = norm_options(norm, **{name: bad})
     with pytest.raises(UserError, match=rf"norm\.{name}: .*{expected}"):
         options.check("norm")
