@@ -39,6 +39,16 @@ START = """What batch normalisation does to optimisation, settled by measurement
 bnexp --help lists all commands.
 """
 
+OVERVIEW = """usage: bnexp COMMAND [-h] ..
+
+What batch normalisation does to optimisation, settled by measurement.
+
+{commands}
+
+bnexp COMMAND --help says more. Exit codes: 0 done; 1 a run failed or a check did not
+hold; 2 bad usage or bad input.
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     """One line on stderr for bad usage."""
@@ -49,20 +59,7 @@ class _Parser(argparse.ArgumentParser):
 
 def overview() -> str:
     """What ``bnexp --help`` prints."""
-    lines = [f"  {name:11}{text}" for name, text in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: bnexp COMMAND [-h] ..",
-            "",
-            "What batch normalisation does to optimisation, settled by measurement.",
-            "",
-            *lines,
-            "",
-            "bnexp COMMAND --help says more. Exit codes: 0 done; 1 a run failed or a check did not",
-            "hold; 2 bad usage or bad input.",
-            "",
-        ]
-    )
+    return OVERVIEW.format(commands="\n".join(f"  {n:11}{text}" for n, text in COMMANDS.items()))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,36 +78,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
-    if not given:
-        print(START, end="")
-        return 0
-    name = given[0]
-    if name in ("-h", "--help"):
-        print(overview(), end="")
-        return 0
-    if name == "--version":
-        print(f"bnexp {__version__}")
+    name = given[0] if given else ""
+    texts = {
+        "": START,
+        "-h": overview(),
+        "--help": overview(),
+        "--version": f"bnexp {__version__}\n",
+    }
+    if name in texts:
+        print(texts[name], end="")
         return 0
     if name not in COMMANDS:
         from bnexp.registry import unknown
 
         raise UserError(f"COMMAND: {unknown(name, list(COMMANDS))}")
     command = importlib.import_module(f"bnexp.commands.{name}")
+    own_help = name == "train"  # it prints the groups as its overrides make them
     parser = _Parser(
         prog=f"bnexp {name}",
         description=command.__doc__,
         allow_abbrev=False,
-        add_help=name != "train",  # which prints the groups as its overrides make them
+        add_help=not own_help,
     )
     command.add_arguments(parser)
     try:
         arguments, more = parser.parse_known_args(given[1:])
     except SystemExit as left:  # --help
         return int(left.code or 0)
-    refused: dict[str, str] = getattr(command, "REFUSED", {})
     for argument in more:  # KEY=VALUE may stand on either side of an option
         option = argument.partition("=")[0]
         if not hasattr(arguments, "overrides") or argument.startswith("-"):
+            refused: dict[str, str] = getattr(command, "REFUSED", {})
             reason = refused.get(option, f"bnexp {name} has no such option")
             raise UserError(f"{option}: {reason} (see bnexp {name} --help)")
         arguments.overrides.append(argument)

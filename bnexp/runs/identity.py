@@ -12,10 +12,11 @@ from typing import Any
 
 from bnexp.runs.files import plain
 
-EXCLUDED = frozenset(
-    "out deterministic threads progress resume fail_fast checkpoint_minutes checkpoint_steps "
-    "measure preset sizes experiment plugins stale data.path data.cache data.label hydra".split()
-)
+EXCLUDED = frozenset({
+    "out", "deterministic", "threads", "progress", "resume", "fail_fast", "checkpoint_minutes",
+    "checkpoint_steps", "measure", "preset", "sizes", "experiment", "plugins", "stale", "data.path",
+    "data.cache", "data.label", "hydra",
+})  # fmt: skip
 """Dotted keys of a run's config that cannot change its numbers. The data are named by their
 content (the fingerprint), not by where they lie or what they are called; plug-ins by their code."""
 

@@ -25,7 +25,6 @@ from bnexp.objective import Objective
 from bnexp.probes import Rows, Setting, build_probes
 from bnexp.runs import RunDirectory, TableWriter, code_hash, run_id, siblings
 from bnexp.runs.files import read_json
-from bnexp.runs.parts import missing
 from bnexp.seeds import derive
 from bnexp.training.checkpoint import Checkpoints, random_state, set_random_state
 from bnexp.training.environment import environment
@@ -76,8 +75,7 @@ class Job:
 
     def problems(self) -> list[str]:
         """What the tables of a finished run lack or have too much, in words."""
-        status = self.directory.read_status()
-        return missing(self.directory.tables_dir, status.get("tables", {}), ended=True)
+        return self.directory.problems()
 
 
 def identify(config: Config) -> Job:
