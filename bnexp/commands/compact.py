@@ -68,26 +68,25 @@ def main(arguments: argparse.Namespace) -> int:
 
 def summary(runs: Sequence[Run]) -> str:
     """What the runs ended at, over their seeds, and what they were made with, as Markdown."""
-    frame = pd.DataFrame([_row(run) for run in runs])
     # Runs on which other tables were recorded besides are trained alike: one per seed.
-    frame = frame.sort_values("seed").drop_duplicates([*KEYS, "seed"], keep="last")
-    kinds = frame.groupby(KEYS, sort=False)
-    joined = {
+    frame = pd.DataFrame([_row(run) for run in runs]).sort_values("seed")
+    frame = frame.drop_duplicates([*KEYS, "seed"], keep="last")
+    seeds = {
         "seeds": ("seed", lambda seeds: ", ".join(map(str, seeds))),
         "ended": ("state", _ended),
     }
-    table = kinds.agg(**joined, **{name: (name, _spread) for name in [*MEDIANS, BETA]})
-    table = table.reset_index().sort_values(["lr", "norm", "runs"]).astype({"lr": object})
-    rows = [[*table], ["---"] * len(table.columns)]
-    rows += [
-        [f"{v:g}" if isinstance(v, float) else str(v) for v in row] for row in table.to_numpy()
+    spreads = {name: (name, _spread) for name in [*MEDIANS, BETA]}
+    table = frame.groupby(KEYS).agg(**seeds, **spreads).reset_index()
+    table = table.sort_values(["lr", "norm", "runs"])
+    rows = [
+        [*table],
+        ["---"] * len(table.columns),
+        *table.assign(lr=table["lr"].map("{:g}".format)).to_numpy(),
     ]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
     envs = [read_json(run.path / "env.json") for run in runs]
-    stretches = [stretch for env in envs for stretch in (env, *env.get("resumed", []))]
-    made = Counter(map(_environment, stretches)).items()
+    made = Counter(_environment(e) for env in envs for e in (env, *env.get("resumed", []))).items()
     return SUMMARY.format(
-        table="\n".join(lines),
+        table="\n".join("| " + " | ".join(row) + " |" for row in rows),
         environments="\n".join(f"- {count} runs: {line}" for line, count in made),
     )
 
@@ -96,11 +95,8 @@ def _row(run: Run) -> dict[str, Any]:
     train, test, beta = run.table("train"), run.table("eval"), run.table("smoothness")
     late = beta[beta["step"] >= WARM * run.steps]["beta"] if len(beta) else pd.Series(dtype=float)
     losses = train["loss"] if len(train) else pd.Series([float("nan")])
-    values = (
-        losses.iloc[0],
-        losses.iloc[-1],
-        100 * test["accuracy"].iloc[-1] if len(test) else None,
-    )
+    accuracy = 100 * test["accuracy"].iloc[-1] if len(test) else None
+    values = (losses.iloc[0], losses.iloc[-1], accuracy)
     return {
         **{"runs": describe(run) + _along(run), "norm": run.norm, "lr": run.lr},
         **{"seed": run.seed, "state": run.state, BETA: late.median()},
@@ -130,10 +126,9 @@ def _spread(values: pd.Series) -> str:
 
 
 def _environment(env: dict[str, Any]) -> str:
-    known = {"git_revision": "unknown", **env}
     packages = ", ".join(f"{name} {version}" for name, version in env.get("packages", {}).items())
-    names = ("device_name", "device", "threads", "cores", "platform", "python", "git_revision")
-    name, device, threads, cores, platform, python, revision = (known.get(n, "?") for n in names)
+    keys = ("device_name", "device", "threads", "cores", "platform", "python", "git_revision")
+    name, device, threads, cores, platform, python, revision = (env.get(k, "unknown") for k in keys)
     return (
         f"{name} ({device}, {threads} of {cores} cores), {platform}, Python {python}, {packages}; "
         f"revision {revision}{' with changes' if env.get('git_dirty') else ''}"

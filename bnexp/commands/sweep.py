@@ -77,34 +77,21 @@ def planned(requests: Sequence[Request]) -> list[Planned]:
 
 
 def reused(jobs: Sequence[Job]) -> dict[str, Path]:
-    """Where the results are that other code made of ``jobs`` and that serve, by the jobs' ids.
-
-    ``stale=ask`` asks for all of them together.
-
-    Raises:
-        UserError: there is nobody to ask.
-    """
-    stale: dict[str, tuple[Path, str]] = {}
+    """Where the results are that other code made of ``jobs`` and that serve, by the jobs' ids."""
+    there: dict[str, Path] = {}
+    asking: list[str] = []
     for job in jobs:
         folders = [job.directory.path.with_name(name) for name in job.stale]
         done = [f for f in folders if RunDirectory(f).read_status().get("state") in FINISHED]
         if done and job.state() not in FINISHED:
-            stale[job.id] = (done[-1], job.config.run.stale)
-    asking = [path for path, how in stale.values() if how == "ask"]
-    wanted = {"reuse", "ask"} if asking and _ask(asking) == "reuse" else {"reuse"}
-    return {name: path for name, (path, how) in stale.items() if how in wanted}
-
-
-def _ask(paths: Sequence[Path]) -> str:
-    more = ", .." if len(paths) > 1 else ""
-    what = f"{len(paths)} of the runs were made by other code than this ({paths[0].name}{more})"
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UserError(f"stale: {what}; expected stale=reuse to take them or stale=remake")
-    question = "Take them (reuse) or make them again (remake)? "
-    print(f"bnexp: {what}. {question}", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline().strip()
-    expect(answer in ("reuse", "remake"), "stale", "reuse or remake", answer)
-    return answer
+            asking += [done[-1].name] if job.config.run.stale == "ask" else []
+            there |= {job.id: done[-1]} if job.config.run.stale == "reuse" else {}
+    if asking:
+        raise UserError(
+            f"stale: {len(asking)} of the runs were made by other code than this ({asking[0]}"
+            f"{', ..' * (len(asking) > 1)}); expected stale=reuse to take them or stale=remake"
+        )
+    return there
 
 
 def attempt(job: Job) -> Outcome:
@@ -134,10 +121,6 @@ def make(runs: Sequence[Planned], launcher: Sequence[str] = ()) -> tuple[int, li
 
     A run that fails does not stop the others. Returns the exit code (0, 1 if one failed, 128 + the
     signal if the sweep was stopped) and where the results are.
-
-    Raises:
-        UserError: the launcher that the overrides ``launcher`` choose is not known or not
-            installed, or ``stale=ask`` finds nobody to ask.
     """
     if not runs:
         return 0, []
@@ -217,11 +200,7 @@ def _one_by_one(runs: Sequence[Planned]) -> dict[str, Outcome]:
 
 
 def _launch(launcher: Launcher, runs: Sequence[Planned]) -> dict[str, Outcome]:
-    """Make ``runs`` with ``launcher``, also where a process of it is killed.
-
-    Such a launcher gives nothing back at all, and ends its other processes too: each run that was
-    half done goes on alone, has failed if it is killed again, and then the others are launched.
-    """
+    """Make ``runs`` with ``launcher``, also where a process of it is killed."""
     batches, outcomes = [list(runs)], dict[str, Outcome]()
     while batches:
         batch = batches.pop(0)

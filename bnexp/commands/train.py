@@ -17,18 +17,6 @@ from bnexp.config import Request, check, compose, expand
 from bnexp.config.compose import GROUPS, SEARCH, choices, parse, quoted
 from bnexp.errors import UserError
 
-OWN_CONFIG = (
-    "the config is train.yaml; put yours into DIR/experiment/NAME.yaml and use "
-    "--config-dir DIR experiment=NAME"
-)
-REFUSED = {
-    **dict.fromkeys(("-cn", "--config-name", "-cp", "--config-path"), OWN_CONFIG),
-    **dict.fromkeys(("-sc", "--shell-completion"), "bnexp has no shell completion"),
-    **dict.fromkeys(("-i", "--info"), "bnexp train --cfg prints the config, --help the groups"),
-    "-c": "expected --cfg",
-}
-"""Options of Hydra's own that have no place here, and what serves instead."""
-
 HELP = """usage: bnexp train [KEY=VALUE ...] [-m] [--cfg] [--config-dir DIR] [-h]
 
 {doc}
@@ -96,7 +84,7 @@ def split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _train(overrides: Sequence[str]) -> int:
-    config = check(compose(overrides))
+    config = check(compose(overrides))  # before torch is imported
     from bnexp.commands.sweep import reused
     from bnexp.training.failures import reason
     from bnexp.training.interrupts import Interrupted

@@ -134,9 +134,6 @@ def check(plain: Mapping[str, Any]) -> Config:
     """The checked config of one run, from what `compose` gives.
 
     The run's own keys are checked before anything that is registered is imported.
-
-    Raises:
-        UserError: one line that names the key and what was expected.
     """
     for key in SECTIONS:
         _group(key, plain.get(key))

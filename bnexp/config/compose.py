@@ -48,11 +48,7 @@ def quoted(text: str) -> str:
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
-    """The overrides, parsed by Hydra's grammar; ``~`` in paths is the home folder.
-
-    Raises:
-        UserError: one of them does not parse, or sets what is not to be set.
-    """
+    """The overrides, parsed by Hydra's grammar; ``~`` in paths is the home folder."""
     return [_parsed(override) for override in overrides]
 
 
@@ -99,11 +95,7 @@ def _refuse(override: Override) -> None:
 
 
 def search_path(overrides: Sequence[Override]) -> list[str]:
-    """The override that names all folders with configs of the user's own; none without any.
-
-    Raises:
-        UserError: one of them is not there.
-    """
+    """The override that names all folders with configs of the user's own; none without any."""
     modules, folders = [entry.module for entry in entry_points(group=PLUGINS)], list[str]()
     for override in overrides:
         value = override.value()
@@ -129,11 +121,7 @@ def _configs_of(module: str) -> list[Path]:
 
 
 def compose_hydra(overrides: Sequence[Override | str]) -> DictConfig:
-    """The config of one run with Hydra's own node, interpolations not yet filled in.
-
-    Raises:
-        UserError: an override names no key, group or choice.
-    """
+    """The config of one run with Hydra's own node, interpolations not yet filled in."""
     parsed = [o if isinstance(o, Override) else _parsed(o) for o in overrides]
     lines = [str(o.input_line) for o in parsed if o.key_or_group not in (SEARCH, "hydra/sweeper")]
     try:
@@ -151,11 +139,7 @@ def _compose(lines: Sequence[str]) -> DictConfig:
 
 
 def compose(overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The resolved config of one run as plain dicts, lists and values.
-
-    Raises:
-        UserError: an override names no key or group, or does not parse.
-    """
+    """The resolved config of one run as plain dicts, lists and values."""
     return resolve(compose_hydra(overrides))
 
 

@@ -40,9 +40,6 @@ def expand(overrides: Sequence[str]) -> list[Request]:
     ``norm=none,bn seed=range(3)`` gives six. What the chosen experiment sweeps over is included,
     unless ``overrides`` set the same key. Hydra composes one config for each combination of
     choices of groups; values of single keys are filled into copies of it.
-
-    Raises:
-        UserError: an override is not understood, or a sweep is empty or too long.
     """
     given = parse(overrides)
     first = compose_hydra([o for o in given if not o.is_sweep_override()])
@@ -137,9 +134,6 @@ def recipe_requests(names: Iterable[str], overrides: Sequence[str]) -> list[Requ
 
     ``overrides`` are for all recipes at once. One that only other networks or data understand
     (``model.width`` for the DLN, ``data=cifar10``) is left out of a recipe, but not out of all.
-
-    Raises:
-        UserError: there is no such recipe, or an override is understood by none.
     """
     known = recipes([o for o in overrides if o.startswith((SEARCH, "plugins"))])
     for name in names:
