@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from bnexp import __version__
 from bnexp.errors import UserError
 
-EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
 LONGEST = 600
 """Characters of a message at most: what is quoted in it may be of any length."""
 
@@ -39,30 +38,20 @@ START = """What batch normalisation does to optimisation, settled by measurement
 bnexp --help lists all commands.
 """
 
+OVERVIEW = """usage: bnexp COMMAND [-h] ..
+
+What batch normalisation does to optimisation, settled by measurement.
+
+{commands}
+
+bnexp COMMAND --help says more. Exit codes: 0 done; 1 a run failed or a check did not
+hold; 2 bad usage or bad input.
+"""
+
 
 class _Parser(argparse.ArgumentParser):
-    """One line on stderr for bad usage."""
-
     def error(self, message: str) -> None:  # type: ignore[override]
         raise UserError(f"{message} (see {self.prog} --help)")
-
-
-def overview() -> str:
-    """What ``bnexp --help`` prints."""
-    lines = [f"  {name:11}{text}" for name, text in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: bnexp COMMAND [-h] ..",
-            "",
-            "What batch normalisation does to optimisation, settled by measurement.",
-            "",
-            *lines,
-            "",
-            "bnexp COMMAND --help says more. Exit codes: 0 done; 1 a run failed or a check did not",
-            "hold; 2 bad usage or bad input.",
-            "",
-        ]
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,25 +60,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(given)
     except UserError as error:
-        return _say(str(error), EXIT_USAGE)
+        return _say(str(error), 2)
     except BrokenPipeError:
         return 0
     except OSError as error:
-        return _say(f"{error.filename or given[0]}: {error.strerror or error}", EXIT_USAGE)
+        return _say(f"{error.filename or given[0]}: {error.strerror or error}", 2)
     except KeyboardInterrupt:
-        return _say("interrupted", EXIT_INTERRUPTED)
+        return _say("interrupted", 130)
 
 
 def _run(given: list[str]) -> int:
-    if not given:
-        print(START, end="")
-        return 0
-    name = given[0]
-    if name in ("-h", "--help"):
-        print(overview(), end="")
-        return 0
-    if name == "--version":
-        print(f"bnexp {__version__}")
+    name = given[0] if given else ""
+    overview = OVERVIEW.format(commands="\n".join(f"  {n:11}{t}" for n, t in COMMANDS.items()))
+    texts = {
+        "": START,
+        "-h": overview,
+        "--help": overview,
+        "--version": f"bnexp {__version__}\n",
+    }
+    if name in texts:
+        print(texts[name], end="")
         return 0
     if name not in COMMANDS:
         from bnexp.registry import unknown
@@ -97,22 +87,19 @@ def _run(given: list[str]) -> int:
         raise UserError(f"COMMAND: {unknown(name, list(COMMANDS))}")
     command = importlib.import_module(f"bnexp.commands.{name}")
     parser = _Parser(
-        prog=f"bnexp {name}",
-        description=command.__doc__,
-        allow_abbrev=False,
-        add_help=name != "train",  # which prints the groups as its overrides make them
+        f"bnexp {name}", description=command.__doc__, allow_abbrev=False, add_help=False
     )
+    if name != "train":  # which prints the groups as its overrides make them
+        parser.add_argument("-h", "--help", action="help")
     command.add_arguments(parser)
     try:
         arguments, more = parser.parse_known_args(given[1:])
     except SystemExit as left:  # --help
         return int(left.code or 0)
-    refused: dict[str, str] = getattr(command, "REFUSED", {})
     for argument in more:  # KEY=VALUE may stand on either side of an option
         option = argument.partition("=")[0]
         if not hasattr(arguments, "overrides") or argument.startswith("-"):
-            reason = refused.get(option, f"bnexp {name} has no such option")
-            raise UserError(f"{option}: {reason} (see bnexp {name} --help)")
+            raise UserError(f"{option}: no such option; bnexp {name} --help lists them")
         arguments.overrides.append(argument)
     code: int = command.main(arguments)
     return code

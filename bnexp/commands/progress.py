@@ -6,7 +6,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tqdm import tqdm
 
@@ -20,53 +20,36 @@ AT_ONCE = 50
 @contextmanager
 def progress(jobs: Sequence[Job]) -> Iterator[None]:
     """Within it a bar on stderr adds up the steps of ``jobs``."""
-    bar = tqdm(
-        total=sum(_steps(job) for job in jobs),
-        unit="step",
-        desc=f"runs 0/{len(jobs)} done",
-        file=sys.stderr,
-        dynamic_ncols=True,
-        disable=not jobs or not all(job.config.run.progress for job in jobs),
-    )
-    waiting, known = deque(jobs), dict[str, int]()
-    over = threading.Event()
+    steps = {job.id: job.config.run.steps + 1 for job in jobs}
+    if not jobs or not all(job.config.run.progress for job in jobs):
+        yield
+        return
+    bar = tqdm(total=sum(steps.values()), unit="step", file=sys.stderr, dynamic_ncols=True)
+    waiting, made, over = deque(jobs), dict[str, int](), threading.Event()
 
     def read(most: int) -> None:
         for _ in range(min(most, len(waiting))):
             job = waiting.popleft()
-            state, step = _status(job)
-            finished = state in FINISHED
-            known[job.id] = _steps(job) if finished else step
-            if not finished:
-                waiting.append(job)
+            with suppress(UserError, OSError):  # of which the run itself will tell
+                status = job.directory.read_status()
+                finished = status.get("state") in FINISHED
+                made[job.id] = steps[job.id] if finished else status.get("step", 0)
+                if finished:
+                    continue
+            waiting.append(job)
         bar.set_description(f"runs {len(jobs) - len(waiting)}/{len(jobs)} done", refresh=False)
-        bar.update(sum(known.values()) - bar.n)
+        bar.update(sum(made.values()) - bar.n)
 
     def watch() -> None:
         while not over.wait(1.0):
             read(AT_ONCE)
 
     thread = threading.Thread(target=watch, daemon=True)
-    if not bar.disable:
-        thread.start()
+    thread.start()
     try:
         yield
     finally:
         over.set()
-        if not bar.disable:
-            thread.join()
-            read(len(waiting))
+        thread.join()
+        read(len(waiting))
         bar.close()
-
-
-def _steps(job: Job) -> int:
-    return int(job.config.run.steps) + 1
-
-
-def _status(job: Job) -> tuple[str | None, int]:
-    """How far ``job`` is; nothing where that cannot be read, of which the run itself will tell."""
-    try:
-        status = job.directory.read_status()
-    except (UserError, OSError):
-        return None, 0
-    return status.get("state"), int(status.get("step", 0))

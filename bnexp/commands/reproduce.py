@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -16,16 +15,15 @@ from bnexp.claims.report import closing
 from bnexp.commands import claims, figures
 from bnexp.commands.sweep import Planned, make, planned
 from bnexp.commands.train import split
-from bnexp.config.compose import parse, path_override
-from bnexp.config.recipes import recipe_requests
+from bnexp.config.compose import parse, quoted
+from bnexp.config.expand import recipe_requests
 from bnexp.errors import UserError
-from bnexp.figures import figure
+from bnexp.figures import Choice, figure
 from bnexp.registry import load_plugins, one_of
-from bnexp.runs import Run, find_runs
+from bnexp.runs import find_runs
 from bnexp.training.estimate import Estimator
 from bnexp.training.run import FINISHED
 
-PRESETS = ("quick", "cpu", "paper")
 OWN = ("preset=", "figures=", "out=")
 
 
@@ -47,30 +45,42 @@ def main(arguments: argparse.Namespace) -> int:
     given = dict(a.partition("=")[::2] for a in arguments.overrides if a.startswith(OWN))
     launcher, rest = split([a for a in arguments.overrides if not a.startswith(OWN)])
     preset, wanted = given.get("preset", "quick"), given.get("figures", "all")
-    one_of("preset", preset, PRESETS)
-    load_plugins(_named(rest))
+    one_of("preset", preset, ("quick", "cpu", "paper"))
+    values = {o.key_or_group: o.value() for o in parse(rest)}
+    plugins = values.get("plugins")
+    load_plugins(map(str, plugins) if isinstance(plugins, list) else ())
     ids = figures.chosen([] if wanted == "all" else wanted.strip("[]").split(","))
     figures.formats_of(arguments.format)
     out = Path(given.get("out") or f"outputs/{preset}").expanduser()
     runs = needed(ids, preset, out, rest)
-    check_drawn(ids, runs, rest)
-    print(listing(runs), file=sys.stderr)
+    configs = [run.job.config for run in runs]
+    norms = ",".join(dict.fromkeys(config.norm.name for config in configs))
+    rates = ",".join(dict.fromkeys(f"{config.optim.lr!r}" for config in configs))
+    choice = figures.choice_of(
+        norms if "norm" in values else None, rates if "optim.lr" in values else None
+    )
+    check_drawn(ids, runs, choice)
+    todo = [run for run in runs if run.job.state() not in FINISHED]
+    print(listing(runs, len(todo)), file=sys.stderr)
+    at_once, launching, each = arrangement(todo, launcher)
     if arguments.dry_run:
-        print(estimate(runs, launcher), file=sys.stderr)
+        bar = tqdm(todo, desc="timing a few passes", unit="run", leave=False, file=sys.stderr)
+        estimator = Estimator(1 if each else None)
+        seconds = sum(estimator.seconds(run.job) for run in bar) / at_once
+        time = f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.0f} hours"
+        print(f"about {time}, {at_once} at a time (evaluation not counted)", file=sys.stderr)
         return 0
-    how = arrangement(unfinished(runs), launcher)
-    quick = [Planned((*run.overrides, *how.each), run.job) for run in runs]
-    code, paths = make(quick, how.launcher)
+    code, paths = make([Planned((*run.overrides, *each), run.job) for run in runs], launching)
     if code > 1:
         return code
-    mine = {path.name for path in paths}
-    there = find_runs(out)
+    mine, there = {path.name for path in paths}, find_runs(out)
     figures.draw(
         ids,
         [run for run in there if run.path.name in mine],
         out / "figures",
         arguments.format,
         paper=not arguments.no_paper,
+        choice=choice,
     )
     judgements = claims.judge(list(all_claims()), there, out)
     claims.write(judgements, out / "claims", arguments.format)
@@ -79,59 +89,43 @@ def main(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _named(overrides: Sequence[str]) -> list[str]:
-    """The modules of ``plugins=[..]``, whose figures can be asked for."""
-    values = [o.value() for o in parse(overrides) if o.key_or_group == "plugins"]
-    return [str(name) for value in values if isinstance(value, list) for name in value]
-
-
 def needed(ids: Sequence[str], preset: str, out: Path, overrides: Sequence[str]) -> list[Planned]:
     """The different runs that the figures ``ids`` need; a run that two figures need is one run.
 
     The longest (the convolutional networks) come first, so that side by side they end together.
     """
     recipes = dict.fromkeys(name for number in ids for name in figure(number).recipes)
-    common = [f"preset={preset}", path_override("out", str(out)), *overrides]
+    common = [f"preset={preset}", f"out={quoted(str(out))}", *overrides]
     runs = planned(recipe_requests(recipes, common))
     return sorted(runs, key=lambda run: run.job.config.model.task == "regression")
 
 
-def check_drawn(ids: Sequence[str], runs: Sequence[Planned], overrides: Sequence[str]) -> None:
+def check_drawn(ids: Sequence[str], runs: Sequence[Planned], choice: Choice) -> None:
     """Raise, before hours of training, where a figure would find none of its runs in ``runs``."""
-    kinds = set()
-    for planned_run in runs:
-        job = planned_run.job
-        run = Run(job.directory.path, job.id, job.config.plain, {})
-        kinds.add((run.family, run.norm, run.lr))
+    families = {run.job.config.model.name for run in runs}
     for number in ids:
-        if not any(need.kind in kinds for need in figure(number).needs if not need.optional):
+        needs = choice.of(figure(number))
+        if not any(need.family in families for need in needs if not need.optional):
             raise UserError(
-                f"figures: figure {number} draws none of the runs that {' '.join(overrides)} asks "
-                f"for; train these with bnexp train -m, and draw with bnexp figures --lr, --norms"
+                f"figures: figure {number} draws none of the networks asked for, "
+                f"{', '.join(sorted(families))}; train these with bnexp train -m"
             )
 
 
-def listing(runs: Sequence[Planned]) -> str:
+def listing(runs: Sequence[Planned], todo: int) -> str:
     """One line per run: what it is and how far it has come."""
-    lines = []
+    lines = [f"{len(runs)} runs, {todo} to be made:"]
     for run in runs:
         config, state = run.job.config, run.job.state() or "to be made"
         what = f"{config.model.name:6} {config.norm.name:10} lr {config.optim.lr:<6g}"
         lines.append(f"  {run.job.id:28} {what} seed {config.run.seed}  {state}")
-    return "\n".join([f"{len(runs)} runs, {len(unfinished(runs))} to be made:", *lines])
+    return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Arrangement:
-    """How runs are made: so many side by side, by these overrides for Hydra and for each run."""
-
-    at_once: int
-    launcher: tuple[str, ...]
-    each: tuple[str, ...]
-
-
-def arrangement(todo: Sequence[Planned], launcher: Sequence[str]) -> Arrangement:
-    """How to make the runs ``todo``.
+def arrangement(
+    todo: Sequence[Planned], launcher: Sequence[str]
+) -> tuple[int, Sequence[str], Sequence[str]]:
+    """How many runs to make side by side, by which overrides for Hydra and for each run.
 
     Unless overrides choose a launcher: on CPUs, one run per core side by side, each on one thread,
     which is faster than one run on all of them; on a GPU, one after the other.
@@ -139,26 +133,9 @@ def arrangement(todo: Sequence[Planned], launcher: Sequence[str]) -> Arrangement
     cores = min(len(os.sched_getaffinity(0)), len(todo))
     on_cpu = all(run.job.device.type == "cpu" for run in todo)
     if any(o.startswith("hydra/launcher") for o in launcher) or not on_cpu:
-        return Arrangement(1, tuple(launcher), ())
-    free = all(run.job.config.run.threads is None for run in todo)
-    each = ("threads=1",) if free else ()
+        return 1, launcher, ()
+    each = ("threads=1",) if all(run.job.config.run.threads is None for run in todo) else ()
     if cores < 2:
-        return Arrangement(1, tuple(launcher), each)
+        return 1, launcher, each
     joblib = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={cores}")
-    return Arrangement(cores, (*joblib, "hydra.launcher.batch_size=1", *launcher), each)
-
-
-def unfinished(runs: Sequence[Planned]) -> list[Planned]:
-    """Those of ``runs`` that have not their result yet."""
-    return [run for run in runs if run.job.state() not in FINISHED]
-
-
-def estimate(runs: Sequence[Planned], launcher: Sequence[str]) -> str:
-    """How long the unfinished of ``runs`` would take on this machine, in one line."""
-    todo = unfinished(runs)
-    how = arrangement(todo, launcher)
-    estimator = Estimator(1 if "threads=1" in how.each else None)
-    bar = tqdm(todo, desc="timing a few passes", unit="run", leave=False, file=sys.stderr)
-    total = sum(estimator.seconds(run.job) for run in bar) / how.at_once
-    duration = f"{total / 60:.0f} minutes" if total < 5400 else f"{total / 3600:.0f} hours"
-    return f"about {duration}, {how.at_once} at a time (evaluation not counted)"
+    return cores, (*joblib, "hydra.launcher.batch_size=1", *launcher), each

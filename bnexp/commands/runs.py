@@ -24,19 +24,13 @@ def runs_option(parser: argparse.ArgumentParser) -> None:
 
 def plugins_option(parser: argparse.ArgumentParser) -> None:
     """``--plugins``: what a run directory's config names is never imported."""
-    named = os.environ.get("BNEXP_PLUGINS", "")
     parser.add_argument(
         "--plugins",
         type=lambda text: [name for name in text.split(",") if name],
-        default=[name for name in named.split(",") if name],
+        default=os.environ.get("BNEXP_PLUGINS", ""),  # as argparse does, through type
         metavar="MODULE,..",
         help="modules with figures and claims of your own (default: $BNEXP_PLUGINS)",
     )
-
-
-def main(arguments: argparse.Namespace) -> int:
-    """Run ``bnexp runs``; returns the exit code."""
-    return run(arguments.runs)
 
 
 def found(root: Path) -> list[Run]:
@@ -48,18 +42,14 @@ def found(root: Path) -> list[Run]:
     return there
 
 
-def run(root: Path) -> int:
-    """Print one line per run below ``root``; returns the exit code."""
-    there = found(root)
+def main(arguments: argparse.Namespace) -> int:
+    """Print one line per run; returns the exit code."""
     rows = [("id", "model", "norm", "data", "lr", "seed", "state", "step")]
-    for one in there:
-        step = f"{one.status.get('step', 0)}/{one.status.get('steps', one.steps)}"
-        data = one.data
-        lr, seed = f"{one.lr:g}", str(one.seed)
-        rows.append((one.id, one.model, one.norm, data, lr, seed, one.state, step))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for run in found(arguments.runs):
+        step = f"{run.status.get('step', 0)}/{run.status.get('steps', run.steps)}"
+        named = (run.id, run.model, run.norm, run.data)
+        rows.append((*named, f"{run.lr:g}", str(run.seed), run.state, step))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
     return 0

@@ -29,16 +29,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bnexp.commands.progress import progress
 from bnexp.config import Request, check, config_dir
-from bnexp.config.compose import parse, path_override, resolve, search_path
+from bnexp.config.compose import parse, quoted, resolve, search_path
 from bnexp.errors import UserError
 from bnexp.registry import expect
 from bnexp.runs import RunBusy, RunDirectory
 from bnexp.training.failures import reason, record
 from bnexp.training.interrupts import STOP_FILE, Interrupted, Stop, watched
 from bnexp.training.run import FINISHED, Job, identify, train
-
-BUSY = "busy"
-"""The outcome of a run that another process is making."""
 
 PATIENCE = 1.0
 """Seconds until a process looks again at runs that others are making."""
@@ -57,10 +54,9 @@ class Planned:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run.
+    """What became of a run: done, diverged, failed, interrupted, not started or busy.
 
-    ``state`` is done, diverged, failed, interrupted, not started or busy; skipped, where it had
-    its result before, which ``reason`` then names.
+    Busy is what another process makes; skipped what had its result, which ``reason`` names.
     """
 
     path: str
@@ -68,12 +64,11 @@ class Outcome:
     reason: str = ""
 
 
-def planned(requests: Sequence[Request]) -> list[Planned]:
-    """The different runs of ``requests``, all checked before any is started.
+Launch = Callable[[Sequence[Planned]], dict[str, Outcome]]
 
-    Raises:
-        UserError: one of them is not as it should be; nothing was written.
-    """
+
+def planned(requests: Sequence[Request]) -> list[Planned]:
+    """The different runs of ``requests``, all checked before any is started."""
     runs: dict[str, Planned] = {}
     for request in requests:
         job = identify(check(request.plain))
@@ -82,39 +77,21 @@ def planned(requests: Sequence[Request]) -> list[Planned]:
 
 
 def reused(jobs: Sequence[Job]) -> dict[str, Path]:
-    """Where the results are that other code made of ``jobs`` and that serve, by the jobs' ids.
-
-    ``stale=ask`` asks for all of them together.
-
-    Raises:
-        UserError: there is nobody to ask.
-    """
-    stale = {}
+    """Where the results are that other code made of ``jobs`` and that serve, by the jobs' ids."""
+    there: dict[str, Path] = {}
+    asking: list[str] = []
     for job in jobs:
         folders = [job.directory.path.with_name(name) for name in job.stale]
         done = [f for f in folders if RunDirectory(f).read_status().get("state") in FINISHED]
         if done and job.state() not in FINISHED:
-            stale[job.id] = (done[-1], job.config.run.stale)
-    if any(how == "ask" for _, how in stale.values()):
-        answer = _ask([path for path, _ in stale.values()])
-        stale = {
-            name: (path, answer if how == "ask" else how) for name, (path, how) in stale.items()
-        }
-    return {name: path for name, (path, how) in stale.items() if how == "reuse"}
-
-
-def _ask(paths: Sequence[Path]) -> str:
-    what = f"{len(paths)} of the runs were made by other code than this ({paths[0].name}"
-    what += ", ..)" if len(paths) > 1 else ")"
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UserError(f"stale: {what}; expected stale=reuse to take them or stale=remake")
-    print(
-        f"bnexp: {what}. Take them (reuse) or make them again (remake)? ", end="", file=sys.stderr
-    )
-    sys.stderr.flush()
-    answer = sys.stdin.readline().strip()
-    expect(answer in ("reuse", "remake"), "stale", "reuse or remake", answer)
-    return answer
+            asking += [done[-1].name] if job.config.run.stale == "ask" else []
+            there |= {job.id: done[-1]} if job.config.run.stale == "reuse" else {}
+    if asking:
+        raise UserError(
+            f"stale: {len(asking)} of the runs were made by other code than this ({asking[0]}"
+            f"{', ..' * (len(asking) > 1)}); expected stale=reuse to take them or stale=remake"
+        )
+    return there
 
 
 def attempt(job: Job) -> Outcome:
@@ -125,7 +102,7 @@ def attempt(job: Job) -> Outcome:
     try:
         return Outcome(path, train(job, wait=False))
     except RunBusy:
-        return Outcome(path, BUSY)
+        return Outcome(path, "busy")
     except Interrupted as stopped:
         return Outcome(path, "interrupted", str(stopped))
     except Exception as error:
@@ -144,27 +121,17 @@ def make(runs: Sequence[Planned], launcher: Sequence[str] = ()) -> tuple[int, li
 
     A run that fails does not stop the others. Returns the exit code (0, 1 if one failed, 128 + the
     signal if the sweep was stopped) and where the results are.
-
-    Raises:
-        UserError: the launcher that the overrides ``launcher`` choose is not known or not
-            installed, or ``stale=ask`` finds nobody to ask.
     """
     if not runs:
         return 0, []
     instead = reused([run.job for run in runs])
-    outcomes: dict[str, Outcome] = {}
-    for run in runs:
-        if run.job.id in instead:
-            outcomes[run.job.id] = Outcome(str(instead[run.job.id]), "skipped", "of other code")
-        elif (state := run.job.state()) in FINISHED and not run.job.problems():
-            path = str(run.job.directory.path)
-            outcomes[run.job.id] = Outcome(path, "skipped", f"{state} before")
+    outcomes = {name: Outcome(str(p), "skipped", "of other code") for name, p in instead.items()}
+    for job in [run.job for run in runs if run.job.id not in outcomes]:
+        if (state := job.state()) in FINISHED and not job.problems():
+            outcomes[job.id] = Outcome(str(job.directory.path), "skipped", f"{state} before")
     todo = [run for run in runs if run.job.id not in outcomes]
-    with (
-        launching(runs[0], launcher) as launch,
-        stoppable() as stop,
-        progress([r.job for r in todo]),
-    ):
+    launching = _launching(runs[0], launcher)
+    with launching as launch, stoppable() as stop, progress([run.job for run in todo]):
         outcomes |= _shared(todo, launch, stop)
         stop.look()
     ordered = [outcomes[run.job.id] for run in runs]
@@ -176,49 +143,40 @@ def make(runs: Sequence[Planned], launcher: Sequence[str] = ()) -> tuple[int, li
     return code, [Path(outcome.path) for outcome in ordered]
 
 
-Launch = Callable[[Sequence[Planned]], dict[str, Outcome]]
-
-
 def _shared(todo: Sequence[Planned], launch: Launch, stop: Stop) -> dict[str, Outcome]:
     """What becomes of ``todo``, of which other processes may be making some."""
     outcomes: dict[str, Outcome] = {}
     waiting = False
     while todo:
         outcomes |= launch(todo)
-        todo = [run for run in todo if outcomes[run.job.id].state == BUSY]
+        todo = [run for run in todo if outcomes[run.job.id].state == "busy"]
         stop.look()
-        if todo and stop.signum is None:
-            if not waiting:
-                print(f"bnexp: {len(todo)} runs are being made by others; waiting", file=sys.stderr)
-            waiting = True
-            time.sleep(PATIENCE)
-        elif todo:
+        if todo and stop.signum is not None:
             paths = {run.job.id: str(run.job.directory.path) for run in todo}
             return outcomes | {name: Outcome(path, "not started") for name, path in paths.items()}
+        if todo and not waiting:
+            print(f"bnexp: {len(todo)} runs are being made by others; waiting", file=sys.stderr)
+        waiting = True
+        time.sleep(PATIENCE if todo else 0)
     return outcomes
 
 
 @contextmanager
-def launching(run: Planned, overrides: Sequence[str]) -> Iterator[Launch]:
-    """What makes runs: one after the other here, or the launcher that ``overrides`` choose.
-
-    Raises:
-        UserError: the launcher is not known or not installed.
-    """
+def _launching(run: Planned, overrides: Sequence[str]) -> Iterator[Launch]:
+    """What makes runs: one after the other here, or the launcher that ``overrides`` choose."""
     if all(o == "hydra/launcher=basic" for o in overrides):
         yield _one_by_one
         return
-    search = search_path(parse(run.overrides))
-    out = path_override("out", run.job.config.run.out)
+    given = [
+        *search_path(parse(run.overrides)),
+        *overrides,
+        f"out={quoted(run.job.config.run.out)}",
+    ]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         try:
-            config = loader.load_configuration(
-                "train",
-                overrides=[*([search] if search else []), *overrides, out],
-                run_mode=RunMode.MULTIRUN,
-            )
+            config = loader.load_configuration("train", given, RunMode.MULTIRUN)
             jobs = config.hydra.launcher.get("n_jobs", 1)
             expect(type(jobs) is int and jobs != 0, "hydra.launcher.n_jobs", "-1 or a number", jobs)
             launcher = Plugins.instance().instantiate_launcher(
@@ -242,37 +200,27 @@ def _one_by_one(runs: Sequence[Planned]) -> dict[str, Outcome]:
 
 
 def _launch(launcher: Launcher, runs: Sequence[Planned]) -> dict[str, Outcome]:
-    """Make ``runs`` with ``launcher``, also where a process of it is killed.
-
-    Such a launcher gives nothing back at all, and ends its other processes too: each run that was
-    half done goes on alone, has failed if it is killed again, and then the others are launched.
-    """
+    """Make ``runs`` with ``launcher``, also where a process of it is killed."""
     batches, outcomes = [list(runs)], dict[str, Outcome]()
     while batches:
         batch = batches.pop(0)
         try:
             returned = launcher.launch([(*run.overrides, "progress=false") for run in batch], 0)
+            outcomes |= {r.job.id: x.return_value for r, x in zip(batch, returned, strict=True)}
         except BrokenExecutor:
+            started = [[run] for run in batch if run.job.state() is not None]
             if len(batch) == 1:
-                outcomes[batch[0].job.id] = _killed(batch[0].job)
-                continue
-            started = [run for run in batch if run.job.state() is not None]
-            if not started:
+                job, why = batch[0].job, "its process was killed (out of memory?)"
+                record(job.directory, why, why, job.config.run.steps)
+                outcomes[job.id] = Outcome(str(job.directory.path), "failed", why)
+            elif not started:
                 raise
-            others = [run for run in batch if run not in started]
-            batches = [*([run] for run in started), *([others] if others else []), *batches]
+            else:
+                others = [run for run in batch if [run] not in started]
+                batches = [*started, *filter(None, [others]), *batches]
         except (ValueError, TypeError) as error:
             raise UserError(f"hydra.launcher: {str(error).splitlines()[0]}") from None
-        else:
-            for run, result in zip(batch, returned, strict=True):
-                outcomes[run.job.id] = result.return_value
     return outcomes
-
-
-def _killed(job: Job) -> Outcome:
-    why = "its process was killed (out of memory?)"
-    record(job.directory, why, why, job.config.run.steps)
-    return Outcome(str(job.directory.path), "failed", why)
 
 
 @contextmanager
@@ -281,31 +229,24 @@ def stoppable() -> Iterator[Stop]:
 
     The first asks them to save and stop; a second one acts at once.
     """
-    before = os.environ.get(STOP_FILE)
     with tempfile.TemporaryDirectory() as folder:
         os.environ[STOP_FILE] = str(Path(folder) / "stop")
         try:
             with watched() as stop:
                 yield stop
         finally:
-            if before is None:
-                del os.environ[STOP_FILE]
-            else:
-                os.environ[STOP_FILE] = before
+            del os.environ[STOP_FILE]
 
 
 def _report(outcomes: Sequence[Outcome]) -> None:
     """Say on stderr what became of each run, and of the failed ones why and where it says more."""
     for outcome in outcomes:
-        if len(outcomes) > LISTED and outcome.state != "failed":
-            continue
         more = f"  {outcome.reason}" if outcome.state in ("failed", "skipped") else ""
-        if (
-            outcome.state == "failed"
-            and (log := RunDirectory(Path(outcome.path)).log_file).exists()
-        ):
+        log = RunDirectory(Path(outcome.path)).log_file
+        if outcome.state == "failed" and log.exists():
             more += f"; see {log}"
-        print(f"  {outcome.state:12} {outcome.path}{more}", file=sys.stderr)
+        if len(outcomes) <= LISTED or outcome.state == "failed":
+            print(f"  {outcome.state:12} {outcome.path}{more}", file=sys.stderr)
     counts = Counter(outcome.state for outcome in outcomes)
     total = ", ".join(f"{count} {state}" for state, count in counts.items())
     print(f"bnexp: {len(outcomes)} runs: {total}", file=sys.stderr)

@@ -14,20 +14,8 @@ from collections.abc import Sequence
 import yaml
 
 from bnexp.config import Request, check, compose, expand
-from bnexp.config.compose import GROUPS, SEARCH, choices, parse, path_override
+from bnexp.config.compose import GROUPS, SEARCH, choices, parse, quoted
 from bnexp.errors import UserError
-
-REFUSED = {
-    **dict.fromkeys(
-        ("-cn", "--config-name", "-cp", "--config-path"),
-        "the config is train.yaml; put yours into DIR/experiment/NAME.yaml and use "
-        "--config-dir DIR experiment=NAME",
-    ),
-    "-c": "expected --cfg",
-    **dict.fromkeys(("-sc", "--shell-completion"), "bnexp has no shell completion"),
-    **dict.fromkeys(("-i", "--info"), "bnexp train --cfg prints the config, --help the groups"),
-}
-"""Options of Hydra's own that have no place here, and what serves instead."""
 
 HELP = """usage: bnexp train [KEY=VALUE ...] [-m] [--cfg] [--config-dir DIR] [-h]
 
@@ -59,22 +47,20 @@ def main(arguments: argparse.Namespace) -> int:
     """Run ``bnexp train``; returns the exit code."""
     overrides: list[str] = list(arguments.overrides)
     if arguments.config_dir:
-        quoted = [path_override("", folder)[1:] for folder in arguments.config_dir]
-        overrides.append(f"{SEARCH}=[{','.join(quoted)}]")
+        overrides.append(f"{SEARCH}=[{','.join(map(quoted, arguments.config_dir))}]")
     if arguments.help:
         print(HELP.format(doc=__doc__, groups=groups(overrides)), end="")
         return 0
+    launcher, own = split([o for o in overrides if o != "job" or not arguments.cfg])
     if arguments.cfg:
-        return _print_config([o for o in overrides if o != "job"], arguments.multirun)
-    launcher, own = split(overrides)
+        plain = expand(own)[0].plain if arguments.multirun else compose(own)
+        print(yaml.safe_dump(check(plain).plain, sort_keys=False, allow_unicode=True), end="")
+        return 0
     if arguments.multirun:
         return _sweep(expand(own), launcher)
-    if any(o.startswith("experiment=") and o != "experiment=none" for o in own):
-        raise UserError("experiment: a recipe is several runs, so -m is expected")
-    if launcher:
-        raise UserError(
-            f"{launcher[0].partition('=')[0]}: launchers are for sweeps, so -m is expected"
-        )
+    recipes = [o for o in own if o.startswith("experiment=") and o != "experiment=none"]
+    for override in [*recipes, *launcher]:
+        raise UserError(f"{override.partition('=')[0]}: that is for sweeps, so -m is expected")
     return _train(own)
 
 
@@ -83,33 +69,22 @@ def groups(overrides: Sequence[str]) -> str:
     general = [o for o in overrides if o.startswith((SEARCH, "plugins"))]
     lines = []
     for group in GROUPS:
-        text = f"{group}={'|'.join(choices(group, general))}"
-        lines += textwrap.wrap(
-            text.replace("|", "| "), 96, initial_indent="  ", subsequent_indent="      "
-        )
+        text = f"{group}={'| '.join(choices(group, general))}"
+        lines += textwrap.wrap(text, 96, initial_indent="  ", subsequent_indent="      ")
     return "\n".join(lines).replace("| ", "|") + "\n"
 
 
 def split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """The overrides that choose a launcher, and those of the runs; all are well-formed."""
-    parsed = parse(overrides)
-    launches = [o.key_or_group.startswith(("hydra/launcher", "hydra.launcher.")) for o in parsed]
-    lines = [str(o.input_line) for o in parsed]
-    return (
-        [line for line, is_launcher in zip(lines, launches, strict=True) if is_launcher],
-        [line for line, is_launcher in zip(lines, launches, strict=True) if not is_launcher],
-    )
-
-
-def _print_config(overrides: Sequence[str], sweep: bool) -> int:
-    _, own = split(overrides)
-    plain = expand(own)[0].plain if sweep else compose(own)
-    print(yaml.safe_dump(check(plain).plain, sort_keys=False, allow_unicode=True), end="")
-    return 0
+    parts: tuple[list[str], list[str]] = ([], [])
+    for override in parse(overrides):
+        launches = override.key_or_group.startswith(("hydra/launcher", "hydra.launcher."))
+        parts[0 if launches else 1].append(str(override.input_line))
+    return parts
 
 
 def _train(overrides: Sequence[str]) -> int:
-    config = check(compose(overrides))
+    config = check(compose(overrides))  # before torch is imported
     from bnexp.commands.sweep import reused
     from bnexp.training.failures import reason
     from bnexp.training.interrupts import Interrupted
@@ -119,32 +94,29 @@ def _train(overrides: Sequence[str]) -> int:
     if there := reused([job]):
         print(there[job.id])
         return 0
+    path, log = job.directory.path, job.directory.log_file
     try:
         state = train(job)
     except (UserError, KeyboardInterrupt):
         raise
     except Interrupted as stopped:
-        print(
-            f"bnexp: {stopped}; the same command goes on from there: {job.directory.path}",
-            file=sys.stderr,
-        )
+        print(f"bnexp: {stopped}; the same command goes on from there: {path}", file=sys.stderr)
         return 128 + stopped.signum
     except Exception as error:
-        more = f"; see {job.directory.log_file}" if job.directory.log_file.exists() else ""
+        more = f"; see {log}" if log.exists() else ""
         print(f"bnexp: run failed: {reason(error)}{more}", file=sys.stderr)
         return 1
     if state == "diverged":
         step = job.directory.read_status()["step"]
         print(f"bnexp: diverged at step {step}: that is its result", file=sys.stderr)
-    print(job.directory.path)
+    print(path)
     return 0
 
 
 def _sweep(requests: Sequence[Request], launcher: Sequence[str]) -> int:
     from bnexp.commands.sweep import make, planned
 
-    runs = planned(requests)
-    code, paths = make(runs, launcher)
+    code, paths = make(planned(requests), launcher)
     for path in paths:
         print(path)
     return code

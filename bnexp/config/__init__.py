@@ -1,8 +1,7 @@
 """Configs: composing them with Hydra, checking them, and the recipes of the figures."""
 
-from bnexp.config.check import check
+from bnexp.config.check import Choice, Config, check
 from bnexp.config.compose import compose, config_dir
 from bnexp.config.expand import Request, expand
-from bnexp.config.schema import Choice, Config
 
 __all__ = ["Choice", "Config", "Request", "check", "compose", "config_dir", "expand"]

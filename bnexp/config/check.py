@@ -1,100 +1,196 @@
-"""From what Hydra composed to a checked `Config`, or one line that says what is wrong."""
+"""From what Hydra composed to a checked `Config`, or one line that says what is wrong.
+
+The options of models, norms, data sets and probes stand beside them; those of every run stand here;
+the defaults of all in ``configs/``, once.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from bnexp.config.schema import (
-    SEEDS,
-    Choice,
-    Config,
-    MeasureConfig,
-    OptimConfig,
-    RunConfig,
-    task_of,
-)
+from bnexp import registry
 from bnexp.errors import UserError
-from bnexp.registry import (
-    DATASETS,
-    MODELS,
-    NORMS,
-    PROBES,
-    Options,
-    Registry,
-    bind,
-    expect,
-    load_plugins,
-    unknown,
-)
+from bnexp.registry import Entry, Options, Registry, at_least, expect, one_of, positive, unknown
 
-REGISTRIES = {"model": MODELS, "norm": NORMS, "data": DATASETS}
+REGISTRIES = {"model": registry.MODELS, "norm": registry.NORMS, "data": registry.DATASETS}
 SECTIONS = (*REGISTRIES, "probes", "optim", "measure")
 DROPPED = ("experiment", "sizes", "hydra")
 """Keys by which a config is composed and which say nothing about the run."""
+
+PRECISIONS = ("float32", "float64", "bf16")
+"""Of parameters and products; bf16 is float32 with the products in bfloat16 (autocast)."""
+
+SEEDS = ("seed", "seed_data", "seed_init", "seed_order")
+COUNTS = {"batch_size": 10**7, "steps": 10**12, "threads": 4096, "checkpoint_steps": 10**12}
+"""Keys from 1 to the largest value that is taken for meant."""
+
+
+@dataclass(frozen=True)
+class OptimConfig(Options):
+    """The optimiser; weight decay is part of the objective (``bnexp/objective.py``)."""
+
+    name: str
+    lr: float
+    momentum: float
+    weight_decay: float
+    decay: str
+
+    def check(self, key: str) -> None:
+        one_of(f"{key}.name", self.name, ("sgd",))
+        positive(f"{key}.lr", self.lr)
+        expect(0 <= self.momentum < 1, f"{key}.momentum", "a number in [0, 1)", self.momentum)
+        at_least(f"{key}.weight_decay", self.weight_decay, 0)
+        one_of(f"{key}.decay", self.decay, ("weights", "all"))
+
+
+@dataclass(frozen=True)
+class MeasureConfig(Options):
+    """What ``configs/probes`` take schedules and grids from; ``seeds`` are those of a recipe."""
+
+    every: int
+    eval_every: int
+    etas: Any
+    layers: Any
+    seeds: str
+
+
+@dataclass(frozen=True)
+class RunConfig(Options):
+    """The keys that are in no group."""
+
+    batch_size: int | None
+    steps: int
+    seed: int
+    seed_data: int
+    seed_init: int
+    seed_order: int
+    device: str
+    precision: str
+    compile: bool
+    tf32: bool
+    deterministic: bool
+    threads: int | None
+    out: str
+    progress: bool
+    checkpoint_minutes: float
+    checkpoint_steps: int | None
+    resume: str
+    stale: str
+    fail_fast: bool
+    plugins: Any
+    preset: str
+
+    def check(self, key: str) -> None:  # noqa: ARG002 - these keys are in no group
+        ranges = {**{name: (1, most) for name, most in COUNTS.items()}}
+        ranges |= dict.fromkeys(SEEDS, (0, 2**63 - 1))
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            ok = value is None or low <= value <= high
+            expect(ok, name, f"a whole number from {low} to {high}", value)
+        ok = re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device) is not None
+        expect(ok, "device", "auto, cpu, cuda or cuda:N", self.device)
+        one_of("precision", self.precision, PRECISIONS)
+        positive("checkpoint_minutes", self.checkpoint_minutes)
+        one_of("resume", self.resume, ("auto", "never"))
+        one_of("stale", self.stale, ("ask", "reuse", "remake"))
+        names = self.plugins if isinstance(self.plugins, list) else [None]
+        ok = all(isinstance(n, str) and all(p.isidentifier() for p in n.split(".")) for n in names)
+        expect(ok, "plugins", "a list of modules like [my_module]", self.plugins)
+        expect(bool(self.out) and "\0" not in self.out, "out", "a path", self.out)
+        long = [p for p in Path(self.out).parts if len(p.encode("utf-8", "replace")) > 255]
+        expect(not long, "out", "names of at most 255 bytes", "".join(long)[:40] + "..")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a config chose by ``name`` from a registry, its checked options, and what it is for."""
+
+    name: str
+    item: Any
+    options: Any
+    task: str | None
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run, checked. ``plain`` is what config.yaml keeps and what the run's id is made from."""
+
+    model: Choice
+    norm: Choice
+    data: Choice
+    probes: dict[str, Choice]
+    optim: OptimConfig
+    run: RunConfig
+    plain: dict[str, Any]
 
 
 def check(plain: Mapping[str, Any]) -> Config:
     """The checked config of one run, from what `compose` gives.
 
     The run's own keys are checked before anything that is registered is imported.
-
-    Raises:
-        UserError: one line that names the key and what was expected.
     """
-    for name in SECTIONS:
-        _group(name, plain.get(name))
+    for key in SECTIONS:
+        _group(key, plain.get(key))
+    for key, options in plain["probes"].items():
+        _group(f"probes.{key}", options)
     rest = {k: v for k, v in plain.items() if k not in (*SECTIONS, *DROPPED)}
-    run = _run(rest)
+    # Runs that differ only in their seeds are bound once.
+    seeds = {key: rest[key] for key in SEEDS if type(rest.get(key)) is int}
+    run: RunConfig = replace(_bind(RunConfig, {**rest, **dict.fromkeys(seeds, 0)}, ""), **seeds)
+    run.check("")
     optim = _bind(OptimConfig, plain["optim"], "optim")
     measure = _bind(MeasureConfig, plain["measure"], "measure")
-    for name, options in plain["probes"].items():
-        _group(f"probes.{name}", options)
     _load_plugins(tuple(run.plugins))
     chosen = {
-        name: _choice(registry, plain[name].get("name"), plain[name], name)
-        for name, registry in REGISTRIES.items()
+        key: _choice(kind, plain[key].get("name"), plain[key], key)
+        for key, kind in REGISTRIES.items()
     }
-    task = chosen["model"].task
-    if task != chosen["data"].task:
-        names = [name for name in DATASETS.names() if task_of(DATASETS[name]) == task]
-        raise UserError(
-            f"data: model={chosen['model'].name} needs one of {', '.join(names)}; "
-            f"got {chosen['data'].name}"
-        )
-    size, wanted = (getattr(chosen[name].options, "d", None) for name in ("data", "model"))
-    if size is not None and wanted is not None:
-        expect(size == wanted, "data.d", f"model.d, which is {wanted}", size)
+    _check_together(chosen["model"], chosen["data"], run)
     for name in plain["probes"]:
-        if name not in PROBES:
-            raise UserError(f"probes.{name}: {unknown(name, PROBES.names())}")
+        if name not in registry.PROBES:
+            raise UserError(f"probes.{name}: {unknown(name, registry.PROBES.names())}")
     probes = {
-        str(name): _choice(PROBES, str(name), options, f"probes.{name}")
+        str(name): _choice(registry.PROBES, str(name), options, f"probes.{name}")
         for name, options in plain["probes"].items()
     }
     # As bound, not as given, so that 0.1 and "0.1" are one run.
-    bound = {name: {"name": one.name, **asdict(one.options)} for name, one in chosen.items()}
-    bound["probes"] = {name: asdict(one.options) for name, one in probes.items()}
-    bound |= {"optim": asdict(optim), "measure": asdict(measure)}
-    return Config(**chosen, probes=probes, optim=optim, run=run, plain={**bound, **asdict(run)})
+    bound = {key: {"name": chosen[key].name, **asdict(chosen[key].options)} for key in chosen}
+    bound["probes"] = {name: asdict(probe.options) for name, probe in probes.items()}
+    bound |= {"optim": asdict(optim), "measure": asdict(measure), **asdict(run)}
+    return Config(**chosen, probes=probes, optim=optim, run=run, plain=bound)
+
+
+def _check_together(model: Choice, data: Choice, run: RunConfig) -> None:
+    """Raise unless the model, the data and the precision suit each other."""
+    if model.task != data.task:
+        datasets = registry.DATASETS
+        names = [name for name in datasets.names() if task_of(datasets[name]) == model.task]
+        raise UserError(
+            f"data: model={model.name} needs one of {', '.join(names)}; got {data.name}"
+        )
+    if hasattr(data.options, "d") and hasattr(model.options, "d"):
+        size = model.options.d
+        expect(data.options.d == size, "data.d", f"model.d, which is {size}", data.options.d)
+    if model.task == "regression":  # whose losses span many orders of magnitude
+        ok = run.precision != "bf16"
+        expect(ok, "precision", f"float64 or float32 with model={model.name}", run.precision)
+
+
+def task_of(entry: Entry) -> str | None:
+    """The task that a model or data set was registered with, or that its class names."""
+    task = entry.more.get("task", getattr(entry.item, "task", None))
+    return None if task is None else str(task)
 
 
 @lru_cache
 def _load_plugins(names: tuple[str, ...]) -> None:
-    load_plugins(names)
-
-
-def _run(section: Mapping[str, Any]) -> RunConfig:
-    """The run's own keys. Those that differ only in their seeds are bound once."""
-    seeds = {key: section[key] for key in SEEDS if type(section.get(key)) is int}
-    run = _bind(RunConfig, {**section, **dict.fromkeys(seeds, 0)}, "")
-    run = replace(run, **seeds)
-    run.check("")
-    assert isinstance(run, RunConfig)
-    return run
+    registry.load_plugins(names)
 
 
 def _group(key: str, section: Any) -> None:
@@ -102,25 +198,25 @@ def _group(key: str, section: Any) -> None:
         raise UserError(f"{key}: expected a group of settings; got {section!r}")
 
 
-def _choice(registry: Registry, name: Any, section: Mapping[str, Any], key: str) -> Choice:
-    """What ``registry`` has under ``name``, with the options that ``section`` gives."""
+def _choice(kind: Registry, name: Any, section: Mapping[str, Any], key: str) -> Choice:
+    """What ``kind`` has under ``name``, with the options that ``section`` gives."""
     if name is None:
         raise UserError(f"{key}.name: a value is expected; none was given")
-    entry = registry[name]
+    entry = kind[name]
     mine = "name" in {field.name for field in fields(entry.options)}
     options = {k: v for k, v in section.items() if mine or k != "name"}
     return Choice(entry.name, entry.item, _bind(entry.options, options, key), task_of(entry))
 
 
 def _bind(schema: type[Options], section: Mapping[str, Any], key: str) -> Any:
-    """As `bind`, but the same section is bound once: a sweep's runs share most of theirs."""
+    """As `registry.bind`, but the same section is bound once: a sweep's runs share most."""
     try:
         text = json.dumps(section)
     except (TypeError, ValueError):
-        return bind(schema, section, key)
+        return registry.bind(schema, section, key)
     return _bind_text(schema, text, key)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=4096)
 def _bind_text(schema: type[Options], text: str, key: str) -> Any:
-    return bind(schema, json.loads(text), key)
+    return registry.bind(schema, json.loads(text), key)

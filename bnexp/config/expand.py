@@ -1,29 +1,29 @@
-"""Which runs a sweep asks for. Its config is composed once and varied."""
+"""Which runs a sweep or a recipe asks for. A sweep's config is composed once and varied."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.core.override_parser.types import (
-    ChoiceSweep,
-    Glob,
-    Override,
-    QuotedString,
-    RangeSweep,
-    Transformer,
-)
+from hydra.core.override_parser.types import Glob, Override, QuotedString, RangeSweep, Transformer
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from bnexp.config.compose import choices, compose_hydra, parse, resolve
+from bnexp.config.check import task_of
+from bnexp.config.compose import SEARCH, choices, compose_hydra, keys_of, parse, resolve
 from bnexp.errors import UserError
+from bnexp.registry import DATASETS, MODELS, unknown
 
 MOST_RUNS = 100_000
 """The longest sweep that is taken for meant."""
+
+TASKS = {"model": MODELS, "data": DATASETS}
+"""The groups whose choices suit some recipes only, by the task of what they name."""
 
 
 @dataclass(frozen=True)
@@ -34,163 +34,138 @@ class Request:
     plain: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Axis:
-    """A key of a sweep with its values, each also as Hydra's grammar spells it."""
-
-    key: str
-    lines: Sequence[str]
-    values: Sequence[Any]
-
-
 def expand(overrides: Sequence[str]) -> list[Request]:
     """The runs that a sweep asks for: every combination of its values.
 
     ``norm=none,bn seed=range(3)`` gives six. What the chosen experiment sweeps over is included,
     unless ``overrides`` set the same key. Hydra composes one config for each combination of
-    choices of groups; values of single keys are set in copies of it.
-
-    Raises:
-        UserError: an override is not understood, or a sweep is empty or too long.
+    choices of groups; values of single keys are filled into copies of it.
     """
     given = parse(overrides)
-    fixed = [o for o in given if not o.is_sweep_override()]
-    first = compose_hydra(fixed)
-    params = first.hydra.sweeper.params or {}
-    named = {o.get_key_element() for o in given}
-    swept = parse([f"{key}={value}" for key, value in params.items() if key not in named])
-    fixed += [o for o in swept if not o.is_sweep_override()]
-    over = [o for o in (*swept, *given) if o.is_sweep_override()]
-    if (count := math.prod(_length(o, overrides) for o in over)) > MOST_RUNS:
+    first = compose_hydra([o for o in given if not o.is_sweep_override()])
+    params, named = first.hydra.sweeper.params or {}, {o.get_key_element() for o in given}
+    every = [*parse([f"{k}={v}" for k, v in params.items() if k not in named]), *given]
+    fixed = [str(o.input_line) for o in every if not o.is_sweep_override()]
+    sweeps = [o for o in every if o.is_sweep_override()]
+    axes = [_axis(o, overrides) for o in sweeps]
+    if (count := math.prod(map(len, axes))) > MOST_RUNS:
         raise UserError(f"-m: expected a sweep of at most {MOST_RUNS} runs; got {count}")
-    axes = [_axis(o, overrides) for o in over]
-    values = {a.key: _is_value(a, o, first) for a, o in zip(axes, over, strict=True)}
-    templates: dict[tuple[str, ...], Template] = {}
+    is_value = [_is_value(o, axis, first) for o, axis in zip(sweeps, axes, strict=True)]
+    templates: dict[tuple[str, ...], str] = {}
     requests = []
-    lines = tuple(str(o.input_line) for o in fixed)
-    for picked in itertools.product(*(range(len(axis.lines)) for axis in axes)):
-        chosen = tuple(axis.lines[i] for axis, i in zip(axes, picked, strict=True))
-        groups = tuple(c for c, a in zip(chosen, axes, strict=True) if not values[a.key])
+    for chosen in itertools.product(*axes):
+        lines = [line for line, _ in chosen]
+        values = [item for (_, item), v in zip(chosen, is_value, strict=True) if v]
+        groups = tuple(line for line, v in zip(lines, is_value, strict=True) if not v)
         if groups not in templates:
-            keys = [axis.key for axis in axes if values[axis.key]]
-            sample = [c for c, a in zip(chosen, axes, strict=True) if values[a.key]]
-            config = compose_hydra([*fixed, *parse(groups), *parse(sample)])
-            templates[groups] = Template(config, keys)
-        row = [a.values[i] for a, i in zip(axes, picked, strict=True) if values[a.key]]
-        requests.append(Request((*lines, *chosen), templates[groups].fill(row)))
+            keys = [o.get_key_element() for o, v in zip(sweeps, is_value, strict=True) if v]
+            templates[groups] = _template(compose_hydra([*fixed, *lines]), keys)
+        requests.append(Request((*fixed, *lines), _filled(templates[groups], values)))
     return requests
 
 
-def _length(override: Override, overrides: Sequence[str]) -> int:
-    """How many values ``override`` sweeps over."""
+def _axis(override: Override, overrides: Sequence[str]) -> list[tuple[str, Any]]:
+    """The values that ``override`` sweeps over, each also as an override of its own."""
     key, sweep = override.get_key_element(), override.value()
-    expected = "expected values such as 0,1,2 or range(3)"
-    if isinstance(sweep, ChoiceSweep):
-        count = len(sweep.list)
-    elif isinstance(sweep, Glob):
-        count = len(_matching(override, overrides))
-    elif isinstance(sweep, RangeSweep):
-        start, stop, step = (float(x or 0) for x in (sweep.start, sweep.stop, sweep.step))
-        if step == 0 or not all(map(math.isfinite, (start, stop, step))):
-            raise UserError(f"{key}: {expected}; got {override.get_value_string()}")
-        count = max(0, math.ceil((stop - start) / step))
+    if isinstance(sweep, Glob):
+        others = [o for o in overrides if o != override.input_line]
+        items: list[Any] = sweep.filter(choices(override.key_or_group, others))
     else:
-        raise UserError(f"{key}: {expected}; got {override.get_value_string()}")
-    if count == 0:
+        try:
+            if isinstance(sweep, RangeSweep):
+                start, stop, step = (float(x or 0) for x in (sweep.start, sweep.stop, sweep.step))
+                if not (count := (stop - start) / step) <= MOST_RUNS:
+                    raise UserError(
+                        f"{key}: expected a sweep of at most {MOST_RUNS} runs; got {count:g}"
+                    )
+            items = list(override.sweep_iterator(Transformer.identity))
+        except (HydraException, ArithmeticError):
+            got = override.get_value_string()
+            raise UserError(
+                f"{key}: expected values such as 0,1,2 or range(3); got {got}"
+            ) from None
+    if not items:
         raise UserError(f"{key}: expected at least one value to sweep over; got none")
-    return count
-
-
-def _matching(override: Override, overrides: Sequence[str]) -> list[str]:
-    """The choices that ``group=glob(..)`` names."""
-    glob: Any = override.value()
-    others = [o for o in overrides if o != override.input_line]
-    names: list[str] = glob.filter(choices(override.key_or_group, others))
-    return names
-
-
-def _axis(override: Override, overrides: Sequence[str]) -> Axis:
-    key = override.get_key_element()
-    if isinstance(override.value(), Glob):
-        names = _matching(override, overrides)
-        return Axis(key, [f"{key}={name}" for name in names], names)
-    items = list(override.sweep_iterator(Transformer.identity))
-    lines = [f"{key}={Transformer.str(item)}" for item in items]
-    return Axis(key, lines, [_plain(item) for item in items])
+    return [(f"{key}={Transformer.str(item)}", _plain(item)) for item in items]
 
 
 def _plain(item: Any) -> Any:
     """A parsed value without the grammar's quotes."""
     if isinstance(item, QuotedString):
         return item.text
-    if isinstance(item, list):
-        return [_plain(part) for part in item]
     if isinstance(item, dict):
         return {_plain(key): _plain(part) for key, part in item.items()}
-    return item
+    return [_plain(part) for part in item] if isinstance(item, list) else item
 
 
-def _is_value(axis: Axis, override: Override, config: DictConfig) -> bool:
-    """Whether ``axis`` sets a single key, which can be done without composing again."""
+def _is_value(override: Override, axis: Sequence[tuple[str, Any]], config: DictConfig) -> bool:
+    """Whether ``override`` sets a single key, which can be done without composing again."""
     key = override.key_or_group
-    if axis.key != key or key in config.hydra.runtime.choices or override.package:
+    if override.get_key_element() != key or key in config.hydra.runtime.choices or override.package:
         return False
-    plain = all(not isinstance(v, dict) and "${" not in str(v) for v in axis.values)
-    return plain and not isinstance(OmegaConf.select(config, key), DictConfig)
+    simple = all(not isinstance(item, dict) and "${" not in str(item) for _, item in axis)
+    return simple and not isinstance(OmegaConf.select(config, key), DictConfig)
 
 
-class Template:
-    """A config in which the values of some keys are still to be filled in."""
-
-    def __init__(self, config: DictConfig, keys: Sequence[str]) -> None:
-        marks = [f"\0{number}\0" for number in range(len(keys))]
-        varied = deepcopy(config)
-        for key, mark in zip(keys, marks, strict=True):
-            OmegaConf.update(varied, key, mark)
-        self.plain = resolve(varied)
-        self.places = [
-            (path, marks.index(value)) for path, value in _leaves(self.plain) if value in marks
-        ]
-        self.mixed = [
-            (path, value)
-            for path, value in _leaves(self.plain)
-            if isinstance(value, str) and value not in marks and "\0" in value
-        ]
-        self.marks = marks
-
-    def fill(self, values: Sequence[Any]) -> dict[str, Any]:
-        """The config with ``values`` at the keys and wherever these are interpolated.
-
-        What is the same in all configs is shared between them.
-        """
-        filled = dict(self.plain)
-        copied: set[tuple[str, ...]] = set()
-        for path, number in self.places:
-            _set(filled, path, values[number], copied)
-        for path, text in self.mixed:
-            for mark, value in zip(self.marks, values, strict=True):
-                text = text.replace(mark, str(value))
-            _set(filled, path, text, copied)
-        return filled
+def _template(config: DictConfig, keys: Sequence[str]) -> str:
+    """``config`` as JSON in which the values at ``keys``, wherever they go, are marks."""
+    varied = deepcopy(config)
+    for number, key in enumerate(keys):
+        OmegaConf.update(varied, key, f"\0{number}\0")
+    return json.dumps(resolve(varied))
 
 
-def _leaves(
-    section: dict[str, Any], path: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, (*path, key))
-        elif not isinstance(value, list):
-            yield (*path, key), value
+def _filled(template: str, values: Sequence[Any]) -> dict[str, Any]:
+    for number, value in enumerate(values):
+        mark = json.dumps(f"\0{number}\0")
+        template = template.replace(mark, json.dumps(value))
+        template = template.replace(mark[1:-1], json.dumps(str(value))[1:-1])
+    filled: dict[str, Any] = json.loads(template)
+    return filled
 
 
-def _set(
-    section: dict[str, Any], path: tuple[str, ...], value: Any, copied: set[tuple[str, ...]]
-) -> None:
-    """Set ``value`` at ``path``; each section on the way is copied once."""
-    for depth in range(1, len(path)):
-        if path[:depth] not in copied:
-            section[path[depth - 1]] = dict(section[path[depth - 1]])
-            copied.add(path[:depth])
-        section = section[path[depth - 1]]
-    section[path[-1]] = value
+def recipes(overrides: Sequence[str] = ()) -> list[str]:
+    """The names of all recipes (``configs/experiment``), those in the user's folders included."""
+    return [name for name in choices("experiment", overrides) if name != "none"]
+
+
+def recipe_requests(names: Iterable[str], overrides: Sequence[str]) -> list[Request]:
+    """The runs of the recipes ``names``.
+
+    ``overrides`` are for all recipes at once. One that only other networks or data understand
+    (``model.width`` for the DLN, ``data=cifar10``) is left out of a recipe, but not out of all.
+    """
+    known = recipes([o for o in overrides if o.startswith((SEARCH, "plugins"))])
+    for name in names:
+        if name not in known:
+            raise UserError(f"experiment: {unknown(name, known)}")
+    fitting = {name: _fitting(name, overrides) for name in names}
+    unused = [o for o in overrides if not any(o in mine for mine in fitting.values())]
+    return [
+        request
+        for name, mine in fitting.items()
+        for request in expand([f"experiment={name}", *mine, *unused])
+    ]
+
+
+def _fitting(name: str, overrides: Sequence[str]) -> list[str]:
+    """Those of ``overrides`` that recipe ``name`` understands."""
+    general = [f"experiment={name}"]
+    general += [o for o in overrides if o.startswith((SEARCH, "plugins", "preset="))]
+    config = compose_hydra(general)
+    task = task_of(MODELS[config.model.name])
+    keys = {override: override.lstrip("+~").partition("=")[0] for override in overrides}
+
+    def suits(override: str) -> bool:
+        """Whether it chooses a model or data for the recipe's task."""
+        registry, choice = TASKS[keys[override]], override.partition("=")[2].split(",")[0]
+        return choice not in registry or task_of(registry[choice]) in (task, None)
+
+    groups = [o for o in overrides if keys[o] in TASKS and suits(o)]
+    there = keys_of(compose_hydra([*general, *groups]) if groups else config)
+    return [
+        override
+        for override, key in keys.items()
+        if override in groups
+        or (key not in TASKS and (key.split(".")[0] not in TASKS or key in there))
+    ]

@@ -1,6 +1,7 @@
 """Run directories: how training writes them and how figures, claims and reports read them.
 
-Nothing in here imports torch.
+Nothing in here imports torch. A file that is missing, damaged or of another run is a `UserError`
+naming it.
 """
 
 from bnexp.runs.code import code_hash

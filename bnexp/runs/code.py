@@ -25,13 +25,8 @@ def code_hash(modules: Iterable[str]) -> str:
     """A hash of ``modules`` and of all that they import, directly or not, of bnexp or beside them.
 
     Comments, docstrings, the annotations of functions and the layout do not count, nor do bnexp's
-    `PASSIVE` rooms and installed libraries, whose versions are in ``env.json``.
-
-    Args:
-        modules: dotted names, such as ``bnexp.training.run`` and a plug-in's.
-
-    Returns:
-        64 hex digits, equal on all machines and versions of Python.
+    `PASSIVE` rooms and installed libraries, whose versions are in ``env.json``. It is equal on all
+    machines and versions of Python.
     """
     names = set(modules)
     own = {PACKAGE, *(name.partition(".")[0] for name in names)}

@@ -40,14 +40,9 @@ class Keep:
 def compact(run: Run, runs_dir: Path, keep: Keep) -> Path:
     """Copy ``run`` into ``runs_dir`` with small tables; returns where the copy lies.
 
-    Environment and status are copied, the tables of the landscape whole, the configuration less the
-    places on this machine; checkpoints and logs are left out. The configuration comes last: cut off
-    before it, the copy is no run yet and is made anew by the next call. A whole copy with the same
-    ``keep`` is left as it is.
-
-    Raises:
-        UserError: something else is in the way, a table would lose all its rows, or a file of the
-            run is damaged.
+    Tables of the landscape are copied whole, the configuration less the places on this machine, and
+    last: cut off before it, the copy is no run yet and is made anew by the next call. A whole copy
+    with the same ``keep`` is left as it is; any other is refused.
     """
     source, target = RunDirectory(run.path), RunDirectory(runs_dir / run.id)
     kept = plain(asdict(keep))

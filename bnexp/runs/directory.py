@@ -11,28 +11,20 @@ from typing import Any
 import yaml
 
 from bnexp.errors import UserError
-from bnexp.runs import lock
-from bnexp.runs.files import (
-    plain,
-    read_json,
-    read_text,
-    remove_temporaries,
-    write_atomic,
-    write_json,
-)
+from bnexp.runs.files import TEMPORARY_SUFFIX, plain, read_json, read_text, write_atomic, write_json
+from bnexp.runs.lock import Lease, is_held
 from bnexp.runs.tables import missing
 
 _SEAL = "# SHA-256 of what follows: "
 _STATES = ("running", "done", "diverged", "failed")
 _STATUS = {"state": str, "step": int, "steps": int, "seconds": dict, "tables": dict}
-_WORDS = {str: "text", int: "a whole number", dict: "a mapping"}
 
 ENDED = ("done", "diverged")
 """The states of a run that has its result."""
 
 
 class RunDirectory:
-    """``<out>/runs/<id>/``: where each part of one run lies. Making the object touches no disk.
+    """``<out>/runs/<id>/``: where each part of one run lies.
 
     A folder is a run directory once it has a ``config_file``, the resolved config. ``env_file``
     holds versions, device, threads and revision; ``status_file`` how far the run is and which parts
@@ -40,16 +32,11 @@ class RunDirectory:
     while a process writes the run. Every write first checks ``lease``, which `lock` gives.
     """
 
-    def __init__(self, path: Path, lease: lock.Lease | None = None) -> None:
-        self.path, self.lease = path, lease
+    def __init__(self, path: Path, lease: Lease | None = None) -> None:
+        self.path, self.lease, self.id = path, lease, path.resolve().name
         self.config_file, self.env_file = path / "config.yaml", path / "env.json"
         self.status_file, self.tables_dir = path / "status.json", path / "tables"
         self.log_file, self.lock_file = path / "log.txt", path / "lock"
-
-    @property
-    def id(self) -> str:
-        """The run's id, which is the directory's name."""
-        return self.path.resolve().name
 
     def check(self) -> None:
         """Raise `RunBusy` if the run was this process's to write (see `lock`) and no longer is."""
@@ -75,11 +62,7 @@ class RunDirectory:
             write_atomic(self.config_file, _sealed(text))
 
     def read_config(self) -> dict[str, Any]:
-        """The resolved config.
-
-        Raises:
-            UserError: the file is missing, damaged or of another run; the message names it.
-        """
+        """The resolved config."""
         text = read_text(self.config_file)
         if text.startswith(_SEAL) and text != _sealed(text.partition("\n")[2]):
             raise UserError(f"{self.config_file}: expected it as bnexp wrote it; it is damaged")
@@ -98,26 +81,21 @@ class RunDirectory:
         return self._mine(config, self.config_file)
 
     def read_status(self) -> dict[str, Any]:
-        """What `write_status` wrote last; empty before the first.
-
-        Raises:
-            UserError: the file is damaged or of another run; the message names it.
-        """
+        """What `write_status` wrote last; empty before the first."""
         if not self.status_file.exists():
             return {}
         status = self._mine(read_json(self.status_file), self.status_file)
         for key, kind in _STATUS.items():
             if not isinstance(status.get(key, kind()), kind):
-                raise UserError(f"{self.status_file}: {key}: expected {_WORDS[kind]}")
+                raise UserError(
+                    f"{self.status_file}: {key}: expected a value of type {kind.__name__}"
+                )
         if status.get("state") not in _STATES:
             raise UserError(f"{self.status_file}: state: expected one of {', '.join(_STATES)}")
         return status
 
     def write_status(self, **fields: Any) -> None:
-        """Replace the whole status (state, step, steps, seconds, tables, ...) in one step.
-
-        ``tables`` is the manifest that `TableWriter.flush` or the checkpoint gave last.
-        """
+        """Replace the status: state, step, steps, seconds, ``tables`` (the last manifest), ..."""
         self.check()
         write_json(self.status_file, {"id": self.id, **fields})
 
@@ -129,21 +107,24 @@ class RunDirectory:
 
     @contextmanager
     def lock(self, wait: bool = True) -> Iterator[RunDirectory]:
-        """Be the run's one writer for the length of the block, and clear a killed one's leavings.
+        """Be the run's one writer for the length of the block; gives this directory with its lease.
 
-        Gives this directory with its lease.
-
-        Raises:
-            RunBusy: another process is, and ``wait`` is false.
+        What a killed writer left is removed. Raises `RunBusy` if another writes and not ``wait``.
         """
-        with lock.hold(self.lock_file, wait) as lease:
+        self.path.mkdir(parents=True, exist_ok=True)
+        lease = Lease(self.lock_file)
+        lease.acquire(wait)
+        try:
             for folder in (self.path, *self.tables_dir.glob("*/")):
-                remove_temporaries(folder)
+                for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+                    path.unlink(missing_ok=True)
             yield RunDirectory(self.path, lease)
+        finally:
+            lease.release()
 
     def is_locked(self) -> bool:
         """Whether a process is writing this run now."""
-        return lock.is_held(self.lock_file)
+        return is_held(self.lock_file)
 
     def _mine(self, content: dict[str, Any], file: Path) -> dict[str, Any]:
         """``content`` less the run's id, which must be this directory's; older files have none."""

@@ -28,7 +28,9 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     fails, that is removed, ``path`` is as it was, and the ``OSError`` goes on to the caller. The
     folder is made if need be.
     """
-    _make_folder(path.parent)
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sync_folder(path.parent.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
     try:
         with temporary.open("xb") as file:
@@ -54,19 +56,6 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _make_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
-
-
-def remove_temporaries(folder: Path) -> None:
-    """Remove what a killed writer left in ``folder``; only for who is its one writer."""
-    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        path.unlink(missing_ok=True)
 
 
 def read_text(path: Path) -> str:
@@ -108,11 +97,7 @@ def _seal(value: dict[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """``value`` in dicts with string keys, lists, str, int, float, bool and None only.
-
-    Raises:
-        TypeError: for anything that has no such form.
-    """
+    """``value`` in dicts with string keys, lists, str, int, float, bool and None only."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

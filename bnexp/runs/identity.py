@@ -12,9 +12,11 @@ from typing import Any
 
 from bnexp.runs.files import plain
 
-EXCLUDED = frozenset(
-    ["out", "deterministic", "threads", "progress", "resume", "fail_fast", "checkpoint_minutes", "checkpoint_steps", "measure", "preset", "sizes", "experiment", "plugins", "stale", "data.path", "data.cache", "data.label", "hydra"]
-)
+EXCLUDED = frozenset({
+    "out", "deterministic", "threads", "progress", "resume", "fail_fast", "checkpoint_minutes",
+    "checkpoint_steps", "measure", "preset", "sizes", "experiment", "plugins", "stale", "data.path",
+    "data.cache", "data.label", "hydra",
+})  # fmt: skip
 """Dotted keys of a run's config that cannot change its numbers. The data are named by their
 content (the fingerprint), not by where they lie or what they are called; plug-ins by their code."""
 
@@ -24,16 +26,9 @@ _ID = re.compile(r"(.+-[0-9a-f]{12})-([0-9a-f]{4})")
 def run_id(config: Mapping[str, Any], fingerprint: str, code: str) -> str:
     """The name of the run of ``config`` on the data with this ``fingerprint`` by this ``code``.
 
-    Args:
-        config: the resolved config.
-        fingerprint: names the data by their content.
-        code: what `code_hash` gives for the modules that make the run's numbers.
-
-    Returns:
-        ``<model>-<norm>-<12 hex digits>-<4 hex digits>``, such as ``vgg16-bn-1f2e3d4c5b6a-07c1``:
-        a hash of config and data, and one of the code. It does not depend on the order of keys, on
-        the spelling of a number (1 or 1.0) or on the `EXCLUDED` keys; of the device only the type
-        counts. It depends on everything else.
+    Such as ``vgg16-bn-1f2e3d4c5b6a-07c1``: a hash of config and data, and one of the code. The
+    order of keys, the spelling of a number (1 or 1.0), the `EXCLUDED` keys and the number of the
+    device do not matter; everything else does.
     """
     content = {"config": canonical(config), "data": fingerprint}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -16,13 +16,12 @@ import pandas as pd
 from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
 from bnexp.runs.identity import canonical, code_of, model_name
-from bnexp.runs.tables import Manifest, Part, list_parts, open_part, read_part, read_table
+from bnexp.runs.tables import Part, list_parts, open_part, read_part, read_table
 from bnexp.runs.tables import table_names as names_of_tables
 
 GROUPS = ("model", "norm", "data", "optim", "probes")
 NOISE = {"n_mu", "n_sigma", "r_mu", "r_sigma"}
-"""Options that every norm had in version 0.1 and that only `NOISY` ones use."""
-NOISY = ("noisy_bn", "noise_only")
+"""Options that every norm had in version 0.1, and that only noisy ones use."""
 LATER = ("compile", "tf32")
 """Switches that came after version 0.1: off is what runs did before."""
 
@@ -31,7 +30,9 @@ LATER = ("compile", "tf32")
 class Run:
     """One run directory as it was when it was found; its tables are read when asked for.
 
-    ``config`` is in the present spelling, whichever version wrote it.
+    ``config`` is in the present spelling, whichever version wrote it. ``model`` is the model's name
+    with its depth (``vgg16``), ``family`` that without (``vgg``); ``width`` a multiple of the
+    paper's, NaN where it has none; ``data`` what to call the data when speaking to people.
     """
 
     path: Path
@@ -44,44 +45,35 @@ class Run:
 
     @property
     def model(self) -> str:
-        """The model's name with its depth where it has one, such as ``vgg16`` or ``dln``."""
-        self.option("model.name")
-        return model_name(self.config)
+        return model_name({"model": self.option("model")})
 
     @property
     def family(self) -> str:
-        """The model's name without its depth, such as ``vgg`` or ``dln``."""
         return str(self.option("model.name"))
 
     @property
     def norm(self) -> str:
-        """The normalisation's name, such as ``noisy_bn``."""
         return str(self.option("norm.name"))
 
     @property
     def lr(self) -> float:
-        """The learning rate."""
         return self._number("optim.lr")
 
     @property
     def seed(self) -> int:
-        """The seed of every random stream that has none of its own."""
         return int(self._number("seed"))
 
     @property
     def steps(self) -> int:
-        """The number of training steps asked for."""
         return int(self._number("steps"))
 
     @property
     def width(self) -> float:
-        """The model's width as a multiple of the paper's; NaN where it has none."""
         has_width = self.option("model").get("width") is not None
         return self._number("model.width") if has_width else math.nan
 
     @property
     def data(self) -> str:
-        """What to call the data when speaking to people."""
         return str(self.config.get("data", {}).get("label") or self.option("data.name"))
 
     @property
@@ -140,7 +132,7 @@ class Run:
         return names_of_tables(RunDirectory(self.path).tables_dir, self.status.get("tables"))
 
     def columns(self, name: str) -> list[str]:
-        """The names of the columns of table ``name``; none when there is no such table."""
+        """The columns of table ``name``; none when there is no such table."""
         return [str(c) for part in self.parts(name)[:1] for c in open_part(part).schema_arrow.names]
 
     def parts(self, name: str) -> list[Part]:
@@ -152,14 +144,8 @@ class Run:
     ) -> pd.DataFrame:
         """Table ``name`` by step, the caller's to change; an empty frame when there is none.
 
-        Args:
-            name: the table.
-            columns: which columns, in this order; all if None.
-            where: by column, the value or collection of values that rows must have; only these
-                rows come to be in memory.
-
-        Raises:
-            UserError: a part is missing or damaged or lacks a column; the message names it.
+        ``columns`` (all if None) come in their order; ``where`` gives by column the value or values
+        that rows must have to be read.
         """
         if columns is not None or where:
             return self._read(name, columns, **where)
@@ -167,28 +153,21 @@ class Run:
             self._tables[name] = self._read(name)
         return self._tables[name].copy()
 
-    def _read(
-        self, name: str, columns: Collection[str] | None = None, **where: Any
-    ) -> pd.DataFrame:
-        directory = RunDirectory(self.path)
-        manifest: Manifest | None = self.status.get("tables")
+    def _read(self, name: str, columns: Any = None, **where: Any) -> pd.DataFrame:
+        folder, manifest = RunDirectory(self.path).tables_dir, self.status.get("tables")
         try:
-            return read_table(directory.tables_dir, name, manifest, columns, **where)
+            return read_table(folder, name, manifest, columns, **where)
         except UserError:
             # It may have been resumed from an earlier checkpoint since it was found.
-            if (now := directory.read_status().get("tables")) == manifest:
+            if (now := RunDirectory(self.path).read_status().get("tables")) == manifest:
                 raise
-            return read_table(directory.tables_dir, name, now, columns, **where)
+            return read_table(folder, name, now, columns, **where)
 
 
 def find_runs(root: str | Path) -> list[Run]:
     """The runs in ``root``, sorted by id. Folders of other tools are passed over.
 
-    Args:
-        root: the folder that holds ``runs/``, ``runs/`` itself, or one run directory.
-
-    Raises:
-        UserError: ``root`` is no folder, or a run's config or status is damaged or another run's.
+    ``root`` is the folder that holds ``runs/``, ``runs/`` itself, or one run directory.
     """
     root = Path(root)
     if not root.is_dir():
@@ -206,12 +185,10 @@ def folders_of_runs(root: str | Path) -> list[Path]:
 
 
 def load_runs(root: str | Path) -> dict[str, pd.DataFrame]:
-    """Every table of all runs in ``root`` (see `find_runs`), by name.
+    """Every table of all runs in ``root`` (see `find_runs`), by name, by run and step.
 
-    Returns:
-        Per table the rows of all runs, by run and step. In front stand run, model, norm, lr, seed,
-        width and data, then every key of the config by its dotted name, such as
-        ``optim.weight_decay``; lists as text, texts as categories.
+    In front stand run, model, norm, lr, seed, width and data, then every key of the config by its
+    dotted name, such as ``optim.weight_decay``; lists as text, texts as categories.
     """
     runs = find_runs(root)
     names = ("model", "norm", "lr", "seed", "width", "data")
@@ -255,7 +232,7 @@ def _load(directory: RunDirectory) -> Run:
     model.pop("family", None)
     if match := re.fullmatch(r"vgg(\d+)", str(model.get("name"))):
         model |= {"name": "vgg", "depth": int(match[1])}
-    if norm.get("name") not in NOISY:
+    if norm.get("name") not in ("noisy_bn", "noise_only"):
         config["norm"] = {key: value for key, value in norm.items() if key not in NOISE}
     if data.get("name") == "gaussian":
         data.setdefault("A", "normal")
@@ -265,15 +242,15 @@ def _load(directory: RunDirectory) -> Run:
 
 
 def scale(run: Run) -> dict[str, Any]:
-    """What two runs must share to be drawn together.
+    """What two runs must share to be drawn together: what decides their numbers.
 
-    It is what decides a run's numbers less what figures vary (norm, lr, seeds) and less keys that
-    only some versions write. The data count by their label: where they lie does not matter.
+    Less what figures vary (norm, lr, seeds) and what only some versions write; data by their label.
     """
     shared = canonical(run.config)
-    for key in [key for key in shared if key == "norm" or key.startswith("seed")]:
+    for key in [
+        k for k, v in shared.items() if k.startswith(("norm", "seed")) or (k in LATER and not v)
+    ]:
         del shared[key]
-    shared = {key: value for key, value in shared.items() if value or key not in LATER}
     shared["optim"] = {k: v for k, v in shared.get("optim", {}).items() if k != "lr"}
     data = {**shared.get("data", {}), "label": run.data}
     unused = {"normal": ("A_low", "A_high"), "uniform": ("A_std",)}.get(str(data.get("A")), ())

@@ -16,8 +16,6 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bnexp.errors import UserError
@@ -46,7 +44,7 @@ class Lease:
 
     def check(self) -> None:
         """Raise `RunBusy` if another process took the run over or its directory was deleted."""
-        if _read(self.path) != self.content:
+        if not self._is_mine():
             raise RunBusy(
                 f"{self.path.parent}: expected the lock that this process took; the directory was "
                 "deleted or another process took the run over; nothing more was written"
@@ -62,7 +60,7 @@ class Lease:
             if state != before:
                 before, since = state, time.monotonic()
             # A lease that nobody renewed while this process looked on has run out by any clock.
-            if _is_over(self.path, state) or time.monotonic() - since > _seconds(state[0]):
+            if _is_over(self.path, state) or time.monotonic() - since > _owner(state[0])[3]:
                 if self._take_over(state):
                     break
             elif not wait:
@@ -74,14 +72,16 @@ class Lease:
         """Give the lock file up, unless another process took it over."""
         self._stop.set()
         self._thread.join()
-        if _read(self.path) == self.content:
+        if self._is_mine():
             self.path.unlink(missing_ok=True)
 
-    def _take_over(self, state: tuple[str, int]) -> bool:
-        """Replace the lock file in ``state`` by this one's; only one process succeeds.
+    def _is_mine(self) -> bool:
+        return (_state(self.path) or ("", 0))[0] == self.content
 
-        The new content first gets a name made of the old one, which only one process can create;
-        whoever then lies under the lock file's name holds it.
+    def _take_over(self, state: tuple[str, int]) -> bool:
+        """Replace the lock file in ``state``; its new content first gets a name made of the old.
+
+        Only one process can create that.
         """
         name = hashlib.sha256(state[0].encode()).hexdigest()[:16]
         claim = self.path.with_name(f".{self.path.name}.{name}{TEMPORARY_SUFFIX}")
@@ -94,29 +94,13 @@ class Lease:
             return False
         with contextlib.suppress(FileNotFoundError):
             claim.rename(self.path)
-        return _read(self.path) == self.content
+        return self._is_mine()
 
     def _renew(self, interval: float) -> None:
         while not self._stop.wait(interval):
             with contextlib.suppress(OSError):  # a network file system may be away for a while
-                if _read(self.path) == self.content:
+                if self._is_mine():
                     os.utime(self.path)
-
-
-@contextmanager
-def hold(path: Path, wait: bool = True) -> Iterator[Lease]:
-    """Hold the lock file ``path``, whose folder is made if need be, for the length of the block.
-
-    Raises:
-        RunBusy: somebody else holds it and ``wait`` is false.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lease = Lease(path)
-    lease.acquire(wait)
-    try:
-        yield lease
-    finally:
-        lease.release()
 
 
 def is_held(path: Path) -> bool:
@@ -137,36 +121,29 @@ def _create(path: Path, content: str) -> bool:
     return True
 
 
-def _read(path: Path) -> str | None:
+def _state(path: Path) -> tuple[str, int] | None:
+    """What the lock file says and when it was last renewed, in the file system's nanoseconds."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace"), path.stat().st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def _state(path: Path) -> tuple[str, int] | None:
-    """What the lock file says and when it was last renewed, in the file system's nanoseconds."""
+def _owner(content: str) -> tuple[str, str, str, float]:
+    """Host, process, its start and the length of its lease, as the lock file says."""
+    host, pid, start, lease = (content.split("\n") + [""] * 4)[:4]
     try:
-        return None if (content := _read(path)) is None else (content, path.stat().st_mtime_ns)
-    except FileNotFoundError:
-        return None
+        return host, pid, start, float(lease)
+    except ValueError:  # killed between creating and writing it
+        return host, pid, start, LEASE
 
 
 def _is_over(path: Path, state: tuple[str, int]) -> bool:
     """Whether the holder is known to be dead or has not renewed its lease for its length."""
-    content, renewed = state
-    host, pid, start = (content.split("\n") + [""] * 3)[:3]
+    host, pid, start, lease = _owner(state[0])
     if host == _host() and pid.isdigit() and (not start or _process(int(pid)) != start):
         return True
-    return _now(path.parent) - renewed > 1e9 * _seconds(content)
-
-
-def _seconds(content: str) -> float:
-    """The length of the lease that the lock file's holder took."""
-    try:
-        return float(content.split("\n")[3])
-    except (IndexError, ValueError):  # killed between creating and writing it
-        return LEASE
+    return _now(path.parent) - state[1] > 1e9 * lease
 
 
 def _now(folder: Path) -> int:

@@ -69,8 +69,7 @@ def table_names(tables_dir: Path, manifest: Manifest | None = None) -> list[str]
 def missing(tables_dir: Path, manifest: Manifest, ended: bool) -> list[str]:
     """What of ``manifest`` is not in ``tables_dir``, in words, by names and sizes.
 
-    Where the run ``ended``, parts beyond the manifest count, too; before that there may be some
-    that the next checkpoint will list.
+    Parts beyond it count where the run ``ended``; before that the next checkpoint may list them.
     """
     problems = []
     for table in sorted({*manifest, *table_names(tables_dir)}):
@@ -102,15 +101,8 @@ class TableWriter:
     def add(self, table: str, columns: Mapping[str, Any]) -> None:
         """Add rows to ``table``, in memory until `flush`; costs microseconds.
 
-        Args:
-            table: a lower-case name.
-            columns: by name, the values of as many rows: a list or array of numbers, a list of
-                strings, a list of number sequences (or a 2-D array), or one scalar for all rows.
-                Scalars alone are one row. ``step`` must be among them. Values are copied.
-
-        Raises:
-            ValueError: unequal lengths, other columns than before, no ``step``, a bad name, or a
-                counting column that does not hold whole numbers.
+        ``columns`` gives by name, ``step`` among them, the values of as many rows: numbers,
+        strings, number sequences (or a 2-D array), or one scalar for all rows. Values are copied.
         """
         if not re.fullmatch("[a-z][a-z0-9_]*", table) or "step" not in columns:
             raise ValueError(f"expected a lower-case table name and a column step; got {table!r}")
@@ -128,11 +120,7 @@ class TableWriter:
     def flush(self) -> Manifest:
         """Write one part per table that has new rows; returns the manifest of all parts.
 
-        If the disk fails, the error goes on; tables already written stay written, the rows of the
-        others stay in memory, and `flush` may be called again.
-
-        Raises:
-            ValueError: a row's step does not come after those already on the disk.
+        If the disk fails, rows not yet written stay in memory, and `flush` may be called again.
         """
         self._check()
         for table, added in self._rows.items():
@@ -151,17 +139,13 @@ class TableWriter:
         """Go back to ``manifest``: forget rows in memory and remove the parts it does not list.
 
         Write the status with this manifest first: it must not list parts that are removed.
-
-        Raises:
-            UserError: a listed part is missing or of other bytes; nothing is removed then.
         """
         self._check()
         if problems := missing(self._folder, manifest, ended=False):
             what = "; ".join(problems)
             raise UserError(f"{self._folder.parent}: {what}; remove it to start anew")
-        for table in manifest:
-            for part in list_parts(self._folder / table, manifest):
-                read_part(part, ["step"])
+        for part in [p for table in manifest for p in list_parts(self._folder / table, manifest)]:
+            read_part(part, ["step"])
         for folder in self._folder.glob("*/"):
             listed = {part.path for part in list_parts(folder, manifest)}
             for part in list_parts(folder):
@@ -180,17 +164,8 @@ def read_table(
 ) -> pd.DataFrame:
     """The rows of table ``name`` by step; an empty frame when there are none.
 
-    A table may be read while it is being written.
-
-    Args:
-        tables_dir: the folder of the tables.
-        name: the table.
-        manifest: the parts to read and what they must be; without it all that are there.
-        columns: which columns, in this order; all if None.
-        where: by column, the value or collection of values that rows must have.
-
-    Raises:
-        UserError: a part is missing or damaged, lacks a column or does not go with the others.
+    ``manifest`` says which parts to read and what they must be; without it all that are there.
+    ``columns`` and ``where`` are as in `Run.table`. It may be written meanwhile.
     """
     wanted: dict[str, list[Any]] = {
         key: [value] if isinstance(value, int | float | str) else list(value)
@@ -221,11 +196,7 @@ def read_part(
     columns: Collection[str] | None = None,
     where: Mapping[str, Collection[Any]] | None = None,
 ) -> pa.Table:
-    """The ``columns`` (all if None) of the rows whose columns have one of the values in ``where``.
-
-    Raises:
-        UserError: the part is missing, damaged, cannot be read or lacks a column.
-    """
+    """The ``columns`` (all if None) of the rows whose columns have one of the values in ``where``."""
     file, where = open_part(part), where or {}
     with _named(part.path):
         if lacking := {*(columns or ()), *where} - {*file.schema_arrow.names}:

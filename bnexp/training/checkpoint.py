@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,25 +50,16 @@ class Checkpoints:
     def save(self, step: int, state: Mapping[str, Any], manifest: Manifest) -> None:
         """Write all that ``step`` needs to be made next; cut off anywhere, one whole one is there.
 
-        bnexp's own random streams and the position in the data are functions of seed and step
-        (``bnexp/seeds.py``).
-
-        Args:
-            step: the step to make next.
-            state: tensors and plain values: those of model, optimiser and probes, `random_state`.
-            manifest: the parts of the tables that belong to it, flushed before.
+        ``state`` holds tensors and plain values; ``manifest`` the parts of the tables that belong
+        to it, flushed before.
         """
         content = io.BytesIO()
         saved = {"format": FORMAT, "run": self.run_id, "step": step, "tables": manifest}
         torch.save({**saved, "state": dict(state)}, content)
         self.check()
         last, before = self.files
-        if last.exists():
-            try:
-                self._read(last)
-            except UserError:
-                pass  # damaged: the one before it is the better one
-            else:
+        with suppress(UserError):  # damaged: the one before it is the better one
+            if last.exists() and self._read(last):
                 last.replace(before)
         write_atomic(last, content.getvalue())
 
@@ -76,9 +68,6 @@ class Checkpoints:
 
         Read as tensors, on the CPU, and plain values; nothing in the files is run. Where the last
         one is damaged and the one before it is whole, ``say`` is called with that.
-
-        Raises:
-            UserError: there are only damaged ones, or one is of another run.
         """
         damaged: list[str] = []
         for file in self.files:

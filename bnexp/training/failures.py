@@ -11,8 +11,7 @@ from bnexp.runs import RunDirectory
 
 def reason(error: Exception) -> str:
     """What ``error`` says, on one line."""
-    told = [type(error).__name__, *str(error).splitlines()[:1]]
-    return ": ".join(part for part in told if part)
+    return ": ".join(filter(None, [type(error).__name__, *str(error).splitlines()[:1]]))
 
 
 def record(directory: RunDirectory, why: str, details: str, steps: int) -> None:

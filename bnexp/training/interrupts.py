@@ -30,8 +30,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.signum: int | None = None
-        named = os.environ.get(STOP_FILE)
-        self.file = Path(named) if named else None
+        self.file = Path(named) if (named := os.environ.get(STOP_FILE)) else None
         self.look()
 
     def ask(self, signum: int) -> None:
@@ -52,7 +51,7 @@ class Stop:
 
     @property
     def failed(self) -> bool:
-        """Whether a run of the sweep failed that was to be the last one then."""
+        """Whether `fail` was called in the sweep."""
         return self.file is not None and self.file.with_suffix(".failed").exists()
 
 
@@ -60,16 +59,15 @@ class Stop:
 def watched() -> Iterator[Stop]:
     """Within it SIGINT and SIGTERM are noted instead of acted on; a second one acts at once."""
     stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
 
     def note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if stop.signum is not None:
             raise KeyboardInterrupt
         stop.ask(signum)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()  # others are sent no signals
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield stop
     finally:

@@ -77,8 +77,7 @@ class Job:
 
     def problems(self) -> list[str]:
         """What the tables of a finished run lack or have too much, in words."""
-        status = self.directory.read_status()
-        return missing(self.directory.tables_dir, status.get("tables", {}), ended=True)
+        return self.directory.problems()
 
 
 def identify(config: Config) -> Job:

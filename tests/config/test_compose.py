@@ -9,7 +9,7 @@ import pytest
 
 from bnexp.config import check, compose, config_dir, expand
 from bnexp.config.compose import choices
-from bnexp.config.recipes import recipe_requests, recipes
+from bnexp.config.expand import recipe_requests, recipes
 from bnexp.errors import UserError
 
 
@@ -57,7 +57,7 @@ def test_the_defaults_are_the_papers() -> None:
     assert dln["data"]["samples"] == 1000
 
 
-SIZES = ("model.width", "steps", "batch_size", "preset", "data.", "measure.")
+SIZES = ("model.width", "model.init", "steps", "batch_size", "preset", "data.", "measure.")
 
 
 def flat(config: dict, prefix: str = "") -> dict:
@@ -85,11 +85,13 @@ def test_a_preset_changes_only_sizes_and_schedules(model: str, preset: str) -> N
 
 @pytest.mark.parametrize("name", recipes())
 def test_every_recipe_composes(name: str) -> None:
-    configs = [check(r.plain) for r in recipe_requests([name], ["preset=quick"])]
-    kinds = {(c.norm.name, c.optim.lr) for c in configs}
-    seeds = {c.run.seed for c in configs}
-    assert len(configs) == len(kinds) * len(seeds), "every kind of run has the same seeds"
-    assert len({c.model.name for c in configs}) == 1
+    seeds: dict[str, set[int]] = {}
+    for request in expand([f"experiment={name}", "preset=quick"]):
+        kind = {key: v for key, v in request.plain.items() if not key.startswith("seed")}
+        seeds.setdefault(str(kind), set()).add(request.plain["seed"])
+        if len(seeds[str(kind)]) == 1:
+            check(request.plain)
+    assert len(set(map(frozenset, seeds.values()))) == 1, "every kind of run has the same seeds"
 
 
 def test_a_swept_config_is_the_one_that_hydra_composes() -> None:

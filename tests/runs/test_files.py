@@ -4,14 +4,14 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bnexp.errors import UserError
-from bnexp.runs import atomic_file, write_atomic
-from bnexp.runs.files import SEAL, read_json, remove_temporaries, write_json
+from bnexp.runs import write_atomic
+from bnexp.runs.files import SEAL, read_json, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -27,53 +27,25 @@ def test_what_is_written_is_read(tmp_path: Path, content: bytes | str) -> None:
     assert names(path.parent) == ["file"]
 
 
-def test_a_reader_sees_the_old_content_until_the_new_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_atomic(path, "old")
-    with atomic_file(path) as file:
-        file.write(b"new")
-        file.flush()
-        assert path.read_text() == "old"
-        assert [name for name in names(tmp_path) if not name.startswith(".")] == ["file"]
-    assert path.read_text() == "new"
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.parametrize("error", [FULL, KeyboardInterrupt()])
 @pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.replace"])
-def test_a_full_disk_leaves_the_old_content_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+def test_a_full_disk_or_an_interrupt_leaves_the_old_content_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException
 ) -> None:
     def full(*args: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        assert path.read_text() == "old"
+        raise error
 
     path = tmp_path / "file"
     write_atomic(path, "old")
     monkeypatch.setattr(call, full)
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(type(error)):
         write_atomic(path, "new")
-    assert caught.value.errno == errno.ENOSPC
     assert names(tmp_path) == ["file"]
     assert path.read_text() == "old"
-
-
-def test_an_interrupt_leaves_the_old_content(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_atomic(path, "old")
-
-    def interrupted(file: BinaryIO) -> None:
-        file.write(b"new")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt), atomic_file(path) as file:
-        interrupted(file)
-    assert names(tmp_path) == ["file"]
-    assert path.read_text() == "old"
-
-
-def test_only_temporaries_are_removed(tmp_path: Path) -> None:
-    for name in (".config.yaml.0a1b.tmp", "config.yaml", ".hidden", "notes.tmp"):
-        (tmp_path / name).touch()
-    remove_temporaries(tmp_path)
-    assert names(tmp_path) == [".hidden", "config.yaml", "notes.tmp"]
 
 
 def test_json_is_strict_and_round_trips(tmp_path: Path) -> None:
