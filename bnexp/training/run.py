@@ -26,7 +26,6 @@ from bnexp.probes import Rows, Setting, build_probes
 from bnexp.registry import expect
 from bnexp.runs import RunDirectory, TableWriter, code_hash, run_id, siblings
 from bnexp.runs.files import read_json
-from bnexp.runs.tables import missing
 from bnexp.seeds import derive
 from bnexp.training.checkpoint import Checkpoints, random_state, set_random_state
 from bnexp.training.environment import environment
