@@ -68,11 +68,12 @@ def compare(
         ratio: whether a distance is |log10(ours / paper)|, else |ours - paper|.
         steps: where to compare, brought inside the curve; None for the points of the plot.
     """
-    traces = [trace for trace in traces if len(trace.x)]
+    if not (traces := [trace for trace in traces if len(trace.x)]):
+        return 0, 0, np.empty(0)
     x = curve.x if steps is None else np.clip(np.array(steps, float), curve.x[0], curve.x[-1])
-    recorded = np.unique(np.concatenate([np.empty(0), *(trace.x for trace in traces)]))
+    recorded = np.unique(np.concatenate([trace.x for trace in traces]))
     early = recorded[1] if len(recorded) > 1 else math.inf
-    x = x[(x <= recorded.max(initial=-1)) & ((x >= early) | np.isin(x, recorded))]
+    x = x[(x <= recorded[-1]) & ((x >= early) | np.isin(x, recorded))]
     ours = np.array([paper.Curve(t.x, t.lo, t.hi).at(x, log) for t in traces])
     theirs = curve.at(x, log)
     edges = 1 if np.array_equal(curve.lo, curve.hi) else 2
