@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -62,49 +63,30 @@ class Row:
     trials: int
 
 
-class Stopwatch:
-    """Times two pieces of work in turns, for about ``seconds`` in all."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def compare(self, one: Work, other: Work) -> tuple[list[float], list[float]]:
-        """Seconds of one call of each, in at least three turns."""
-        timers = [
-            Timer("work()", globals={"work": work}, num_threads=torch.get_num_threads())
-            for work in (one, other)
-        ]
-        calls = [max(1, round(0.05 / timer.timeit(1).mean)) for timer in timers]
-        times: tuple[list[float], list[float]] = ([], [])
-        deadline = time.perf_counter() + self.seconds
-        while time.perf_counter() < deadline or len(times[0]) < 3:
-            for timer, number, taken in zip(timers, calls, times, strict=True):
-                taken.append(timer.timeit(number).mean)
-        return times
+def compare(one: Work, other: Work, seconds: float) -> tuple[list[float], list[float]]:
+    """Seconds of one call of each, in turns for about ``seconds`` in all; at least three turns."""
+    threads = torch.get_num_threads()
+    timers = [Timer("work()", globals={"work": w}, num_threads=threads) for w in (one, other)]
+    calls = [max(1, round(0.05 / timer.timeit(1).mean)) for timer in timers]
+    times: tuple[list[float], list[float]] = ([], [])
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline or len(times[0]) < 3:
+        for timer, number, taken in zip(timers, calls, times, strict=True):
+            taken.append(timer.timeit(number).mean)
+    return times
 
 
 class Bench:
     """One network at the start of a run, and what can be timed of it."""
 
-    def __init__(self, stopwatch: Stopwatch, name: str, norm: str, device: str) -> None:
-        self.stopwatch, self.name = stopwatch, f"{name} {norm}"
+    def __init__(self, name: str, norm: str, device: str) -> None:
         options = [*NETWORKS[name], f"norm={norm}", "measure.every=1", f"device={device}"]
         job = identify(check(compose([*options, "probes=paper", "progress=false"])))
         self.trainer, _ = trainer_of(job.config, job.device)
-        self.model: Network = self.trainer.setting.model
-        self.objective = self.trainer.setting.objective
+        self.model, self.objective = self.trainer.setting.model, self.trainer.setting.objective
         self.probes = {probe.name: probe for probe in self.trainer.probes}
-        self.batch = self.trainer.batches.at(0)
-        self.number = 0
-
-    def row(
-        self, what: str, against: str, works: tuple[Work, Work], reach: float | None, scale: Any = 1
-    ) -> Row:
-        """``scale``: how often ``against`` counts, or a function of the ratio."""
-        one, other = self.stopwatch.compare(*works)
-        ratio = median(a / b for a, b in zip(one, other, strict=True))
-        ratio = scale(ratio) if callable(scale) else ratio / scale
-        return Row(self.name, what, against, ratio, reach, median(one), len(one))
+        first = self.trainer.batches.at(0)
+        self.batch, self.number = (first.inputs, first.targets), 0
 
     def step(self, *names: str, trainer: Trainer | None = None) -> Work:
         """A training step with the probes ``names`` due; rows are thrown away."""
@@ -142,8 +124,7 @@ class Bench:
 
     def evaluate(self) -> None:
         """One forward and backward pass."""
-        with leaving_no_trace(self.model):
-            self.model.evaluate(self.objective, self.batch.inputs, self.batch.targets)
+        self.model.evaluate(self.objective, *self.batch)
 
     def landscape(self) -> Work:
         """The probe at all its points, under its guard."""
@@ -162,20 +143,18 @@ class Bench:
         old = {name: p.detach().clone() for name, p in step.params.items()}
         new = {name: p - step.lr * step.grads[name] for name, p in old.items()}
         numbers = list(model.layers)[1:]
-        batch = (self.batch.inputs, self.batch.targets)
 
         def work() -> None:
             with leaving_no_trace(model):
-                method(model, self.objective, *batch, old, new, numbers)
+                method(model, self.objective, *self.batch, old, new, numbers)
 
         return work
 
     def hvp(self, method: Any) -> Work:
         """One Hessian-vector product at a point that is there."""
         params = {name: p.detach().clone() for name, p in self.model.own_params.items()}
-        batch = (self.batch.inputs, self.batch.targets)
         with leaving_no_trace(self.model):
-            there = method(self.model, self.objective, *batch, params)
+            there = method(self.model, self.objective, *self.batch, params)
         vector = [torch.ones_like(part) for part in there.gradient]
         return lambda: there.hvp(vector)
 
@@ -203,46 +182,47 @@ def _discard(_rows: Any) -> None:
     """Where rows go that nobody reads."""
 
 
-def of_both(bench: Bench) -> Iterator[Row]:
-    """What is measured of every network."""
-    bare, etas = bench.step(), len(bench.probes["landscape"].options.etas)  # type: ignore[attr-defined]
-    read = bench.step("moments", "activations")
-    yield bench.row("moments + activations", "a bare step", (read, bare), 1.05)
-    works = (bench.landscape(), bench.evaluate)
-    yield bench.row("landscape, per eta", "forward and backward", works, 1.1, etas)
-    works = bench.step(*bench.probes), bare
-    yield bench.row(
-        f"all probes every {SCHEDULE} steps", "training without", works, 1.25,
-        lambda ratio: 1 + (ratio - 1) / SCHEDULE,
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        works = (bench.tables(Path(folder)), bare)
-        yield bench.row("writing tables", "the steps meanwhile", works, 0.01, 10 * SCHEDULE)
+Comparison = tuple[str, str, Work, Work, float | None, Callable[[float], float] | float]
+"""What, against what, both as work, the ratio that is wanted at most, and how often the second
+counts (or a function of the ratio)."""
 
 
-def of_vgg(bench: Bench) -> Iterator[Row]:
-    """Beside that, what is held against the loop written by hand and the definition."""
-    hand = bench.by_hand()
-    yield bench.row("bare training step", "a loop by hand", (bench.step(), hand), 1.05)
-    yield bench.row("data", "a loop by hand", (bench.data, hand), 0.02)
-    works = tuple(bench.shift(m, bench.model) for m in (Chain.mixed_gradients, direct))
-    yield bench.row("Definition 2.1, all layers", "layer by layer", works, 0.4)  # type: ignore[arg-type]
+def of_vgg(bench: Bench, folder: Path) -> Iterator[Comparison]:
+    """Held against the loop written by hand, the bare step and the definition."""
+    bare, hand = bench.step(), bench.by_hand()
+    yield "bare training step", "a loop by hand", bare, hand, 1.05, 1
+    yield "data", "a loop by hand", bench.data, hand, 0.02, 1
+    works = [bench.shift(m, bench.model) for m in (type(bench.model).mixed_gradients, direct)]
+    yield "Definition 2.1, all layers", "layer by layer", *works, 0.6, 1
+    reaches = (1.05, 1.1, 1.25, 0.01)
+    for comparison, reach in zip(of_probes(bench, folder), reaches, strict=True):
+        yield *comparison[:4], reach, comparison[5]
 
 
-def of_dln(bench: Bench) -> Iterator[Row]:
-    """Beside that, what is held against the passes on all samples."""
-    chain = Chain(bench.model.stages.values())  # type: ignore[union-attr, arg-type]
+def of_dln(bench: Bench, folder: Path) -> Iterator[Comparison]:
+    """Held against the passes on all samples; no probe is short beside so short a step."""
+    yield from of_probes(bench, folder)
+    chain = Chain(bench.model.stages.values())
     setting = replace(bench.trainer.setting, model=chain)
-    own = bench.trainer.optimizer.param_groups[0]["lr"]
-    optimizer = torch.optim.SGD(chain.optimised(), lr=own, foreach=True)
+    optimizer = torch.optim.SGD(chain.optimised(), lr=1e-6, foreach=True)
     samples = Trainer(setting, bench.trainer.batches, optimizer, [], bench.trainer.steps)
-    # after the others, as the chain shares the network's parameters
-    works = bench.step(), bench.step(trainer=samples)
-    yield bench.row("bare training step", "on all samples", works, 0.1)
-    works = bench.shift(type(bench.model).mixed_gradients, bench.model), bench.shift(direct, chain)
-    yield bench.row("Definition 2.1, all layers", "layer by layer, on samples", works, 0.05)
-    works = bench.hvp(type(bench.model).second_order), bench.hvp(Network.second_order)
-    yield bench.row("Hessian-vector product", "on all samples", works, None)
+    own = type(bench.model)
+    yield "bare training step", "on samples", bench.step(), bench.step(trainer=samples), 0.1, 1
+    works = bench.shift(own.mixed_gradients, bench.model), bench.shift(direct, chain)
+    yield "Definition 2.1, all layers", "layer by layer, on samples", *works, 0.05, 1
+    works = bench.hvp(own.second_order), bench.hvp(Network.second_order)
+    yield "Hessian-vector product", "on samples", *works, None, 1
+
+
+def of_probes(bench: Bench, folder: Path) -> Iterator[Comparison]:
+    """What the probes cost beside a step without them."""
+    bare, etas = bench.step(), len(bench.probes["landscape"].options.etas)
+    read, every = bench.step("moments", "activations"), bench.step(*bench.probes)
+    yield "moments + activations", "a bare step", read, bare, None, 1
+    yield "landscape, per eta", "a pass", bench.landscape(), bench.evaluate, None, etas
+    share = f"all probes every {SCHEDULE} steps", "training without"
+    yield *share, every, bare, None, lambda ratio: 1 + (ratio - 1) / SCHEDULE
+    yield "writing tables", "the steps meanwhile", bench.tables(folder), bare, None, 10 * SCHEDULE
 
 
 direct = Network.mixed_gradients
@@ -295,7 +275,7 @@ def fill(document: Path, text: str) -> None:
 
 def main() -> int:
     """Measure and print; returns the exit code."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--device", default="cpu")
     options.add_argument("--threads", type=int, help="default: torch's")
     options.add_argument("--seconds", type=float, default=3, help="per comparison; default: 3")
@@ -307,14 +287,19 @@ def main() -> int:
         torch.set_num_threads(given.threads)
     keep_freed_memory()
     rows = []
-    for name, more in (("vgg", of_vgg), ("dln", of_dln)):
-        for norm in NORMS:
-            if f"{name} {norm}".startswith(given.only):
-                bench = Bench(Stopwatch(given.seconds), name, norm, given.device)
-                for part in (of_both, more):
-                    for row in part(bench):
-                        rows.append(row)
-                        print(f"{row.network} {row.what}: {row.ratio:.3g}", file=sys.stderr)
+    for name, norm in product(NETWORKS, NORMS):
+        network = f"{name} {norm}"
+        if not network.startswith(given.only):
+            continue
+        comparisons = {"vgg": of_vgg, "dln": of_dln}[name]
+        with tempfile.TemporaryDirectory() as folder:
+            bench = Bench(name, norm, given.device)
+            for what, against, *works, reach, scale in comparisons(bench, Path(folder)):
+                one, other = compare(*works, given.seconds)
+                ratio = median(a / b for a, b in zip(one, other, strict=True))
+                ratio = scale(ratio) if callable(scale) else ratio / scale
+                rows.append(Row(network, what, against, ratio, reach, median(one), len(one)))
+                print(f"{network} {what}: {ratio:.3g}", file=sys.stderr)
     rows.append(help_row())
     machine = environment(torch.device(given.device), "")
     print(text := table(rows, machine), end="")

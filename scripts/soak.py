@@ -1,6 +1,6 @@
 """Does everything to runs that may happen to them, and counts the values that come out otherwise.
 
-    python scripts/soak.py [--minutes 10] [--faults N] [--seed 0] [--out DIR]
+    python scripts/soak.py [--minutes 10] [--seed 0] [--out DIR]
 
 Every normalisation, in a tiny VGG-11 and in a tiny deep linear network, is trained once in peace
 and again and again by processes that meet faults at random moments (`FAULTS`). Then the run is
@@ -11,6 +11,7 @@ peace. Prints one line of figures; leaves with 1 if a value differs.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -124,8 +125,9 @@ class Case:
             if command.code() != code or word not in command.output:
                 raise SystemExit(f"soak: expected {code} {word}: {self.run.path}: {command.output}")
 
-    def checkpoint(self) -> Path:
-        return self.run.path / "checkpoint.pt"
+    def checkpoints(self) -> tuple[Path, Path]:
+        """The last one and the one before it."""
+        return self.run.path / "checkpoint.pt", self.run.path / "checkpoint-before.pt"
 
 
 def make(out: Path, *overrides: str) -> Case:
@@ -169,22 +171,21 @@ kill = stopped(signal.SIGKILL)
 
 def damaged(case: Case, rng: random.Random) -> bool:
     """Killed, and the last checkpoint is damaged: the one before it serves."""
-    kill(case, rng)
-    _, before = case.checkpoint(), case.run.path / "checkpoint-before.pt"
-    if not (before.exists() and case.checkpoint().exists()):
+    last, before = case.checkpoints()
+    if not (kill(case, rng) and before.exists() and last.exists()):
         return False
-    data = bytearray(case.checkpoint().read_bytes())
+    data = bytearray(last.read_bytes())
     data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    case.checkpoint().write_bytes(rng.choice([data, data[: len(data) // 2], b""]))
+    last.write_bytes(rng.choice([data, data[: len(data) // 2], b""]))
     return True
 
 
 def removed(case: Case, rng: random.Random) -> bool:
     """Killed, and a table part goes missing: refused by its name until it is back."""
-    kill(case, rng)
-    if not case.checkpoint().exists():
+    last, _ = case.checkpoints()
+    if not (kill(case, rng) and last.exists()):
         return False
-    tables = torch.load(case.checkpoint(), weights_only=True)["tables"]
+    tables = torch.load(last, weights_only=True)["tables"]
     table = rng.choice(sorted(tables))
     part = case.run.tables_dir / table / rng.choice(tables[table])["name"]
     data = part.read_bytes()
@@ -196,14 +197,13 @@ def removed(case: Case, rng: random.Random) -> bool:
 
 def foreign(case: Case, rng: random.Random) -> bool:
     """Killed, and a checkpoint of another run lies there: refused until the right one is back."""
-    kill(case, rng)
-    if not case.checkpoint().exists():
+    last, _ = case.checkpoints()
+    if not (kill(case, rng) and last.exists()):
         return False
-    data = case.checkpoint().read_bytes()
-    content = torch.load(case.checkpoint(), weights_only=True)
-    torch.save({**content, "run": "another"}, case.checkpoint())
+    data = last.read_bytes()
+    torch.save({**torch.load(last, weights_only=True), "run": "another"}, last)
     case.finish(2, "it is of run another")
-    case.checkpoint().write_bytes(data)
+    last.write_bytes(data)
     return True
 
 
@@ -232,26 +232,19 @@ def two_at_once(case: Case, rng: random.Random) -> bool:
 
 def copied(case: Case, rng: random.Random) -> bool:
     """The directory is copied while it is written: the copy is gone on with or refused."""
+    target = RunDirectory(case.run.path.parents[2] / "copy" / "runs" / case.run.path.name)
+    shutil.rmtree(target.path, ignore_errors=True)
     with case.start() as command:
         alive = under_way(command, case, rng)
-        shutil.rmtree(case.run.path.parents[1].with_name("copy"), ignore_errors=True)
-        copy = Case(case.overrides, case.whole, RunDirectory(_copy(case.run.path)))
+        with contextlib.suppress(shutil.Error):  # files that were renamed meanwhile
+            shutil.copytree(case.run.path, target.path, ignore=shutil.ignore_patterns("lock"))
         command.signal(signal.SIGKILL)
+    copy = Case(case.overrides, case.whole, target)
     with copy.start() as command:
         code = command.code()
         if code not in (0, 2) or (code == 0 and differences(copy)[1]):
-            raise SystemExit(f"soak: {copy.run.path}: {code}: {command.output}")
+            raise SystemExit(f"soak: {target.path}: {code}: {command.output}")
     return alive
-
-
-def _copy(path: Path) -> Path:
-    target = path.parents[1].with_name("copy") / "runs" / path.name
-    target.mkdir(parents=True)
-    for file in (file for file in path.rglob("*") if file.suffix != ".tmp"):
-        (target / file.relative_to(path)).parent.mkdir(parents=True, exist_ok=True)
-        if file.is_file() and file.name != "lock":
-            shutil.copyfile(file, target / file.relative_to(path))
-    return target
 
 
 FAULTS: dict[str, Callable[[Case, random.Random], bool]] = {
@@ -325,33 +318,23 @@ def main() -> int:
     """Soak every norm in both kinds of network; returns the exit code."""
     options = argparse.ArgumentParser(description="Disturbs runs and compares what comes of them.")
     options.add_argument("--minutes", type=float, default=10, help="default: 10")
-    options.add_argument("--faults", type=int, default=10**9, help="stop after so many")
     options.add_argument("--seed", type=int, default=0, help="of faults and moments")
     options.add_argument("--out", type=Path, help="where to make the runs (default: kept nowhere)")
     given = options.parse_args()
-    begin, rng = time.monotonic(), random.Random(given.seed)
-    happened: Counter[str] = Counter()
-    runs = values = wrong = 0
+    begin, rng, total = time.monotonic(), random.Random(given.seed), Counter[str]()
     cases: dict[tuple[str, str], Case] = {}
     with tempfile.TemporaryDirectory() as nowhere:
         out = given.out or Path(nowhere)
-        while time.monotonic() - begin < 60 * given.minutes and happened.total() < given.faults:
+        while time.monotonic() - begin < 60 * given.minutes:
             kind, norm = rng.choice([*KINDS]), rng.choice(NORMS)
             if (kind, norm) not in cases:
-                cases[kind, norm] = make(
-                    out / f"{kind}-{norm}", *KINDS[kind], *COMMON, f"norm={norm}"
-                )
-            new, size, different = soak(cases[kind, norm], rng.choices([*FAULTS], k=4), rng)
-            happened, runs, values, wrong = (
-                happened + new,
-                runs + 1,
-                values + size,
-                wrong + different,
-            )
-            print(f"{kind:4} {norm:10} {dict(new)} {different} differing", file=sys.stderr)
-    figures = {"faults": happened.total(), "runs": runs, "values": values, "differing": wrong}
-    print(json.dumps({**figures, "seconds": round(time.monotonic() - begin), **happened}))
-    return 1 if wrong else 0
+                options = (*KINDS[kind], *COMMON, f"norm={norm}")
+                cases[kind, norm] = make(out / f"{kind}-{norm}", *options)
+            faults, values, wrong = soak(cases[kind, norm], rng.choices([*FAULTS], k=4), rng)
+            total.update({"runs": 1, "values": values, "differing": wrong, **faults})
+            print(f"{kind} {norm}: {wrong} values differ after {dict(faults)}", file=sys.stderr)
+    print(json.dumps({"seconds": round(time.monotonic() - begin), **total}))
+    return 1 if total["differing"] else 0
 
 
 if __name__ == "__main__":

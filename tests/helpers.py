@@ -33,7 +33,7 @@ LR = {"vgg": 0.1, "dln": 1e-3, "resnet": 0.1}
 SIDE = {"vgg": 32, "resnet": 8}
 """Of the images."""
 
-both = pytest.mark.parametrize("family", ("vgg", "dln"))
+both = pytest.mark.parametrize("family", ["vgg", "dln"])
 every_family = pytest.mark.parametrize("family", FAMILIES)
 every_norm = pytest.mark.parametrize("norm", NORMS)
 every_network = pytest.mark.parametrize(
@@ -98,7 +98,13 @@ def model_options(family: str, **changes: Any) -> Options:
 
 
 def built(
-    family: str, norm: str, *, seed: int = 0, classes: int = CLASSES, eps: float = 1e-5, **model: Any
+    family: str,
+    norm: str,
+    *,
+    seed: int = 0,
+    classes: int = CLASSES,
+    eps: float = 1e-5,
+    **model: Any,
 ) -> Network:
     """The network as a run starts with it."""
     options = model_options(family, **model)

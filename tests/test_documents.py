@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.cli import parser
+from bnexp.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 TRACKED = subprocess.run(
@@ -28,13 +28,12 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 def test_the_readme_names_only_commands_that_there_are() -> None:
     text = (ROOT / "README.md").read_text()
     named = set(re.findall(r"^bnexp (\w+)", text, flags=re.MULTILINE))
-    (commands,) = (a for a in parser()._actions if a.dest == "command")
     assert named
-    assert named <= set(commands.choices or {})
+    assert named <= COMMANDS.keys()
 
 
 def test_the_readmes_first_screen_has_a_figure_and_the_two_commands() -> None:
-    screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:30])
+    screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:40])
     assert "![" in screen
     assert "bash scripts/reproduce.sh" in screen
     assert "bash scripts/test.sh" in screen

@@ -155,7 +155,7 @@ def test_normalised_weights_are_orthogonal_to_their_gradient(family: str, name: 
         inner = (model.own_params[weight] * grads[weight]).flatten(1).sum(1)
         if name not in ("bn", "noisy_bn") and bias in grads:
             inner = inner + model.own_params[bias] * grads[bias]
-        size = model.own_params[weight].flatten(1).norm(dim=1) * grads[weight].norm()
+        size = model.own_params[weight].detach().flatten(1).norm(dim=1) * grads[weight].norm()
         assert float(size.min()) > 0
         return (inner / size).detach().abs().max()
 

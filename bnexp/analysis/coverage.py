@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bnexp.analysis import landscape, paper
-from bnexp.analysis.quantities import Quantity, paper_quantities, predictiveness_band
+from bnexp.analysis.quantities import paper_quantities, predictiveness_band
 from bnexp.analysis.scales import eta_multiples
 from bnexp.analysis.select import Need, select
 from bnexp.analysis.series import Array, Trace
+from bnexp.analysis.summaries import median_of
 from bnexp.runs import Run
 
 
@@ -50,45 +52,25 @@ def coverage(figure: int, runs: Sequence[Run], panel: str | None = None) -> list
     run's second recorded step are compared only where their step itself was recorded, because
     the first updates change much.
     """
-    quantities = paper_quantities()
-    series = [s for s in paper.series_of(figure) if panel in (None, s["panel"])]
-    tables = {name: quantity.table for name, quantity in quantities.items()}
+    tables = {name: quantity.table for name, quantity in paper_quantities().items()}
     tables["gradient_difference"] = "landscape"
-    needs = tuple(
-        Need(f"fig{figure}", s["panel"], s["model"], s["norm"], s["lr"], tables[s["quantity"]])
-        for s in series
-    )
-    chosen = select(needs, runs).matches
+    needs = [
+        Need("", s["panel"], s["model"], s["norm"], s["lr"], tables[s["quantity"]])
+        for s in paper.series_of(figure)
+    ]
+    chosen = select(needs, runs)
     rows = []
-    for s, need in zip(series, needs, strict=True):
-        if not (mine := chosen[need]):
+    for s in paper.series_of(figure):
+        mine = chosen.runs(s["model"], s["norm"], s["lr"], tables[s["quantity"]])
+        if not mine or panel not in (None, s["panel"]):
             continue
-        if s["quantity"] == "gradient_difference":
-            points, inside, distances = _over_etas(figure, s, mine)
-        else:
-            quantity = quantities[s["quantity"]]
-            if quantity.name == "gradient_predictiveness":
-                quantity = predictiveness_band(True, landscape.predictiveness_column(mine))
-            points, inside, distances = _over_steps(figure, s, quantity, mine)
-        if not points:
-            continue
-        known = distances[~np.isnan(distances)]
-        distance = float(np.median(known)) if len(known) else math.nan
-        row = Coverage(
-            figure,
-            panel=s["panel"],
-            quantity=s["quantity"],
-            family=s["model"],
-            norm=s["norm"],
-            lr=s["lr"],
-            layer=s["layer"],
-            seeds=len(mine),
-            points=points,
-            inside=inside / points,
-            distance=distance,
-            inferred=s["inferred"],
-        )
-        rows.append(row)
+        across = s["quantity"] == "gradient_difference"
+        points, inside, apart = (_over_etas if across else _over_steps)(figure, s, mine)
+        if points:
+            kind: dict[str, Any] = {**s, "figure": figure, "family": s["model"], "seeds": len(mine)}
+            del kind["model"]
+            share, distance = inside / points, median_of(apart)
+            rows.append(Coverage(**kind, points=points, inside=share, distance=distance))
     return rows
 
 
@@ -106,73 +88,57 @@ def compare(
         ratio: whether a distance is |log10(ours / paper)|, else |ours - paper|.
         steps: where to compare, brought inside the curve; None for the points of the plot.
     """
-    points, inside, distances = 0, 0, [np.empty(0)]
+    traces = [trace for trace in traces if len(trace.x)]
     x = curve.x if steps is None else np.clip(np.array(steps, float), curve.x[0], curve.x[-1])
-    if traces:
-        recorded = np.unique(np.concatenate([trace.x for trace in traces]))
-        early = recorded[1] if len(recorded) > 1 else math.inf
-        x = x[(x <= recorded[-1]) & ((x >= early) | np.isin(x, recorded))]
-    band = not np.array_equal(curve.lo, curve.hi)
-    for edge in ("lo", "hi")[: 1 + band]:
-        theirs = curve.at(x, log)[edge == "hi"]
-        ours = np.array(
-            [
-                paper.Curve(t.x, getattr(t, edge), getattr(t, edge)).at(x, log)[0]
-                for t in traces
-                if len(t.x)
-            ]
-        ).reshape(-1, len(x))
-        count, within, apart = _within(theirs, ours, ratio)
-        points, inside = points + count, inside + within
-        distances.append(apart)
-    return points, inside, np.concatenate(distances)
+    recorded = np.unique(np.concatenate([np.empty(0), *(trace.x for trace in traces)]))
+    early = recorded[1] if len(recorded) > 1 else math.inf
+    x = x[(x <= recorded.max(initial=-1)) & ((x >= early) | np.isin(x, recorded))]
+    ours = np.array([paper.Curve(t.x, t.lo, t.hi).at(x, log) for t in traces])
+    theirs = curve.at(x, log)
+    edges = 1 if np.array_equal(curve.lo, curve.hi) else 2
+    ours = ours.reshape(len(traces), 2, len(x))
+    return _within(
+        np.array(theirs)[:edges].ravel(), ours[:, :edges].reshape(len(traces), -1), ratio
+    )
 
 
 def _within(theirs: Array, ours: Array, ratio: bool) -> tuple[int, int, Array]:
     """Of values of the paper (n,) and of seeds (seeds, n): compared, inside, distances."""
     known = np.isfinite(theirs) & np.isfinite(ours).any(axis=0)
-    theirs, ours = theirs[known], ours[:, known]
-    if not len(theirs):
+    if not known.any():
         return 0, 0, np.empty(0)
+    theirs, ours = theirs[known], ours[:, known]
     slack = 1e-9 * np.abs(theirs)
     inside = (theirs >= np.nanmin(ours, axis=0) - slack) & (
         theirs <= np.nanmax(ours, axis=0) + slack
     )
     ours = np.nanmedian(ours, axis=0)
-    if not ratio:
-        return len(theirs), int(inside.sum()), np.abs(ours - theirs)
     with np.errstate(divide="ignore", invalid="ignore"):
-        apart = np.abs(np.log10(ours) - np.log10(theirs))
+        apart = np.abs(np.log10(ours) - np.log10(theirs) if ratio else ours - theirs)
     return len(theirs), int(inside.sum()), apart
 
 
-def _over_steps(
-    figure: int, s: dict[str, object], quantity: Quantity, runs: Sequence[Run]
-) -> tuple[int, int, Array]:
-    panel, norm, lr, layer = str(s["panel"]), str(s["norm"]), s["lr"], s["layer"]
-    assert isinstance(lr, float)
-    assert layer is None or isinstance(layer, int)
-    curve = paper.curve(figure, panel, quantity.name, norm, lr, layer)
+def _over_steps(figure: int, s: dict[str, Any], runs: Sequence[Run]) -> tuple[int, int, Array]:
+    quantity = paper_quantities()[s["quantity"]]
+    if quantity.name == "gradient_predictiveness":
+        quantity = predictiveness_band(True, landscape.predictiveness_column(runs))
+    curve = paper.curve(figure, s["panel"], quantity.name, s["norm"], s["lr"], s["layer"])
     assert curve is not None
-    traces = [quantity.trace(run, layer).until_diverged() for run in runs]
+    traces = [quantity.trace(run, s["layer"]).until_diverged() for run in runs]
     return compare(curve, traces, quantity.log, quantity.ratio)
 
 
-def _over_etas(figure: int, s: dict[str, object], runs: Sequence[Run]) -> tuple[int, int, Array]:
+def _over_etas(figure: int, s: dict[str, Any], runs: Sequence[Run]) -> tuple[int, int, Array]:
     """Fig 11: at every step that the paper shows, its points over the step sizes."""
-    points, inside, distances = 0, 0, [np.empty(0)]
     column = landscape.predictiveness_column(runs)
     tables = [landscape.points(run, column, eta_multiples(run)) for run in runs]
-    panel, norm, lr = str(s["panel"]), str(s["norm"]), s["lr"]
-    assert isinstance(lr, float)
-    for step, curve in paper.curves_by_step(figure, panel, "gradient_difference", norm, lr):
-        ours = []
-        for steps, etas, values in tables:
+    theirs, ours = [], []
+    for step, curve in paper.curves_by_step(figure, s["panel"], s["quantity"], s["norm"], s["lr"]):
+        here = np.full((len(runs), len(curve.x)), np.nan)
+        for row, (steps, etas, values) in zip(here, tables, strict=True):
             near = int(np.abs(steps - step).argmin())
             if abs(steps[near] - step) <= 1 and len(etas) == len(curve.x):
-                ours.append(values[near])
-        if ours:
-            count, within, apart = _within(curve.lo, np.array(ours), ratio=True)
-            points, inside = points + count, inside + within
-            distances.append(apart)
-    return points, inside, np.concatenate(distances)
+                row[:] = values[near]
+        theirs.append(curve.lo)
+        ours.append(here)
+    return _within(np.concatenate(theirs), np.concatenate(ours, axis=1), ratio=True)

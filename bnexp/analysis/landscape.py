@@ -25,27 +25,22 @@ def band(run: Run, column: str) -> Trace:
     return Trace(step, values.min(axis=1), values.max(axis=1), run.state == "diverged")
 
 
-def beta(run: Run, least: float = 0.0) -> Trace:
-    """Effective beta-smoothness: the max of beta over the grid.
+def beta(run: Run, least: float = 0.0, where: bool = False) -> Trace:
+    """Effective beta-smoothness, the max of beta over the grid, or the eta ``where`` it is reached.
 
     With ``least``, over all step sizes of the run that are at least ``least`` times lr.
     """
     if not least and grid_is_papers(run):
-        return read.line(run, "smoothness", "beta")
-    step, _, values = points(run, "beta", _multiples(run, least))
-    return _line(run, step, values.max(axis=1))
-
-
-def beta_eta(run: Run) -> Trace:
-    """The step size eta at which the effective beta-smoothness is reached."""
-    if grid_is_papers(run):
-        return read.line(run, "smoothness", "beta_eta")
-    step, eta, values = points(run, "beta", eta_multiples(run))
-    return _line(run, step, eta[values.argmax(axis=1)])
+        return read.line(run, "smoothness", "beta_eta" if where else "beta")
+    measured = sorted(map(float, run.option("probes.landscape.etas")))
+    grid = [eta for eta in measured if eta >= least * (1 - 1e-6)] if least else eta_multiples(run)
+    step, etas, values = points(run, "beta", grid)
+    y = etas[values.argmax(axis=1)] if where else values.max(axis=1)
+    return Trace(step, y, y, run.state == "diverged")
 
 
 def points(
-    run: Run, column: str, multiples: tuple[float, ...], steps: list[int] | None = None
+    run: Run, column: str, multiples: Sequence[float], steps: list[int] | None = None
 ) -> tuple[Array, Array, Array]:
     """Table ``landscape`` as a matrix: steps (n,), step sizes (m,), values of the column (n, m).
 
@@ -55,13 +50,12 @@ def points(
     """
     where = {} if steps is None else {"step": steps}
     frame = read.rows(run, "landscape", ["step", "eta", column], **where)
-    eta = frame["eta"].to_numpy(dtype=np.float64)
     wanted = np.sort(np.array(multiples)) * run.lr
-    frame = frame[np.isclose(eta[:, None], wanted[None, :], rtol=1e-6, atol=0).any(axis=1)]
-    frame = frame.drop_duplicates(["step", "eta"]).sort_values(["step", "eta"], kind="stable")
+    near = np.isclose(read.floats(frame["eta"])[:, None], wanted[None, :], rtol=1e-6, atol=0)
+    frame = frame.iloc[np.flatnonzero(near.any(axis=1))].drop_duplicates(["step", "eta"])
+    frame = frame.sort_values(["step", "eta"], kind="stable")
     step, eta, values = (
-        frame[name].to_numpy(dtype=np.float64).reshape(-1, len(wanted))
-        for name in ("step", "eta", column)
+        read.floats(frame[name]).reshape(-1, len(wanted)) for name in ("step", "eta", column)
     )
     return step[:, 0], eta[0] if len(eta) else wanted, values
 
@@ -79,17 +73,6 @@ def predictiveness_column(runs: Sequence[Run]) -> str:
     """
     summed = "predictiveness_tensors"
     papers = bool(runs) and all(
-        run.family == DLN.family and summed in read.columns(run, "landscape") for run in runs
+        run.family == DLN.family and summed in run.columns("landscape") for run in runs
     )
     return summed if papers else "predictiveness"
-
-
-def _multiples(run: Run, least: float) -> tuple[float, ...]:
-    if not least:
-        return eta_multiples(run)
-    measured = sorted(map(float, run.option("probes.landscape.etas")))
-    return tuple(eta for eta in measured if eta >= least * (1 - 1e-6))
-
-
-def _line(run: Run, x: Array, y: Array) -> Trace:
-    return Trace(x, y, y, run.state == "diverged")

@@ -13,14 +13,8 @@ import pandas as pd
 
 from bnexp.analysis.series import Array
 
-SERIES = {
-    "none": "standard",
-    "bn": "batchnorm",
-    "noisy_bn": "noisy_batchnorm",
-    "l1": "l1",
-    "l2": "l2",
-    "linf": "linf",
-}
+SERIES = {norm: norm for norm in ("l1", "l2", "linf")}
+SERIES |= {"none": "standard", "bn": "batchnorm", "noisy_bn": "noisy_batchnorm"}
 _AFTER_UPDATE = (5, 10, 11, 13)
 """Figures whose DLN curves show at step t the state after update t+1: our step t+1. (Their losses
 start below Fig 3b's, which are those before the update; Fig 11b has the points of Fig 10b.)"""
@@ -40,21 +34,22 @@ class Curve:
 
     def at(self, x: Array, log: bool) -> tuple[Array, Array]:
         """lo and hi at x, interpolated in plotted space (`log`: on log y); NaN outside."""
-        inside = (x >= self.x[0]) & (x <= self.x[-1])
-        lo = np.where(inside, _interpolate(x, self.x, self.lo, log), np.nan)
-        hi = np.where(inside, _interpolate(x, self.x, self.hi, log), np.nan)
-        return lo, hi
+
+        def edge(y: Array) -> Array:
+            log_y = log and bool(np.all(y > 0))
+            values = np.interp(x, self.x, np.log10(y) if log_y else y, np.nan, np.nan)
+            return np.asarray(10.0**values if log_y else values)
+
+        return edge(self.lo), edge(self.hi)
 
     def until(self, x_max: float, log: bool) -> Curve:
         """The part with x <= x_max, its end interpolated in plotted space (`log`: on log y)."""
         inside = self.x <= x_max
-        if inside.all() or not inside.any():
-            return self if inside.all() else Curve(*(np.empty(0),) * 3)
-        x = np.append(self.x[inside], x_max)
-        ends = self.at(np.array([x_max]), log)
-        lo, hi = (
-            np.append(y[inside], end) for y, end in zip((self.lo, self.hi), ends, strict=True)
-        )
+        if inside.all():
+            return self
+        x = np.append(self.x[inside], x_max) if inside.any() else np.empty(0)
+        lo, hi = self.at(x, log)
+        lo[:-1], hi[:-1] = self.lo[inside], self.hi[inside]
         return Curve(x, lo, hi)
 
 
@@ -62,7 +57,7 @@ def curve(
     figure: int, panel: str, quantity: str, norm: str, lr: float, layer: int | None = None
 ) -> Curve | None:
     """The paper's curve of one series of one panel, or None where it printed none."""
-    rows = _rows(figure, panel, quantity, norm, lr, layer)
+    rows = _rows(quantity, norm, lr, layer, figure=figure, panel=panel)
     return _curve(rows.iloc[0]) if len(rows) else None
 
 
@@ -70,23 +65,15 @@ def first_curve(
     family: str, quantity: str, norm: str, lr: float, layer: int | None = None
 ) -> Curve | None:
     """The paper's curve of a series in the first figure that shows it with a labelled axis."""
-    index = _index()
-    index = index[(index["model"] == family) & (index["quantity"] == quantity)]
-    if layer is not None:
-        index = index[(index["layer"] == layer) & np.isclose(index["lr"], lr)]
-    index = index[index["inferred_axis"] == 0]
-    for figure, panel in dict.fromkeys(zip(index["figure"], index["panel"], strict=True)):
-        shown = curve(int(figure), str(panel), quantity, norm, lr, layer)
-        if shown is not None:
-            return shown
-    return None
+    rows = _rows(quantity, norm, lr, layer, model=family, inferred_axis=0)
+    return _curve(rows.iloc[0]) if len(rows) else None
 
 
 def curves_by_step(
     figure: int, panel: str, quantity: str, norm: str, lr: float
 ) -> Sequence[tuple[int, Curve]]:
     """The paper's curves of Fig 11, one per recorded step (ours), in order of step."""
-    rows = _rows(figure, panel, quantity, norm, lr, None).sort_values("time_step")
+    rows = _rows(quantity, norm, lr, figure=figure, panel=panel).sort_values("time_step")
     return [(int(row["time_step"]) + _offset(row), _curve(row)) for _, row in rows.iterrows()]
 
 
@@ -96,12 +83,11 @@ def series_of(figure: int) -> list[dict[str, Any]]:
     ``inferred`` says that the paper prints no y labels there: only the shape counts.
     """
     norms = {series: norm for norm, series in SERIES.items()}
-    rows = _index()[_index()["figure"] == figure].drop_duplicates(
-        ["panel", "quantity", "lr", "layer", "series"]
-    )
+    names = ["panel", "quantity", "model", "lr", "layer", "series"]
+    rows = _index()[_index()["figure"] == figure].drop_duplicates(names)
     return [
         {
-            **{name: row[name] for name in ("panel", "quantity", "model", "lr")},
+            **{name: row[name] for name in names[:4]},
             "norm": norms[row["series"]],
             "layer": None if np.isnan(row["layer"]) else int(row["layer"]),
             "inferred": bool(row["inferred_axis"]),
@@ -122,18 +108,14 @@ def _points(figure: int) -> dict[int, pd.DataFrame]:
 
 
 def _rows(
-    figure: int, panel: str, quantity: str, norm: str, lr: float, layer: int | None
+    quantity: str, norm: str, lr: float, layer: int | None = None, **where: object
 ) -> pd.DataFrame:
     index = _index()
-    keep = (
-        (index["figure"] == figure)
-        & (index["panel"] == panel)
-        & (index["quantity"] == quantity)
-        & (index["series"] == SERIES.get(norm, ""))
-        & np.isclose(index["lr"], lr)
-    )
-    if layer is not None:
-        keep &= index["layer"] == layer
+    where |= {"quantity": quantity, "series": SERIES.get(norm, "")}
+    where |= {} if layer is None else {"layer": layer}
+    keep = np.isclose(index["lr"], lr)
+    for name, value in where.items():
+        keep &= index[name] == value
     return index[keep]
 
 
@@ -147,9 +129,3 @@ def _curve(row: pd.Series[Any]) -> Curve:
 def _offset(row: pd.Series[Any]) -> int:
     """What to add to the paper's step to have ours."""
     return int(row["model"] == "dln" and row["figure"] in _AFTER_UPDATE)
-
-
-def _interpolate(at: Array, x: Array, y: Array, log: bool) -> Array:
-    if log and np.all(y > 0):
-        return np.asarray(10.0 ** np.interp(at, x, np.log10(y)))
-    return np.asarray(np.interp(at, x, y))

@@ -63,37 +63,24 @@ def _accuracy(name: str, table: str, label: str, **where: str) -> Quantity:
 
 
 def _shift(column: str) -> Callable[[Run, int | None], Trace]:
-    def trace(run: Run, layer: int | None) -> Trace:
-        assert layer is not None
-        return read.line(run, "gradient_shift", column, layer=layer)
-
-    return trace
+    return lambda run, layer: read.line(run, "gradient_shift", column, layer=layer or 0)
 
 
 TRAIN_ACCURACY = _accuracy("train_accuracy", "train", "train accuracy (%)")
 TEST_ACCURACY = _accuracy("test_accuracy", "eval", "test accuracy (%)", split="test")
-TRAIN_LOSS = Quantity(
-    "train_loss", "train", "train loss", lambda run, _: read.line(run, "train", "loss"), log=True
-)
+TRAIN_LOSS = replace(column("loss", "train", "train loss"), name="train_loss")
 ICS_L2 = Quantity(
     "l2_difference", "gradient_shift", "ℓ₂ difference", _shift("l2"), log=True, small=True
 )
-
-
-def ics_cosine(lowest: float = -1.1) -> Quantity:
-    """cos(G, G'), the axis from `lowest`."""
-    return Quantity(
-        "cos_angle", "gradient_shift", "cos angle", _shift("cos"), limits=(lowest, 1.1),
-        small=True, ratio=False,
-    )  # fmt: skip
-
-
-def loss_band() -> Quantity:
-    """The loss along the gradient, min to max over eta (sec. 4.1)."""
-    return Quantity(
-        "loss_landscape", "smoothness", "loss landscape",
-        lambda run, _: landscape.band(run, "loss"), log=True, filled=True,
-    )  # fmt: skip
+ICS_COSINE = Quantity(
+    "cos_angle", "gradient_shift", "cos angle", _shift("cos"), limits=(-1.1, 1.1), small=True,
+    ratio=False,
+)  # fmt: skip
+LOSS_BAND = Quantity(
+    "loss_landscape", "smoothness", "loss landscape",
+    lambda run, _: landscape.band(run, "loss"), log=True, filled=True,
+)  # fmt: skip
+"""The loss along the gradient, min to max over eta (sec. 4.1)."""
 
 
 def predictiveness_band(log: bool, column: str = "predictiveness") -> Quantity:
@@ -107,24 +94,23 @@ def predictiveness_band(log: bool, column: str = "predictiveness") -> Quantity:
     )  # fmt: skip
 
 
-def beta(log: bool) -> Quantity:
-    """Effective beta-smoothness: the max over eta (sec. 4.1)."""
-    return Quantity(
-        "beta_smoothness", "smoothness", "effective β-smoothness",
-        lambda run, _: landscape.beta(run), log=log,
-    )  # fmt: skip
+BETA = Quantity(
+    "beta_smoothness", "smoothness", "effective β-smoothness",
+    lambda run, _: landscape.beta(run), log=True,
+)  # fmt: skip
+"""Effective beta-smoothness: the max over eta (sec. 4.1)."""
 
 
 def beta_from(least: float) -> Quantity:
     """Effective beta-smoothness had the grid begun at ``least`` times lr."""
-    return Quantity(
-        f"beta_from_{least:g}", "landscape", "effective β-smoothness",
-        lambda run, _: landscape.beta(run, least), log=True,
+    return replace(
+        BETA, name=f"beta_from_{least:g}", table="landscape",
+        trace=lambda run, _: landscape.beta(run, least),
     )  # fmt: skip
 
 
-BETA_ETA = Quantity(
-    "beta_eta", "smoothness", "η of max", lambda run, _: landscape.beta_eta(run), log=True,
+BETA_ETA = replace(
+    BETA, name="beta_eta", label="η of max", trace=lambda run, _: landscape.beta(run, where=True),
     small=True,
 )  # fmt: skip
 BETA_0 = column("beta_0", "curvature", "‖Hg‖/‖g‖")
@@ -157,7 +143,7 @@ def unit_shifts(layers: tuple[int, ...]) -> dict[str, Quantity]:
 def paper_quantities() -> dict[str, Quantity]:
     """The quantities that the paper plots over steps, by its curves' names."""
     lines = (
-        TRAIN_ACCURACY, TEST_ACCURACY, TRAIN_LOSS, ICS_L2, ics_cosine(), loss_band(),
-        predictiveness_band(log=True), beta(log=True),
+        TRAIN_ACCURACY, TEST_ACCURACY, TRAIN_LOSS, ICS_L2, ICS_COSINE, LOSS_BAND,
+        predictiveness_band(log=True), BETA,
     )  # fmt: skip
     return {line.name: line for line in lines} | unit_shifts(VGG.unit_layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,6 @@ def has_table(run: Run, table: str) -> bool:
     return table in run.table_names()
 
 
-def columns(run: Run, table: str) -> list[str]:
-    """The names of the table's columns; none where nothing was recorded."""
-    return run.columns(table)
-
-
 def rows(
     run: Run, table: str, columns: list[str], **where: int | str | Collection[int]
 ) -> pd.DataFrame:
@@ -32,9 +28,9 @@ def rows(
     return run.table(table, columns, **where)
 
 
-def steps(run: Run, table: str) -> Array:
-    """The steps recorded in the table, each once, in order."""
-    return np.unique(rows(run, table, ["step"])["step"].to_numpy(dtype=np.float64))
+def floats(column: Any) -> Array:
+    """A column of a table as an array of float64."""
+    return np.asarray(column, dtype=np.float64)
 
 
 def line(run: Run, table: str, column: str, **where: int | str) -> Trace:
@@ -45,5 +41,5 @@ def line(run: Run, table: str, column: str, **where: int | str) -> Trace:
 def band(run: Run, table: str, lo: str, hi: str, **where: int | str) -> Trace:
     """Two columns against the step, as a band."""
     frame = rows(run, table, list(dict.fromkeys(["step", lo, hi])), **where)
-    x, low, high = (frame[name].to_numpy(dtype=np.float64) for name in ("step", lo, hi))
+    x, low, high = (floats(frame[name]) for name in ("step", lo, hi))
     return Trace(x, low, high, run.state == "diverged")

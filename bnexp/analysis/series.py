@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -40,58 +41,39 @@ class Summary:
     hi: Array
     least: Array
     most: Array
-    seeds: int
+    seeds: int = 1
 
 
 def over_seeds(traces: Sequence[Trace]) -> Summary:
     """Median, min and max over the traces, each over those that have a number at that x."""
-    x = np.unique(np.concatenate([trace.x for trace in traces]))
-    lo, hi = np.full((2, len(traces), len(x)), np.nan)
-    for row, trace in enumerate(traces):
-        at = np.searchsorted(x, trace.x)
-        lo[row, at], hi[row, at] = trace.lo, trace.hi
     if len(traces) == 1:
-        return Summary(x, lo[0], hi[0], lo[0], hi[0], 1)
-    keep = ~np.isnan(lo).all(axis=0) & ~np.isnan(hi).all(axis=0)
-    x, lo, hi = x[keep], lo[:, keep], hi[:, keep]
-    medians = _nan_median(lo.T), _nan_median(hi.T)
-    return Summary(x, *medians, np.fmin.reduce(lo), np.fmax.reduce(hi), len(traces))
+        t = traces[0]
+        return Summary(t.x, t.lo, t.hi, t.lo, t.hi)
+    lo, hi = (
+        pd.concat([pd.Series(getattr(t, edge), t.x) for t in traces], axis=1).sort_index()
+        for edge in ("lo", "hi")
+    )
+    known = lo.notna().any(axis=1) & hi.notna().any(axis=1)
+    lo, hi = lo[known], hi[known]
+    rows = [lo.median(axis=1), hi.median(axis=1), lo.min(axis=1), hi.max(axis=1)]
+    x, low, high, least, most = (row.to_numpy(np.float64) for row in (lo.index, *rows))
+    return Summary(x, low, high, least, most, len(traces))
 
 
 def thinned(whole: Summary) -> Summary:
     """A summary of more than `MAX_POINTS` points by bins of x: medians, and the hull of the rest.
 
     Every point is in a bin, so no extreme is lost; the first point is one of its own, because
-    training starts at a value that stands out. x is the middle of the bin.
+    training starts at a value that stands out. x is the median of the bin.
     """
     if len(whole.x) <= MAX_POINTS:
         return whole
     size = -(-(len(whole.x) - 1) // BINS)
-
-    def binned(y: Array) -> Array:
-        rest = np.pad(y[1:], (0, -(len(y) - 1) % size), constant_values=np.nan)
-        return rest.reshape(-1, size)
-
-    def medians(y: Array) -> Array:
-        return np.append(y[:1], _nan_median(binned(y)))
-
-    return Summary(
-        medians(whole.x),
-        medians(whole.lo),
-        medians(whole.hi),
-        np.append(whole.least[:1], np.fmin.reduce(binned(whole.least), axis=1)),
-        np.append(whole.most[:1], np.fmax.reduce(binned(whole.most), axis=1)),
-        whole.seeds,
-    )
-
-
-def _nan_median(rows: Array) -> Array:
-    """The median of each row less its NaN; NaN where a row has nothing else. No warnings."""
-    some = ~np.isnan(rows).all(axis=1)
-    medians = np.full(len(rows), np.nan)
-    with np.errstate(invalid="ignore"):  # the mean of two infinite middle values
-        medians[some] = np.nanmedian(rows[some], axis=1)
-    return medians
+    columns = {name: getattr(whole, name) for name in ("x", "lo", "hi", "least", "most")}
+    bins = pd.DataFrame(columns).groupby(np.append(0, 1 + np.arange(len(whole.x) - 1) // size))
+    rows = [*(bins[c].median() for c in ("x", "lo", "hi")), bins["least"].min(), bins["most"].max()]
+    x, lo, hi, least, most = (row.to_numpy(np.float64) for row in rows)
+    return Summary(x, lo, hi, least, most, whole.seeds)
 
 
 def limits(values: Sequence[Array], log: bool, always: Sequence[float] = ()) -> tuple[float, float]:
@@ -100,17 +82,18 @@ def limits(values: Sequence[Array], log: bool, always: Sequence[float] = ()) -> 
     On a log axis only positive values count. The axis reaches beyond the inner 90 % of the values
     by at most three fifths of their range; `always` must be inside.
     """
-    flat = np.concatenate([np.empty(0), *(np.asarray(v, dtype=np.float64).ravel() for v in values)])
-    flat = flat[np.isfinite(flat) & ((flat > 0) | (not log))]
+    inside, flat = (
+        np.concatenate([np.empty(0), *(np.ravel(v).astype(np.float64) for v in part)])
+        for part in ([always], values)
+    )
+    flat = flat[np.isfinite(flat)]
     if log:
-        flat = np.log10(flat)
-    inside = np.array([np.log10(v) if log else v for v in always if v > 0 or not log])
+        inside, flat = (np.log10(part[part > 0]) for part in (inside, flat))
     if not len(flat):
         flat = inside if len(inside) else np.array([0.0, 1.0])
     bottom = np.quantile(flat, 0.05, method="higher")
     top = np.quantile(flat, 0.95, method="lower")
-    least = 0.5 if log else 0.5 * max(abs(top), abs(bottom))
-    reach = max(0.6 * (top - bottom), least)
+    reach = max(0.6 * (top - bottom), 0.5 if log else 0.5 * max(abs(top), abs(bottom)))
     lo = min([max(flat.min(), bottom - reach), *inside])
     hi = max([min(flat.max(), top + reach), *inside])
     margin = 0.05 * (hi - lo) if hi > lo else (0.5 if log else 0.5 * abs(hi) or 0.5)
@@ -123,7 +106,4 @@ def clipped(y: Array, lo: float, hi: float, log: bool) -> Array:
 
     Values inside the limits are untouched, NaN stays a gap. Drawing libraries overflow at 1e300.
     """
-    if log:
-        below, above = lo / 10.0, hi * (hi / lo)
-        return np.where(np.isnan(y), np.nan, np.clip(y, below, above))
-    return np.clip(y, lo - (hi - lo), hi + (hi - lo))
+    return np.clip(y, lo / 10, hi * hi / lo) if log else np.clip(y, 2 * lo - hi, 2 * hi - lo)

@@ -30,33 +30,32 @@ def last_half(trace: Trace, steps: int) -> Trace:
 
 def median(trace: Trace) -> float:
     """The median of the line over its steps; NaN where there are none."""
-    return _nan_median(trace.lo)
+    return median_of(trace.lo)
 
 
 def upper_nan_median(trace: Trace) -> float:
     """The median over steps of the band's upper edge."""
-    return _nan_median(trace.hi)
+    return median_of(trace.hi)
 
 
 def band_width(trace: Trace) -> float:
     """How wide a band is: the median over steps of log10(top/bottom)."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _nan_median(np.log10(trace.hi) - np.log10(trace.lo))
+        return median_of(np.log10(trace.hi) - np.log10(trace.lo))
 
 
 def log_ratio(of: float, over: float) -> float:
     """log10 of a ratio: 0.3 is twice as much; NaN for 0/0 and inf/inf."""
-    if math.isnan(of) or math.isnan(over) or of == over == 0:
-        return math.nan
-    if math.isinf(of) and math.isinf(over):
-        return math.nan
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.log10(np.float64(of)) - np.log10(np.float64(over)))
 
 
-def median_of(values: Sequence[float]) -> float:
+def median_of(values: Sequence[float] | Array) -> float:
     """The median of the values that are not NaN; NaN where there are none."""
-    return _nan_median(np.array(values, dtype=np.float64))
+    known = np.asarray(values, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    with np.errstate(invalid="ignore"):  # the mean of two infinite middle values
+        return float(np.median(known)) if len(known) else math.nan
 
 
 def ratio_at_equal_loss(one: tuple[Trace, Trace], other: tuple[Trace, Trace]) -> float:
@@ -75,7 +74,7 @@ def ratio_at_equal_loss(one: tuple[Trace, Trace], other: tuple[Trace, Trace]) ->
     for level in np.geomspace(high, low, LEVELS):
         first, second = (float(y[np.argmax(loss <= level * (1 + 1e-12))]) for loss, y in falls)
         ratios.append(log_ratio(first, second))
-    return _nan_median(np.array(ratios))
+    return median_of(ratios)
 
 
 def falling(loss: Trace, quantity: Trace) -> tuple[Array, Array]:
@@ -90,9 +89,3 @@ def falling(loss: Trace, quantity: Trace) -> tuple[Array, Array]:
 def _between(trace: Trace, low: float, high: float) -> Trace:
     inside = (trace.x >= low) & (trace.x <= high)
     return Trace(trace.x[inside], trace.lo[inside], trace.hi[inside], trace.diverged)
-
-
-def _nan_median(values: Array) -> float:
-    known = values[~np.isnan(values)]
-    with np.errstate(invalid="ignore"):  # the mean of two infinite middle values
-        return float(np.median(known)) if len(known) else math.nan

@@ -56,7 +56,8 @@ def main(arguments: argparse.Namespace) -> int:
         raise UserError(f"--runs {root}: expected a folder with runs; there are none")
     for run in runs:
         if run.state not in ("done", "diverged"):
-            raise UserError(f"--runs {root}: expected finished runs; {run.id} is {run.state}")
+            why = "; ".join([f"{run.id} is {run.state}", *run.problems])
+            raise UserError(f"--runs {root}: expected finished runs; {why}")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: expected a folder; it is a file")
     for run in runs:

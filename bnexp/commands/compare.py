@@ -50,17 +50,15 @@ def compared(runs: Sequence[Run], reference: Sequence[Run]) -> list[dict[str, ob
     80 % of its points lie in the seeds' band, widened to both sides by half its width.
     """
     ours, theirs = _grouped(runs), _grouped(reference)
-    rows = []
+    rows: list[dict[str, object] | None] = []
     for key in sorted(ours.keys() & theirs.keys()):
         alike = [run for run in theirs[key] if scale(run) == scale(ours[key][0])]
         layers = EXPERIMENTS[key[0]].ics_layers if key[0] in EXPERIMENTS else ()
-        for quantity in paper_quantities().values():  # noqa: E501
+        for quantity in paper_quantities().values():
             layered = quantity.table in ("gradient_shift", "moments")
             for layer in layers if layered else (None,):
-                for run in ours[key] if alike else ():
-                    if (row := _row(quantity, layer, run, alike)) is not None:
-                        rows.append(row)
-    return rows
+                rows += [_row(quantity, layer, run, alike) for run in ours[key] if alike]
+    return [row for row in rows if row is not None]
 
 
 def _grouped(runs: Sequence[Run]) -> dict[Key, list[Run]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from bnexp.analysis.select import with_choice
 from bnexp.claims import all_claims
 from bnexp.claims.report import closing
 from bnexp.commands import claims, figures
@@ -18,7 +19,7 @@ from bnexp.commands.train import split
 from bnexp.config.compose import parse, quoted
 from bnexp.config.expand import recipe_requests
 from bnexp.errors import UserError
-from bnexp.figures import Choice, figure
+from bnexp.figures import figure
 from bnexp.registry import load_plugins, one_of
 from bnexp.runs import find_runs
 from bnexp.training.estimate import Estimator
@@ -54,12 +55,9 @@ def main(arguments: argparse.Namespace) -> int:
     out = Path(given.get("out") or f"outputs/{preset}").expanduser()
     runs = needed(ids, preset, out, rest)
     configs = [run.job.config for run in runs]
-    norms = ",".join(dict.fromkeys(config.norm.name for config in configs))
-    rates = ",".join(dict.fromkeys(f"{config.optim.lr!r}" for config in configs))
-    choice = figures.choice_of(
-        norms if "norm" in values else None, rates if "optim.lr" in values else None
-    )
-    check_drawn(ids, runs, choice)
+    norms = list(dict.fromkeys(c.norm.name for c in configs)) if "norm" in values else []
+    lrs = list(dict.fromkeys(c.optim.lr for c in configs)) if "optim.lr" in values else []
+    check_drawn(ids, runs, norms, lrs)
     todo = [run for run in runs if run.job.state() not in FINISHED]
     print(listing(runs, len(todo)), file=sys.stderr)
     at_once, launching, each = arrangement(todo, launcher)
@@ -80,7 +78,8 @@ def main(arguments: argparse.Namespace) -> int:
         out / "figures",
         arguments.format,
         paper=not arguments.no_paper,
-        choice=choice,
+        norms=norms,
+        lrs=lrs,
     )
     judgements = claims.judge(list(all_claims()), there, out)
     claims.write(judgements, out / "claims", arguments.format)
@@ -100,11 +99,13 @@ def needed(ids: Sequence[str], preset: str, out: Path, overrides: Sequence[str])
     return sorted(runs, key=lambda run: run.job.config.model.task == "regression")
 
 
-def check_drawn(ids: Sequence[str], runs: Sequence[Planned], choice: Choice) -> None:
+def check_drawn(
+    ids: Sequence[str], runs: Sequence[Planned], norms: Sequence[str], lrs: Sequence[float]
+) -> None:
     """Raise, before hours of training, where a figure would find none of its runs in ``runs``."""
     families = {run.job.config.model.name for run in runs}
     for number in ids:
-        needs = choice.of(figure(number))
+        needs = with_choice(figure(number).needs, norms, lrs)
         if not any(need.family in families for need in needs if not need.optional):
             raise UserError(
                 f"figures: figure {number} draws none of the networks asked for, "

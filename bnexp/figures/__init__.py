@@ -1,39 +1,16 @@
 """The paper's figures, drawn from run directories beside the paper's own curves, and our own.
 
-One file per figure; each registers itself with the recipes that make its runs, what it needs of
-them and the function that draws it::
+Each registers itself with what it needs of which recipe's runs, and with a function that puts
+panels on a page; in a user's module likewise::
 
-    @FIGURES.register("myfig", title="..", recipes=("fig4",), needs=needs("fig4", "vgg", ..))
-    def draw(selection: Selection, paper: bool) -> matplotlib.figure.Figure: ...
+    @figure("myfig", "its title", needs("fig4", "vgg", ["none", "bn"], [0.1], {"train": "all"}))
+    def draw(page: Page) -> None:
+        page.panel(page.figure.subplots(), "a", TRAIN_LOSS, "vgg")
 
-Reads runs through `bnexp.analysis` and nothing else of the package.
+(`bnexp.figures.page.figure`, `bnexp.analysis.select.needs`, `bnexp.analysis.quantities`.) Reads
+runs through `bnexp.analysis` and nothing else of the package.
 """
 
-from bnexp.analysis.select import Need, Selection, needs, select
-from bnexp.figures.draw import (
-    FORMATS,
-    Choice,
-    Drawn,
-    Recipe,
-    draw_figures,
-    drawable,
-    figure,
-    figure_ids,
-    message,
-)
+from bnexp.figures.draw import FORMATS, draw_figures, drawable, figure, figure_ids, message
 
-__all__ = [
-    "FORMATS",
-    "Choice",
-    "Drawn",
-    "Need",
-    "Recipe",
-    "Selection",
-    "draw_figures",
-    "drawable",
-    "figure",
-    "figure_ids",
-    "message",
-    "needs",
-    "select",
-]
+__all__ = ["FORMATS", "draw_figures", "drawable", "figure", "figure_ids", "message"]

@@ -6,31 +6,27 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from bnexp.analysis import paper as paper_curves
 from bnexp.analysis.coverage import compare
 from bnexp.analysis.quantities import TRAIN_LOSS
 from bnexp.analysis.scales import BOTH, DLN
 from bnexp.analysis.select import Selection, config_value, needs
-from bnexp.figures.sheet import sheet
+from bnexp.figures.page import Page, figure
 from bnexp.figures.style import GREY, SMALL
-from bnexp.registry import FIGURES
 from bnexp.runs import Run
 
-TITLE = "Settings of the deep linear network beside the paper's six loss curves"
-RECIPES = ("dln_settings", "dln_settings_normal", "dln_settings_init")
 _KEYS = ("data.A", "data.A_low", "data.A_high", "data.A_std", "model.loss", "model.init")
-_CURVES = tuple((3, "b", norm, lr) for norm in BOTH for lr in DLN.lrs) + tuple(
-    (5, "b", norm, DLN.lr) for norm in ("l1", "l2")
-)
-"""Figure, panel, norm and learning rate of the curves compared."""
+_CURVES = [(3, norm, lr) for norm in BOTH for lr in DLN.lrs] + [
+    (5, n, DLN.lr) for n in ("l1", "l2")
+]
+"""Figure (panel b), norm and learning rate of the curves compared."""
 _STEPS = (0, 500, 1000, 2000, 5000, 10_000)
-NEEDS = tuple(
+_NEEDS = [
     need
-    for _, _, norm, lr in _CURVES
+    for _, norm, lr in _CURVES
     for need in needs("dln_settings", DLN.family, [norm], [lr], {"train": "all"}, varies=_KEYS)
-)
+]
 
 
 @dataclass(frozen=True)
@@ -51,82 +47,69 @@ class Score:
     seeds: int
 
 
-@FIGURES.register("dln_settings", title=TITLE, recipes=RECIPES, needs=NEEDS)
-def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001  it is about the paper's
+@figure(
+    "dln_settings",
+    "Settings of the deep linear network beside the paper's six loss curves",
+    _NEEDS,
+    ("dln_settings", "dln_settings_normal", "dln_settings_init"),
+)
+def fig_dln_settings(page: Page) -> None:
     """A row per setting, the nearest first: distance, share inside, and both as numbers."""
-    table = scores(selection)
-    height = 0.7 + 0.2 * len(table)
-    page = sheet("dln_settings", TITLE, height, selection, False, [], sentences(table), True)
-    left, right = page.body.subplots(1, 2, sharey=True)
-    rows = range(len(table))
-    left.plot([s.distance for s in table], rows, "o", color="#0077BB", gid="distance")
-    right.plot([s.inside for s in table], rows, "s", color="#CC3311", gid="inside")
-    for row, score in enumerate(table):
-        number = f" {score.distance:.2f}"
-        left.annotate(number, (score.distance, row), fontsize=SMALL, color=GREY, va="center",
-                      xytext=(4, 0), textcoords="offset points")  # fmt: skip
-        right.annotate(f"{score.inside:.2f}, {score.curves} curves, {score.seeds} seeds",
-                       (score.inside, row), fontsize=SMALL, color=GREY, va="center",
-                       xytext=(4, 0), textcoords="offset points")  # fmt: skip
-    left.set_yticks(rows, [s.setting for s in table], fontsize=SMALL)
+    table = scores(page.selection)
+    page.height = 0.7 + 0.2 * len(table)
+    left, right = page.figure.subplots(1, 2, sharey=True)
+    for axes, mark, values, words in (
+        (left, "o", [s.distance for s in table], [f"{s.distance:.2f}" for s in table]),
+        (right, "s", [s.inside for s in table],
+         [f"{s.inside:.2f}, {s.curves} curves, {s.seeds} seeds" for s in table]),
+    ):  # fmt: skip
+        axes.plot(values, range(len(table)), mark, color="#0077BB")
+        for row, (value, text) in enumerate(zip(values, words, strict=True)):
+            axes.annotate(text, (value, row), fontsize=SMALL, color=GREY, va="center",
+                          xytext=(5, 0), textcoords="offset points")  # fmt: skip
+    left.set_yticks(range(len(table)), [s.setting for s in table], fontsize=SMALL)
     left.invert_yaxis()
-    left.set(xlabel="mean distance to the paper (decades)", xlim=(0, None), label="distance")
-    right.set(xlabel="share of the paper's points inside", xlim=(0, 1.6), label="inside")
-    right.set_xticks([0, 0.5, 1])
-    return page.finish()
+    left.set(xlabel="mean distance to the paper (decades)", xlim=(0, None))
+    right.set(xlabel="share of the paper's points inside", xlim=(0, 1.6), xticks=[0, 0.5, 1])
+    if table:
+        best, last = table[0], table[-1]
+        page.remarks += [
+            f"Nearest to the paper's curves: {best.setting} ({best.distance:.2f} decades, "
+            f"{best.inside:.0%} of the points inside the seeds' range); farthest: {last.setting} "
+            f"({last.distance:.2f}, {last.inside:.0%}).",
+            "Compared at steps 0 (1 for l1, l2), 500, 1000, 2000, 5000 and 10,000.",
+        ]
 
 
 def scores(selection: Selection) -> list[Score]:
     """One entry per setting that any run has, the nearest to the paper's curves first."""
     runs = selection.of(DLN.family)
-    values = {key: {str(config_value(run, key)) for run in runs} for key in _KEYS}
-    keys = [key for key in _KEYS if len(values[key]) > 1]
+    keys = [key for key in _KEYS if len({str(config_value(run, key)) for run in runs}) > 1]
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(_name(run, keys), []).append(run)
-    return sorted((_score(name, group) for name, group in groups.items()), key=_order)
-
-
-def sentences(table: list[Score]) -> list[str]:
-    """What the runs show, in one sentence made from the numbers."""
-    if not table:
-        return []
-    best = table[0]
-    words = (
-        f"Nearest to the paper's curves: {best.setting} ({best.distance:.2f} decades, "
-        f"{best.inside:.0%} of the points inside the seeds' range)"
-    )
-    if len(table) > 1:
-        last = table[-1]
-        words += f"; farthest: {last.setting} ({last.distance:.2f}, {last.inside:.0%})"
-    return [f"{words}.", "Compared at steps 0 (1 for l1, l2), 500, 1000, 2000, 5000 and 10,000."]
+    table = [_score(name, group) for name, group in groups.items()]
+    return sorted(table, key=lambda s: (math.isnan(s.distance), s.distance, s.setting))
 
 
 def _score(name: str, runs: list[Run]) -> Score:
-    distances, inside, points, curves, seeds = [], 0, 0, 0, 0
-    for figure, panel, norm, lr in _CURVES:
+    distances, inside, points, seeds = [], 0, 0, 0
+    for number, norm, lr in _CURVES:
         mine = [run for run in runs if run.norm == norm and math.isclose(run.lr, lr)]
-        curve = paper_curves.curve(figure, panel, TRAIN_LOSS.name, norm, lr)
-        if not mine or curve is None:
-            continue
+        curve = paper_curves.curve(number, "b", TRAIN_LOSS.name, norm, lr)
+        assert curve is not None
         traces = [TRAIN_LOSS.trace(run, None).until_diverged() for run in mine]
         compared, within, apart = compare(curve, traces, log=True, ratio=True, steps=_STEPS)
         if compared:
             distances.append(float(np.nanmean(apart)))
-            inside, points = inside + within, points + compared
-            curves, seeds = curves + 1, max(seeds, len(mine))
+            inside, points, seeds = inside + within, points + compared, max(seeds, len(mine))
     distance = float(np.mean(distances)) if distances else math.nan
-    return Score(name, distance, inside / points if points else math.nan, curves, seeds)
-
-
-def _order(score: Score) -> tuple[bool, float, str]:
-    return math.isnan(score.distance), score.distance, score.setting
+    return Score(name, distance, inside / points if points else math.nan, len(distances), seeds)
 
 
 def _name(run: Run, keys: list[str]) -> str:
     """The setting in words, less what does not count for its law of A."""
     law = config_value(run, "data.A") or "normal"  # the only one of runs before it had a name
     unused = ("data.A_std",) if law == "uniform" else ("data.A_low", "data.A_high")
-    parts = [f"{key.partition('.')[2]}={config_value(run, key)}" for key in keys
-             if key not in unused]  # fmt: skip
-    return ", ".join(parts) or f"A {law}"
+    named = {key.partition(".")[2]: config_value(run, key) for key in keys if key not in unused}
+    return ", ".join(f"{key}={value}" for key, value in named.items()) or f"A {law}"

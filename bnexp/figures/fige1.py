@@ -3,80 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-from matplotlib.figure import Figure
+import numpy as np
 
 from bnexp.analysis import quantities as q
 from bnexp.analysis.quantities import Quantity
 from bnexp.analysis.scales import DLN, LP
 from bnexp.analysis.select import Selection, needs
-from bnexp.analysis.summaries import last_half, median, median_of
-from bnexp.figures.sheet import sheet
-from bnexp.figures.style import look, short
-from bnexp.registry import FIGURES
-from bnexp.runs import Run
+from bnexp.figures.page import Page, figure, letters, plateau
+from bnexp.figures.style import short
 
-TITLE = "Does effective β measure the normalisation, or the learning rate? (DLN)"
 _LRS = (1e-7, 3e-7, 1e-6, 3e-6)
-NEEDS = needs("figE1", DLN.family, LP, _LRS, {"smoothness": "upper row", "sharpness": "lower row"})
 EDGE = 0.1
 """Decades within which beta counts as being at 2/lr."""
-
-
-@FIGURES.register("E1", title=TITLE, recipes=("figE1",), needs=NEEDS)
-def draw(selection: Selection, paper: bool) -> Figure:  # noqa: ARG001  the paper has no such figure
-    """Upper row: effective beta; lower: sharpness; both in units of 2/lr, a column per lr."""
-    norms, lrs = selection.norms(DLN.family), selection.lrs(DLN.family)
-    entries = [look(norm) for norm in norms]
-    page = sheet("E1", TITLE, 4.2, selection, False, entries, sentences(selection))
-    grid = page.body.subplots(2, len(lrs), sharex=True, sharey="row", squeeze=False)
-    for row, quantity in enumerate((q.beta(log=True), q.SHARPNESS)):
-        panels = []
-        for column, lr in enumerate(lrs):
-            letter, axes = chr(ord("a") + len(lrs) * row + column), grid[row, column]
-            title = f"({letter}) lr {lr:g}"
-            panel = page.panel(axes, letter, by_edge(quantity), DLN.family, lrs=[lr], title=title)
-            panel.reference("2/lr", 1.0, "2/lr")
-            panels.append(panel)
-            if column:
-                axes.set_ylabel("")
-            if row:
-                axes.set_xlabel("steps")
-        page.same_limits(panels)
-    return page.finish()
-
-
-def sentences(selection: Selection) -> list[str]:
-    """What the runs show, in two sentences made from the numbers."""
-    norms, lrs = selection.norms(DLN.family), selection.lrs(DLN.family)
-    beta = {
-        (norm, lr): plateau(selection.runs(DLN.family, norm, lr, "smoothness"))
-        for norm in norms
-        for lr in lrs
-    }
-    ranges = []
-    for norm in norms:
-        values = [beta[norm, lr] for lr in lrs if not math.isnan(beta[norm, lr])]
-        if values:
-            ends = dict.fromkeys(f"{value:.2g}" for value in (min(values), max(values)))
-            ranges.append(f"{' to '.join(ends)} ({short(norm)})")
-    if not ranges:
-        return []
-    first = (
-        "Over the last half of the run, effective β in units of 2/lr is, from the least to the "
-        f"greatest over learning rates (medians over seeds): {', '.join(ranges)}."
-    )
-    known = [value for value in beta.values() if not math.isnan(value)]
-    at_edge = [value for value in known if abs(math.log10(value or math.nan)) < EDGE]
-    spans = [_span([beta[norm, lr] for norm in norms]) for lr in lrs]
-    second = (
-        f"It is within {10**EDGE - 1:.0%} of 2/lr in {len(at_edge)} of {len(known)} kinds of runs"
-    )
-    if not all(map(math.isnan, spans)):
-        most = max(span for span in spans if not math.isnan(span))
-        second += f", and at one learning rate the normalisations differ by a factor of {most:.2g}"
-    return [first, f"{second}."]
 
 
 def by_edge(quantity: Quantity) -> Quantity:
@@ -84,12 +23,58 @@ def by_edge(quantity: Quantity) -> Quantity:
     return q.scaled(quantity, lambda run: run.lr / 2, f"{quantity.label} / (2/lr)")
 
 
-def plateau(runs: Sequence[Run]) -> float:
-    """Effective beta in units of 2/lr: median over the last half of the run, and over seeds."""
-    beta = by_edge(q.beta(log=True))
-    return median_of([median(last_half(beta.trace(run, None), run.steps)) for run in runs])
+@figure(
+    "E1",
+    "Does effective β measure the normalisation, or the learning rate? (DLN)",
+    needs("figE1", DLN.family, LP, _LRS, {"smoothness": "upper row", "sharpness": "lower row"}),
+)
+def fig_e1(page: Page) -> None:
+    """Upper row: effective beta; lower: sharpness; both in units of 2/lr, a column per lr."""
+    lrs = page.selection.lrs(DLN.family)
+    page.height = 4.2
+    grid = page.figure.subplots(2, len(lrs), sharex=True, sharey="row", squeeze=False)
+    for row, quantity in enumerate((by_edge(q.BETA), by_edge(q.SHARPNESS))):
+        panels = []
+        for axes, lr in zip(grid[row], lrs, strict=True):
+            letter = letters(len(page.panels))
+            title = f"({letter}) lr {lr:g}"
+            panels.append(page.panel(axes, letter, quantity, DLN.family, lrs=[lr], title=title))
+            panels[-1].reference("2/lr", 1.0, "2/lr")
+            panels[-1].siblings = panels
+    page.remarks += sentences(page.selection)
 
 
-def _span(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return max(known) / min(known) if len(known) > 1 and min(known) > 0 else math.nan
+def sentences(selection: Selection) -> list[str]:
+    """What the runs show, in two sentences made from the numbers."""
+    norms, lrs = selection.norms(DLN.family), selection.lrs(DLN.family)
+    beta = np.array(
+        [
+            [
+                plateau(selection.runs(DLN.family, n, lr, "smoothness"), by_edge(q.BETA))
+                for lr in lrs
+            ]
+            for n in norms
+        ]
+    )
+    known = ~np.isnan(beta)
+    if not known.any():
+        return []
+    ranges = []
+    for norm, row in zip(norms, beta, strict=True):
+        if len(values := row[~np.isnan(row)]):
+            ends = dict.fromkeys(f"{value:.2g}" for value in (values.min(), values.max()))
+            ranges.append(f"{' to '.join(ends)} ({short(norm)})")
+    first = (
+        "Over the last half of the run, effective β in units of 2/lr is, from the least to the "
+        f"greatest over learning rates (medians over seeds): {', '.join(ranges)}."
+    )
+    edge = np.abs(np.log10(beta[known])) < EDGE
+    second = f"It is within {10**EDGE - 1:.0%} of 2/lr in {edge.sum()} of {edge.size} kinds of runs"
+    spans = [
+        values.max() / values.min()
+        for column in beta.T
+        if len(values := column[~np.isnan(column)]) > 1
+    ]
+    if spans and math.isfinite(most := max(spans)):
+        second += f", and at one learning rate the normalisations differ by a factor of {most:.2g}"
+    return [first, f"{second}."]

@@ -1,19 +1,25 @@
-"""Ridgelines: a distribution over training, one filled density per step, later ones behind."""
+"""Figs 1, 2, 6 and 9: training, and distributions over training as ridgelines.
+
+A ridge is the density of one unit's values at one step, filled; later ones lie behind.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import MaxNLocator
+from scipy.ndimage import gaussian_filter1d
 
+from bnexp.analysis.quantities import TEST_ACCURACY, TRAIN_ACCURACY
+from bnexp.analysis.scales import BOTH, DLN, LP, NOISY, VGG
+from bnexp.analysis.select import needs
 from bnexp.analysis.series import Array
 from bnexp.analysis.units import History, histories
+from bnexp.figures.page import Page, figure
 from bnexp.figures.panel import say
-from bnexp.figures.sheet import Sheet
 from bnexp.figures.style import HALO, SMALL, look, mixed, short
 from bnexp.runs import Run
 
@@ -27,6 +33,65 @@ _HEIGHT = 2.6  # of a usual ridge, in distances between two
 _TALLEST = 4.5  # a ridge that would hide many others is drawn lower, in its own shape
 
 
+@figure(
+    "1",
+    "What batch normalisation does to training the VGG",
+    needs("fig1", VGG.family, BOTH, (VGG.lr, 0.5), {"train": "a", "eval": "b"})
+    + needs("fig1", VGG.family, BOTH, [VGG.lr], {"activations": "c"}),
+)
+def fig1(page: Page) -> None:
+    """Panels a, b: accuracies at two learning rates; c: ridgelines of layers 3 and 11."""
+    norms = page.selection.norms(VGG.family)
+    page.height = 2.05 * max(2, len(norms))
+    grid = page.figure.add_gridspec(max(2, len(norms)), 3, width_ratios=[1.5, 1, 1])
+    accuracies = [("a", TRAIN_ACCURACY, "training"), ("b", TEST_ACCURACY, "test")]
+    for row, (letter, quantity, title) in enumerate(accuracies):
+        axes = page.figure.add_subplot(grid[1:, 0] if row else grid[0, 0])
+        page.panel(axes, letter, quantity, VGG.family, title=f"({letter}) {title}")
+    _ridges(page, grid, 1, "c", VGG.family, (3, 11))
+
+
+@figure(
+    "2",
+    "BN with noise that makes the distributions shift",
+    needs("fig2", VGG.family, NOISY, [VGG.lr], {"train": "left", "activations": "right"}),
+)
+def fig2(page: Page) -> None:
+    """Left: train accuracy; right: ridgelines, a row per net and a column per layer."""
+    page.height = 4.5
+    grid = page.figure.add_gridspec(
+        len(page.selection.norms(VGG.family)), 4, width_ratios=[1.55, 1, 1, 1]
+    )
+    left = page.figure.add_subplot(grid[:, 0])
+    page.panel(left, "left", TRAIN_ACCURACY, VGG.family, title="Training")
+    _ridges(page, grid, 1, "", VGG.family, VGG.unit_layers)
+
+
+@figure(
+    "6",
+    "Distributions of layer 11 of the VGG under other normalisations",
+    needs("fig5a", VGG.family, LP, [VGG.lr], {"activations": "layer 11"}),
+)
+def fig6(page: Page) -> None:
+    """Ridges of one layer, a row per net; images in the paper."""
+    norms = page.selection.norms(VGG.family)
+    page.height = 2.9
+    _ridges(page, page.figure.add_gridspec(1, len(norms)), 0, "", VGG.family, (11,))
+
+
+@figure(
+    "9",
+    "Distributions in the deep linear network",
+    needs("fig10", DLN.family, BOTH, [DLN.lr], {"activations": "layers 1, 11, 24"}),
+)
+def fig9(page: Page) -> None:
+    """Ridges, a row per net and a column per layer; images in the paper."""
+    page.height = 4.2
+    norms = page.selection.norms(DLN.family)
+    grid = page.figure.add_gridspec(len(norms), len(DLN.unit_layers))
+    _ridges(page, grid, 0, "", DLN.family, DLN.unit_layers)
+
+
 def density(values: Array, edges: Array) -> Array:
     """A smoothed histogram on equal bins, its area one.
 
@@ -35,120 +100,81 @@ def density(values: Array, edges: Array) -> Array:
     values = values[np.isfinite(values)]
     if not len(values):
         return np.zeros(len(edges) - 1)
-    counts, _ = np.histogram(values, edges)
     width = edges[1] - edges[0]
     spread = np.subtract(*np.quantile(values, [0.75, 0.25])) / 1.349
     bandwidth = np.clip(0.9 * spread * len(values) ** -0.2 / width, 1.0, 8.0)
-    reach = _BINS // 4
-    at = np.arange(-reach, reach + 1)
-    kernel = np.exp(-0.5 * (at / bandwidth) ** 2)
-    smooth = np.convolve(counts, kernel / kernel.sum(), mode="full")[reach:-reach]
+    counts = np.histogram(values, edges)[0].astype(np.float64)
+    smooth = gaussian_filter1d(counts, bandwidth, mode="constant")
     return np.asarray(smooth / max(counts.sum(), 1) / width, dtype=np.float64)
 
 
-def shared_range(histories: Sequence[History]) -> tuple[float, float] | None:
+def shared_range(histories: Sequence[History]) -> tuple[float, float]:
     """The x range of one layer's ridges: all but the outermost 0.5 % of the values of each net."""
-    ends = []
-    for past in histories:
-        flat = np.concatenate([np.empty(0), *past.values])
-        flat = flat[np.isfinite(flat)]
-        if len(flat):
-            ends.append(np.quantile(flat, [0.005, 0.995]))
-    if not ends:
-        return None
+    nets = (np.concatenate(list(history.values())) for history in histories)
+    finite = (values[np.isfinite(values)] for values in nets)
+    ends = [np.quantile(values, [0.005, 0.995]) for values in finite if len(values)] or [(0.0, 1.0)]
     lo, hi = min(e[0] for e in ends), max(e[1] for e in ends)
     margin = 0.08 * (hi - lo) or 0.5
     return float(lo - margin), float(hi + margin)
 
 
-def draw_grid(
-    sheet: Sheet, grid: GridSpec, column: int, letter: str, family: str, layers: Sequence[int]
+def _ridges(
+    page: Page, grid: GridSpec, first: int, letter: str, family: str, layers: Sequence[int]
 ) -> None:
-    """Ridges in a row per norm and, from `column` of the grid on, a column per layer."""
-    pasts = pasts_of(sheet, family, layers)
-    for at, layer in enumerate(layers, start=column):
-        rows = [sheet.body.add_subplot(grid[row, at]) for row in range(len(pasts))]
-        draw_layer(rows, pasts, letter, layer)
-        named = f"({letter}) " if letter and at == column else ""
-        rows[0].set_title(f"{named}Layer #{layer}", loc="left")
-        if at == column + len(layers) - 1:
-            sheet.remark_scale(rows[0], family)
-        rows[-1].set_xlabel("activation")
-        for ax, past in zip(rows, pasts, strict=True):
-            if at == column:
-                colour = look(past.norm).colour
-                ax.set_ylabel(f"{short(past.norm)}: step", color=colour, fontsize=6.5)
+    """Ridges from column ``first`` of the grid on: a row per norm and a column per layer.
+
+    In a grid of one row, a column per norm. Of each norm the run with the lowest seed.
+    """
+    norms, lr = page.selection.norms(family), page.selection.lrs(family, "activations")[0]
+    runs = {norm: page.selection.runs(family, norm, lr, "activations")[:1] for norm in norms}
+    recorded = {
+        norm: histories(met[0], layers, RIDGES) if met else {} for norm, met in runs.items()
+    }
+    flat = grid.nrows < len(norms)
+    for column, layer in enumerate(layers):
+        extent = shared_range([past[layer] for past in recorded.values() if layer in past])
+        for row, norm in enumerate(norms):
+            axes = page.figure.add_subplot(grid[0, row] if flat else grid[row, first + column])
+            axes.set_label(f"{letter}:activations:layer{layer}:{norm}")
+            outer, colour = row == 0 if flat else column == 0, look(norm).colour
+            if flat:
+                axes.set_title(short(norm), color=colour)
+            elif row == 0:
+                axes.set_title(f"({letter}) " * (outer and bool(letter)) + f"Layer #{layer}")
+            if outer:
+                axes.set_ylabel("step" if flat else f"{short(norm)}: step", fontsize=6.5)
+                axes.yaxis.label.set_color("black" if flat else colour)
+            if flat or row == len(norms) - 1:
+                axes.set_xlabel("activation")
+            axes.tick_params(length=2, labelleft=outer)
+            if layer in recorded[norm]:
+                _draw(axes, recorded[norm][layer], extent, runs[norm][0], colour)
             else:
-                ax.tick_params(labelleft=False)
+                axes.set(xticks=[], yticks=[])
+                say(axes, f"no layer {layer} here" if runs[norm] else "no runs")
+    page.remarks.append(REMARK)
 
 
-@dataclass(frozen=True)
-class Past:
-    """The run that is drawn for a norm, if there is one, and its history per layer."""
-
-    norm: str
-    run: Run | None
-    layers: dict[int, History]
-
-
-def pasts_of(sheet: Sheet, family: str, layers: Sequence[int]) -> list[Past]:
-    """Per norm the history of the run with the lowest seed, at the first learning rate."""
-    pasts = []
-    for norm in sheet.selection.norms(family):
-        lr = sheet.selection.lrs(family, "activations")[0]
-        runs = sheet.selection.runs(family, norm, lr, "activations")
-        recorded = histories(runs[0], layers, RIDGES) if runs else {}
-        pasts.append(Past(norm, runs[0] if runs else None, recorded))
-    return pasts
-
-
-def draw_layer(axes: Sequence[Axes], pasts: Sequence[Past], letter: str, layer: int) -> None:
-    """One layer's ridges, a pair of axes per norm, all with the same x range."""
-    extent = shared_range([past.layers[layer] for past in pasts if layer in past.layers])
-    for ax, past in zip(axes, pasts, strict=True):
-        ax.set_label(f"{letter}:activations:layer{layer}:{past.norm}")
-        ax.tick_params(length=2)
-        if extent is not None and past.run is not None and layer in past.layers:
-            _draw(ax, past.layers[layer], extent, past.run, look(past.norm).colour)
-        else:
-            ax.set_xticks([])
-            ax.set_yticks([])
-            say(ax, f"no layer {layer} here" if past.run else "no runs")
-
-
-def _draw(ax: Axes, past: History, extent: tuple[float, float], run: Run, colour: str) -> None:
+def _draw(axes: Axes, past: History, extent: tuple[float, float], run: Run, colour: str) -> None:
     edges = np.linspace(*extent, _BINS + 1)
     middles = (edges[1:] + edges[:-1]) / 2
-    heights = np.array([density(values, edges) for values in past.values])
+    heights = np.array([density(values, edges) for values in past.values()])
     peaks = heights.max(axis=1)
     gap = run.steps / RIDGES
     unit = _HEIGHT * gap / (float(np.median(peaks)) or 1.0)
     heights *= np.minimum(unit, _TALLEST * gap / np.maximum(peaks, 1e-300))[:, None]
-    for row in range(len(past.steps) - 1, -1, -1):  # from the back
-        base = past.steps[row]
-        height = heights[row]
-        ax.fill_between(
+    for rank, (base, height) in enumerate(zip(past, heights, strict=True)):
+        axes.fill_between(  # darker early, lighter late, so that ridges far back recede
             middles, base, base + height, where=height > 0.02 * gap, linewidth=0.4,
-            facecolor=_shade(colour, base / run.steps), edgecolor=mixed(colour, "black", 0.3),
-            zorder=2 - row / 100, gid=f"ridge:{int(base)}",
+            facecolor=mixed(colour, "white", 0.1 + 0.55 * base / run.steps),
+            edgecolor=mixed(colour, "black", 0.3), zorder=2 - rank / 100, gid=f"ridge:{base}",
         )  # fmt: skip
-    ax.set_xlim(*extent)
-    ax.set_ylim(-0.4 * gap, run.steps + (_HEIGHT + 0.6) * gap)
-    ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
-    ax.set_yticks([t for t in MaxNLocator(4, integer=True).tick_values(0, run.steps)
-                   if 0 <= t <= run.steps])  # fmt: skip
+    axes.set(xlim=extent, ylim=(-0.4 * gap, run.steps + (_HEIGHT + 0.6) * gap))
+    axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
+    ticks = MaxNLocator(4, integer=True).tick_values(0, run.steps)
+    axes.set_yticks([tick for tick in ticks if 0 <= tick <= run.steps])
     if run.state == "diverged":
-        top = past.steps[-1]
-        ax.plot(
-            np.mean(extent), top, "x", color="black", markersize=5, markeredgewidth=1.4, zorder=5,
-            gid="diverged",
+        axes.text(
+            float(np.mean(extent)), max(past), "× diverged", ha="center", fontsize=SMALL,
+            zorder=5, bbox=HALO, gid="diverged",
         )  # fmt: skip
-        ax.annotate(
-            "diverged", (float(np.mean(extent)), top), xytext=(0, 6), textcoords="offset points",
-            ha="center", fontsize=SMALL, color="black", zorder=5, bbox=HALO,
-        )  # fmt: skip
-
-
-def _shade(colour: str, fraction: float) -> str:
-    """Darker early, lighter late, so that ridges far back recede."""
-    return mixed(colour, "white", 0.1 + 0.55 * fraction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +10,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import matplotlib.style
-import numpy as np
-from matplotlib import colormaps
-from matplotlib.colors import ListedColormap, to_hex, to_rgb
+from matplotlib.axis import Axis
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 WIDTH = 6.75  # inches: a paper's full column
 SMALL = 6.0  # points: footers and remarks
 GREY = "#555555"
 WARNING = "#9B1C1C"
 
-Dash = Literal["-"] | tuple[float, tuple[float, ...]]
+Dash = Literal["-", ":"] | tuple[float, tuple[float, ...]]
 # Behind words that may lie on lines.
 HALO = {"boxstyle": "square,pad=0.1", "facecolor": "white", "alpha": 0.7, "edgecolor": "none"}
 PAPER_DASH: Dash = (0.0, (2.6, 1.2))
@@ -31,6 +32,7 @@ class Look:
     colour: str
     dash: Dash
     label: str
+    width: float = 1.1
 
 
 # The paper's red for the standard net and blue for BN; the others stay apart from both and from
@@ -54,27 +56,25 @@ _RC: dict[str, object] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,
     "axes.titlesize": 8.0,
+    "axes.titlelocation": "left",
     "axes.labelsize": 7.5,
     "axes.linewidth": 0.6,
     "axes.titlepad": 4.0,
     "axes.labelpad": 2.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.labelsize": 7.0,
-    "ytick.labelsize": 7.0,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "xtick.minor.size": 1.5,
-    "ytick.minor.size": 1.5,
     "legend.fontsize": 7.0,
     "legend.frameon": False,
-    "lines.linewidth": 1.1,
     "pdf.fonttype": 42,
     "savefig.dpi": 150,
     "figure.dpi": 150,
-}
+} | {
+    f"{axis}tick.{name}": size
+    for axis in "xy"
+    for name, size in {
+        "labelsize": 7.0, "major.width": 0.6, "major.size": 2.5, "minor.size": 1.5,
+    }.items()
+}  # fmt: skip
 
 
 def look(norm: str, faded: bool = False) -> Look:
@@ -84,32 +84,43 @@ def look(norm: str, faded: bool = False) -> Look:
     """
     base = _LOOKS.get(norm)
     if base is None:
-        digest = zlib.crc32(norm.encode())
-        colour = _COLOURS[digest % len(_COLOURS)]
-        base = Look(colour, _DASHES[digest // len(_COLOURS) % len(_DASHES)], norm)
+        row, column = divmod(zlib.crc32(norm.encode()), len(_COLOURS))
+        base = Look(_COLOURS[column], _DASHES[row % len(_DASHES)], norm)
     return replace(base, colour=mixed(base.colour, "white", 0.5)) if faded else base
 
 
-def of_paper(series: Look) -> Look:
+def of_paper(ours: Look) -> Look:
     """The look of the paper's own curve of a series: its colour, lighter, thin dashes."""
-    return Look(mixed(series.colour, "white", 0.35), PAPER_DASH, f"{series.label}, the paper")
-
-
-def colours_of_steps() -> ListedColormap:
-    """From dark to light with the step, without the lightest yellow, which is lost on white."""
-    return ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.92, 256)), name="steps")
+    return Look(mixed(ours.colour, "white", 0.35), PAPER_DASH, f"{ours.label}, the paper", 0.8)
 
 
 def mixed(colour: str, other: str, share: float) -> str:
     """`colour` with a share (0 to 1) of `other` in it."""
-    (r, g, b), (r2, g2, b2) = to_rgb(colour), to_rgb(other)
-    rest = 1 - share
-    return to_hex((rest * r + share * r2, rest * g + share * g2, rest * b + share * b2))
+    pairs = zip(to_rgb(colour), to_rgb(other), strict=True)
+    r, g, b = ((1 - share) * ours + share * theirs for ours, theirs in pairs)
+    return to_hex((r, g, b))
 
 
 def short(norm: str) -> str:
     """What a normalisation is called in titles and sentences."""
     return look(norm).label
+
+
+def set_log_ticks(axis: Axis, lo: float, hi: float, most: int) -> None:
+    """About `most` ticks from `lo` to `hi` of a log axis; plain numbers where short."""
+    decades = math.log10(hi / lo)
+    if decades >= 2:
+        # An even distance in decades; otherwise neighbouring panels look alike and are not.
+        axis.set_major_locator(LogLocator(10.0 ** math.ceil(decades / most), numticks=99))
+    else:
+        subs: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+        if decades > 0.7:
+            subs = (1.0, 2.0, 5.0) if 3 * decades <= most else (1.0, 3.0)
+        axis.set_major_locator(LogLocator(10.0, subs=subs, numticks=99))
+        if lo >= 1e-3 and hi < 1e5:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_locator(LogLocator(10.0, numticks=99))
+    axis.set_minor_formatter(NullFormatter())
 
 
 @contextmanager

@@ -42,10 +42,14 @@ def build_model(
 ) -> Network:
     """The network called ``name`` with the norm called ``norm``, initialised from ``seed``.
 
+    So are parameters that belong to no layer. torch's random state is left as it is.
+
     Raises:
         UserError: there is no such model or norm, or the model has no numbered layers.
     """
-    network = _construct(name, options, norm, norm_options, task, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive(seed, "init"))
+        network = _construct(name, options, norm, norm_options, task, seed)
     if not network.layers:
         raise UserError(f"model: expected numbered layers; model={name} has none")
     if isinstance(options, ModelOptions):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,12 +11,9 @@ from torch import Tensor, nn
 
 from bnexp.models.base import MakeNorm, ModelOptions, Task
 from bnexp.models.linear import Data, LinearPass, sufficient
-from bnexp.models.network import Chain, Evaluation, HessianPoint, Params, Stage
+from bnexp.models.network import Chain, Evaluation, Evaluator, HessianPoint, Params, Stage
 from bnexp.norms import BatchNorm, LpNorm, Statistics
 from bnexp.registry import MODELS, at_least, expect, one_of
-
-if TYPE_CHECKING:
-    from bnexp.objective import Objective
 
 LOSSES = ("sum_squares", "half_sum_squares", "mean_squares")
 
@@ -72,12 +68,12 @@ class LinearNetwork(Chain):
         object.__setattr__(self, "_theta", None)
         self._pointers: list[int] = []
         self._running: list[Tensor] = []
-        self._passes: dict[Objective, LinearPass] = {}
+        self._passes: dict[Evaluator, LinearPass] = {}
         self._data: tuple[Tensor, Tensor, Data] | None = None
 
     def evaluate(
         self,
-        objective: Objective,
+        objective: Evaluator,
         inputs: Tensor,
         targets: Tensor,
         *,
@@ -106,7 +102,7 @@ class LinearNetwork(Chain):
 
     def mixed_gradients(
         self,
-        objective: Objective,
+        objective: Evaluator,
         inputs: Tensor,
         targets: Tensor,
         params: Params,
@@ -121,7 +117,7 @@ class LinearNetwork(Chain):
         return {number: torch.from_numpy(gradient) for number, gradient in gradients.items()}
 
     def second_order(
-        self, objective: Objective, inputs: Tensor, targets: Tensor, params: Params | None = None
+        self, objective: Evaluator, inputs: Tensor, targets: Tensor, params: Params | None = None
     ) -> HessianPoint:
         if not self._applies(objective, inputs):
             return super().second_order(objective, inputs, targets, params)
@@ -135,13 +131,16 @@ class LinearNetwork(Chain):
         return [self._theta]
 
     def assign_gradient(self, grads: Mapping[str, Tensor]) -> None:
+        last = next(reversed(self.own_params.values()))
+        if self._pointers[-1:] != [last.data_ptr()]:
+            self._flat(None)  # a probe has moved the parameters
         assert self._theta is not None
         if isinstance(grads, _Parts):
             self._theta.grad = grads.vector
         else:
             self._theta.grad = torch.cat([grads[name].reshape(-1) for name in self.own_params])
 
-    def _applies(self, objective: Objective, inputs: Tensor) -> bool:
+    def _applies(self, objective: Evaluator, inputs: Tensor) -> bool:
         return (
             self._norm is not None
             and objective.data_loss in LOSSES
@@ -150,7 +149,7 @@ class LinearNetwork(Chain):
             and inputs.device.type == "cpu"
         )
 
-    def _pass(self, objective: Objective) -> LinearPass:
+    def _pass(self, objective: Evaluator) -> LinearPass:
         if objective not in self._passes:
             norm = self.norm(1)
             eps = norm.eps if isinstance(norm, Statistics) else 0.0
@@ -263,11 +262,14 @@ class _LinearSecondOrder:
 
 
 def _name_of(norm: nn.Module) -> str | None:
-    """The norm's name in ``bnexp/models/linear.py``; None where it is not one of those."""
-    if isinstance(norm, nn.Identity):
+    """The norm's name in ``bnexp/models/linear.py``; None where it is not one of those.
+
+    A subclass may compute anything, so it is none of them.
+    """
+    if type(norm) is nn.Identity:
         return "none"
-    if isinstance(norm, BatchNorm):
+    if type(norm) is BatchNorm:
         return "bn"
-    if isinstance(norm, LpNorm):
+    if type(norm) is LpNorm:
         return norm.average.__name__.removeprefix("average_")
     return None

@@ -11,16 +11,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from bnexp.norms import at_least_float32
-
-if TYPE_CHECKING:
-    from bnexp.objective import Objective
 
 Params = Mapping[str, Tensor]
 """Parameters by name, as in ``dict(model.named_parameters())``."""
@@ -72,6 +69,31 @@ class HessianPoint(Protocol):
 
     def hvp(self, vectors: Sequence[Tensor]) -> list[Tensor]:
         """H v for ``v`` of the parameters' shapes, and so is the result."""
+
+
+class Evaluator(Protocol):
+    """What a network is evaluated with: an `Objective` of ``bnexp/objective.py``."""
+
+    @property
+    def data_loss(self) -> str: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def decay(self) -> str: ...
+    def by_autograd(
+        self,
+        model: Network,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        params: Params | None = None,
+        wrt: Collection[str] | None = None,
+        capture: Collection[int] = (),
+        forward: Callable[[Params], Tensor] | None = None,
+    ) -> Evaluation: ...
+    def second_order(
+        self, model: Network, inputs: Tensor, targets: Tensor, params: Params | None = None
+    ) -> HessianPoint: ...
 
 
 class Network(nn.Module):
@@ -203,7 +225,7 @@ class Network(nn.Module):
 
     def evaluate(
         self,
-        objective: Objective,
+        objective: Evaluator,
         inputs: Tensor,
         targets: Tensor,
         *,
@@ -224,7 +246,7 @@ class Network(nn.Module):
 
     def mixed_gradients(
         self,
-        objective: Objective,
+        objective: Evaluator,
         inputs: Tensor,
         targets: Tensor,
         params: Params,
@@ -248,7 +270,7 @@ class Network(nn.Module):
         return gradients
 
     def second_order(
-        self, objective: Objective, inputs: Tensor, targets: Tensor, params: Params | None = None
+        self, objective: Evaluator, inputs: Tensor, targets: Tensor, params: Params | None = None
     ) -> HessianPoint:
         """The objective's value, gradient and Hessian at ``params`` (default: the network's own).
 
@@ -304,7 +326,7 @@ class Chain(Network):
 
     def mixed_gradients(
         self,
-        objective: Objective,
+        objective: Evaluator,
         inputs: Tensor,
         targets: Tensor,
         params: Params,

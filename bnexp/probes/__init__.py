@@ -12,7 +12,6 @@ from bnexp.probes.base import (
     Setting,
     Step,
     build_probes,
-    check_probes,
     leaving_no_trace,
 )
 
@@ -24,6 +23,5 @@ __all__ = [
     "Setting",
     "Step",
     "build_probes",
-    "check_probes",
     "leaving_no_trace",
 ]

@@ -206,28 +206,21 @@ def leaving_no_trace(model: nn.Module) -> Iterator[None]:
         snapshot.put_back()
 
 
-def check_probes(probes: Mapping[str, Mapping[str, Any]], layers: int) -> dict[str, Schedule]:
-    """The options of every probe in the config's ``probes``, for a network of ``layers`` layers.
+def build_probes(probes: Mapping[str, Mapping[str, Any]], setting: Setting) -> list[Probe]:
+    """The probes in the config's ``probes``.
 
     Raises:
         UserError: no probe has that name, or an option is unknown, of the wrong type or out of
             range.
     """
-    checked = {}
+    built = []
     for name, section in probes.items():
         options = registry.bind(PROBES[name].options, section, f"probes.{name}")
         assert isinstance(options, Schedule)
-        options.check_layers(f"probes.{name}", layers)
-        checked[name] = options
-    return checked
-
-
-def build_probes(probes: Mapping[str, Mapping[str, Any]], setting: Setting) -> list[Probe]:
-    """The probes in the config's ``probes``; raises what `check_probes` does."""
-    checked = check_probes(probes, len(setting.model.layers))
-    built = [PROBES[name].item(options, setting) for name, options in checked.items()]
-    for name, probe in zip(checked, built, strict=True):
+        options.check_layers(f"probes.{name}", len(setting.model.layers))
+        probe: Probe = PROBES[name].item(options, setting)
         probe.name = name
+        built.append(probe)
     return built
 
 
@@ -240,9 +233,3 @@ def to_floats(values: Sequence[Tensor]) -> list[float]:
         list(values) if alike else [value.double() for value in values]
     ).tolist()
     return numbers
-
-
-def as_lists(columns: Mapping[str, Sequence[Tensor]]) -> dict[str, list[float]]:
-    """Columns of scalar tensors as lists of numbers, fetched from the device in one go."""
-    numbers = iter(to_floats([value for values in columns.values() for value in values]))
-    return {name: [next(numbers) for _ in values] for name, values in columns.items()}

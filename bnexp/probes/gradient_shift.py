@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bnexp.probes.base import LayerSchedule, Probe, Rows, Step, as_lists
+from bnexp.probes.base import LayerSchedule, Probe, Rows, Step
 from bnexp.registry import PROBES
 
 
@@ -62,7 +62,7 @@ class GradientShift(Probe):
             "gradient_shift": {
                 "step": [step.number] * len(numbers),
                 "layer": numbers,
-                **as_lists(columns),
+                **columns,
             }
         }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bnexp.probes.base import LayerSchedule, Probe, Rows, Step, as_lists
+from bnexp.probes.base import LayerSchedule, Probe, Rows, Step
 from bnexp.registry import PROBES
 from bnexp.theory import TERMS, Point, inputs_of, layer_terms, real_case
 
@@ -65,6 +65,6 @@ class Theory(Probe):
             "theory": {
                 "step": [step.number] * len(numbers),
                 "layer": numbers,
-                **as_lists(columns),
+                **columns,
             }
         }

@@ -136,5 +136,6 @@ def _number(value: Any) -> str:
 def _estimate(part: Row) -> str:
     if part["estimate"] is None:
         return "-"
+    sign = {"at least": ">= ", "at most": "<= "}.get(next(iter(part["bounds"].values()), ""), "")
     interval = f" [{_number(part['low'])}, {_number(part['high'])}]"
-    return _number(part["estimate"]) + (interval if part["low"] is not None else "")
+    return sign + _number(part["estimate"]) + (interval if part["low"] is not None else "")

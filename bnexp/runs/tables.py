@@ -196,7 +196,7 @@ def read_part(
     columns: Collection[str] | None = None,
     where: Mapping[str, Collection[Any]] | None = None,
 ) -> pa.Table:
-    """The ``columns`` (all if None) of the rows whose columns have one of the values in ``where``."""
+    """The ``columns`` (all if None) of the rows that have one of the values in ``where``."""
     file, where = open_part(part), where or {}
     with _named(part.path):
         if lacking := {*(columns or ()), *where} - {*file.schema_arrow.names}:

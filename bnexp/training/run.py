@@ -23,6 +23,7 @@ from bnexp.errors import UserError
 from bnexp.models import Network, Task, build_model, layer_count
 from bnexp.objective import Objective
 from bnexp.probes import Rows, Setting, build_probes
+from bnexp.registry import expect
 from bnexp.runs import RunDirectory, TableWriter, code_hash, run_id, siblings
 from bnexp.runs.files import read_json
 from bnexp.seeds import derive
@@ -88,6 +89,8 @@ def identify(config: Config) -> Job:
     layers = layer_count(model.name, model.options, norm.name, norm.options)
     for name, probe in config.probes.items():
         probe.options.check_layers(f"probes.{name}", layers)
+    ok = config.run.precision != "bf16" or model.task == "classification"
+    expect(ok, "precision", "float64 or float32 for a regression", config.run.precision)
     device = _device(config.run.device)
     plain = {**config.plain, "device": str(device)}
     content = fingerprint(plain["data"])

@@ -12,14 +12,12 @@ from torch import Tensor, nn
 
 from bnexp.models import Chain, Network
 from bnexp.models.dln import LinearNetwork
-from bnexp.norms import at_step, frozen_statistics
+from bnexp.norms import frozen_statistics
 from bnexp.objective import Objective
 from tests.helpers import (
-    NORMS,
     Draws,
     built,
     every_norm,
-    every_probe,
     measured,
     network,
     norm_module,
@@ -34,9 +32,9 @@ def samplewise(norm: str, seed: int = 0) -> Chain:
     return Chain(network("dln", norm, seed=seed).stages.values())
 
 
-def train(model: Network, steps: int = 6, probes: object = None, **options: float) -> None:
+def train(model: Network, steps: int = 6, **options: float) -> None:
     options = {"lr": 1e-3, "momentum": 0.9, **options}
-    made = trainer(model, Draws("dln"), probes or {}, objective=OBJECTIVE, **options)
+    made = trainer(model, Draws("dln"), {}, objective=OBJECTIVE, **options)
     measured(made, steps)
 
 
@@ -108,7 +106,9 @@ def test_frozen_statistics_stay_and_evaluation_uses_the_running_ones(norm: str) 
     chain.load_state_dict(model.state_dict())
     for each in (model, chain):
         each.eval()
-    ours, theirs = (each.evaluate(OBJECTIVE, batch.inputs, batch.targets) for each in (model, chain))
+    ours, theirs = (
+        each.evaluate(OBJECTIVE, batch.inputs, batch.targets) for each in (model, chain)
+    )
     assert float(ours.loss) == pytest.approx(float(theirs.loss), rel=1e-12)
 
 
@@ -163,15 +163,6 @@ def test_an_optimiser_goes_on_with_a_network_whose_storage_was_replaced() -> Non
     assert_equal_states(model, chain)
 
 
-@every_norm
-def test_probes_change_no_bit_of_it(norm: str) -> None:
-    watched, plain = network("dln", norm), network("dln", norm)
-    train(watched, probes=every_probe())
-    train(plain)
-    state = plain.state_dict()
-    assert all(torch.equal(value, state[n]) for n, value in watched.state_dict().items())
-
-
 class Cosine(Objective):
     """A data loss of one's own."""
 
@@ -188,23 +179,9 @@ def test_what_the_statistics_do_not_suffice_for_is_the_chains(
 ) -> None:
     model, chain = network("dln", "bn").to(dtype), samplewise("bn").to(dtype)
     batch = Draws("dln", dtype).at(0)
-    ours, theirs = (each.evaluate(objective, batch.inputs, batch.targets) for each in (model, chain))
+    ours, theirs = (
+        each.evaluate(objective, batch.inputs, batch.targets) for each in (model, chain)
+    )
     assert float(ours.loss) == pytest.approx(float(theirs.loss), rel=1e-6)
     for name, gradient in theirs.grads.items():
         torch.testing.assert_close(ours.grads[name], gradient, rtol=1e-4, atol=1e-6)
-
-
-def test_one_sample_has_no_variance_and_says_so_by_nan_not_by_an_error() -> None:
-    model, batch = network("dln", "l1"), Draws("dln", size=1).at(0)
-    assert math.isfinite(float(model.evaluate(OBJECTIVE, batch.inputs, batch.targets).loss))
-
-
-@every_norm
-def test_the_noise_of_a_step_does_not_depend_on_where_it_is_evaluated(norm: str) -> None:
-    model, batch = network("dln", norm), Draws("dln").at(0)
-    losses = []
-    for step in (1, 2, 1):
-        at_step(model, step)
-        losses.append(float(model.evaluate(OBJECTIVE, batch.inputs, batch.targets).loss))
-    assert losses[0] == losses[2]
-    assert (losses[0] == losses[1]) is (norm not in NORMS[2:4])

@@ -166,7 +166,9 @@ def test_mixed_gradients_are_those_of_the_definition(family: str, norm: str) -> 
     objective = Objective(LOSS[family], 0.1, "all")
     old = {name: p.detach().clone() for name, p in model.named_parameters()}
     draws = torch.Generator().manual_seed(2)
-    new = {n: p + 0.1 * torch.randn(p.shape, generator=draws, dtype=p.dtype) for n, p in old.items()}
+    new = {
+        n: p + 0.1 * torch.randn(p.shape, generator=draws, dtype=p.dtype) for n, p in old.items()
+    }
     numbers = [i for i in model.layers if i > 1]
     args = (objective, batch.inputs, batch.targets, old, new, numbers)
     with frozen_statistics(list(model.modules())):

@@ -1,155 +1,183 @@
-"""The VGG's shape and its Glorot initialisation."""
+"""The VGG's and the ResNet's shape, their initialisation and what is refused."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from bnexp.config.schema import NormConfig, VggConfig
 from bnexp.errors import UserError
-from bnexp.models import Network, build_model, layer_count, vgg
+from bnexp.models import Network, Task, build_model, layer_count
+from bnexp.norms import noises
+from bnexp.objective import Objective
+from bnexp.registry import MODELS
 from bnexp.seeds import derive
 from tests import reference
-from tests.helpers import NOISY, NORMS, normaliser
+from tests.helpers import (
+    NOISY,
+    Draws,
+    built,
+    every_norm,
+    model_options,
+    network,
+    norm_module,
+    norm_options,
+    theta_of,
+    twin,
+)
 from tests.reference import VGG, vgg_layers
 
-names = pytest.mark.parametrize("name", VGG)
-
-
-def built(
-    norm: str = "none", name: str = "vgg16", width: float = 1 / 16, **options: int
-) -> Network:
-    return vgg(name, normaliser(norm), classes=10, width=width, **options)
-
-
-def configured(norm: str, head: object = "linear", **changes: object) -> VggConfig:
-    given = {"name": "vgg16", "family": "vgg", "init": "glorot_uniform", "width": 1 / 16}
-    return VggConfig(**{**given, "loss": "cross_entropy", "head": head, **changes})
-
-
-def norm_config(name: str) -> NormConfig:
-    return NormConfig(name, 1e-5, 0.1, 0.5, 1.25, 0.1, 0.1)
+DEPTHS = (11, 13, 16, 19)
 
 
 def weights(model: Network) -> list[torch.Tensor]:
-    return [layer.affine.weight.detach() for layer in model.layers]
+    return [model.own_params[name].detach() for name in model.weight_names()]
 
 
-@names
-def test_convolutions_and_pools_are_the_papers_table(name: str) -> None:
-    model = vgg(name, normaliser("bn"), classes=10)
+def vgg16(norm: str = "none", **changes: Any) -> Network:
+    return built("vgg", norm, **{"depth": 16, "width": 1 / 16, **changes})
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_convolutions_and_pools_are_the_papers_table(depth: int) -> None:
+    with torch.device("meta"):
+        norms = lambda number, units: nn.Identity()  # noqa: E731
+        options = model_options("vgg", depth=depth, width=1.0)
+        model = MODELS["vgg"].item(options, norms, Task())
     kinds, channels = [], []
-    for layer in model.layers:
-        conv = isinstance(layer.affine, nn.Conv2d)
-        pool = isinstance(layer.pool, nn.MaxPool2d)
-        kinds.append(("conv" if conv else "linear") + (" pool" if pool else ""))
+    for number, stage in zip(model.layers, model.stages.values(), strict=True):
+        affine = model.affine(number)
+        conv = isinstance(affine, nn.Conv2d)
+        kinds.append(
+            ("conv" if conv else "linear") + " pool" * isinstance(stage.pool, nn.MaxPool2d)
+        )
         if conv:
-            channels.append(layer.affine.out_channels)
-            assert layer.affine.kernel_size == (3, 3)
-            assert layer.affine.padding == (1, 1)
-            assert layer.affine.stride == (1, 1)
-    assert kinds == vgg_layers(name)
-    assert channels == [64 * int(word) for word in VGG[name].split() if word != "P"]
+            channels.append(affine.out_channels)
+            assert (affine.kernel_size, affine.padding, affine.stride) == ((3, 3), (1, 1), (1, 1))
+    assert kinds == vgg_layers(f"vgg{depth}")
+    assert channels == [64 * int(word) for word in VGG[f"vgg{depth}"].split() if word != "P"]
+    if depth == 16:  # 13 convolutions with biases and the linear head
+        assert sum(p.numel() for p in model.parameters()) == 14_714_688 + 5_130
 
 
-def test_full_vgg16_has_14_7_million_parameters() -> None:
-    """13 convolutions (14,714,688 with biases) and the linear head (5,130)."""
-    model = vgg("vgg16", normaliser("none"), classes=10)
-    assert sum(p.numel() for p in model.parameters()) == 14_714_688 + 5_130
+def test_full_resnet18_has_11_2_million_parameters() -> None:
+    """He et al. 2016 with the CIFAR stem: 11.17 million, those of the norms left out here."""
+    with torch.device("meta"):
+        norms = lambda number, units: nn.Identity()  # noqa: E731
+        model = MODELS["resnet"].item(model_options("resnet", width=1.0), norms, Task())
+    assert sum(p.numel() for p in model.parameters()) == 11_173_962 - 9_600
 
 
 @pytest.mark.parametrize(("head", "layers"), [("linear", 14), ([32, 16], 16), ([8], 15)])
-def test_the_head_counts_as_layers(head: object, layers: int) -> None:
-    config = configured("bn", head)
-    model = build_model(config, norm_config("bn"), classes=7, seed=0)
-    assert len(model.layers) == layer_count(config) == layers
+def test_the_head_counts_as_layers(head: Any, layers: int) -> None:
+    model = vgg16("bn", head=head, classes=7)
+    options = model_options("vgg", depth=16, head=head)
+    assert len(model.layers) == layers == layer_count("vgg", options, "bn", norm_options("bn"))
     widths = [] if head == "linear" else list(head)
-    linear = [layer for layer in model.layers if isinstance(layer.affine, nn.Linear)]
-    assert [layer.units for layer in linear] == [*widths, 7]
-    assert [layer.affine.in_features for layer in linear] == [32, *widths]
+    linear = [i for i in model.layers if isinstance(model.affine(i), nn.Linear)]
+    assert [model.units(i) for i in linear] == [*widths, 7]
+    assert [model.affine(i).in_features for i in linear] == [32, *widths]
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
 
 
-@pytest.mark.parametrize("norm", ["none", "bn", "l1", "l2", "linf"])
+@pytest.mark.parametrize("norm", ["none", "bn", "l1"])
 def test_hidden_linear_layers_are_rectified_and_not_normalised(norm: str) -> None:
-    model = vgg("vgg11", normaliser(norm), classes=3, width=1 / 32, head=[8, 6]).double()
-    x = torch.randn(8, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    net = reference.Net(vgg_layers("vgg11", hidden=2), norm, relu=True)
-    outputs, seen = reference.forward(net, reference.theta_of(dict(model.named_parameters())), x)
-    assert len(seen) == len(model.layers) == 11
+    model, x = network("vgg", norm, head=[8, 6]), Draws("vgg").at(0).inputs
+    outputs, preactivations = reference.forward(twin(model, "vgg", norm, x, 0), theta_of(model), x)
+    assert len(preactivations) == len(model.layers) == 11
     torch.testing.assert_close(model(x), outputs, rtol=1e-10, atol=1e-10)
+    assert all(type(model.norm(i)) is type(norm_module(norm, 1)) for i in range(1, 9))
+    assert all(isinstance(model.norm(i), nn.Identity) for i in (9, 10, 11))
 
 
-@pytest.mark.parametrize("norm", NORMS)
-def test_every_convolution_is_normalised_and_every_layer_but_the_last_rectified(norm: str) -> None:
-    model = vgg("vgg11", normaliser(norm), classes=10, width=1 / 16, head=[8])
-    expected = type(normaliser(norm)(1, 1))
-    *hidden, last = model.layers
-    assert all(type(layer.norm) is expected for layer in hidden[:-1])
-    assert isinstance(hidden[-1].affine, nn.Linear)
-    assert isinstance(hidden[-1].norm, nn.Identity)
-    assert all(isinstance(layer.activation, nn.ReLU) for layer in hidden)
-    assert isinstance(last.norm, nn.Identity)
-    assert isinstance(last.activation, nn.Identity)
-
-
-@pytest.mark.parametrize("width", [1.0, 0.5, 1 / 8, 0.1, 1 / 1000])
+@pytest.mark.parametrize("width", [0.5, 0.1, 1 / 1000])
 def test_width_scales_every_convolution(width: float) -> None:
-    model = built(width=width)
-    convolutions = [layer for layer in model.layers if isinstance(layer.affine, nn.Conv2d)]
+    model = vgg16(width=width)
     full = [64 * int(word) for word in VGG["vgg16"].split() if word != "P"]
-    assert [layer.units for layer in convolutions] == [max(1, round(c * width)) for c in full]
+    assert [model.units(i) for i in range(1, 14)] == [max(1, round(c * width)) for c in full]
 
 
-def fans(weight: torch.Tensor) -> int:
-    """fan_in + fan_out: each input or output channel counts once per place of the kernel."""
-    return sum(weight.shape[:2]) * weight[0, 0].numel()
+def fans(weight: torch.Tensor) -> tuple[int, int]:
+    """fan_in and fan_out: a channel counts once per place of the kernel."""
+    place = weight[0, 0].numel()
+    return weight.shape[1] * place, weight.shape[0] * place
 
 
-def test_glorot_uniform_has_its_bound_and_variance() -> None:
-    """w ~ U(-a, a), a = sqrt(6 / (fan_in + fan_out)); the variance is 2 / (fan_in + fan_out)."""
-    for weight in weights(built(width=1 / 2)):
-        bound = math.sqrt(6 / fans(weight))
-        assert 0.97 * bound < float(weight.abs().max()) <= bound
-        sampling = 5 * 0.9 / math.sqrt(weight.numel())  # kurtosis 1.8
-        assert float(weight.var()) == pytest.approx(2 / fans(weight), rel=sampling)
-        assert float(weight.mean()) == pytest.approx(0, abs=5 * bound / math.sqrt(weight.numel()))
+@pytest.mark.parametrize("init", ["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"])
+def test_initial_weights_have_the_variance_and_tails_of_their_law(init: str) -> None:
+    """Glorot: 2 / (fan_in + fan_out); He: 2 / fan_in."""
+    for weight in weights(vgg16(width=1 / 2, init=init)):
+        fan_in, fan_out = fans(weight)
+        variance = 2 / (fan_in + fan_out) if init.startswith("glorot") else 2 / fan_in
+        sampling = 6 / math.sqrt(weight.numel())
+        assert float(weight.var()) == pytest.approx(variance, rel=1.4 * sampling)
+        assert abs(float(weight.mean())) < sampling * math.sqrt(variance)
+        largest = float(weight.abs().max()) / math.sqrt(variance)
+        if init.endswith("uniform"):
+            assert 0.97 * math.sqrt(3) < largest <= math.sqrt(3) * (1 + 1e-6)
+        elif weight.numel() > 10_000:
+            assert largest > 3
 
 
-def test_glorot_normal_has_its_variance_and_tails() -> None:
-    for weight in weights(built(width=1 / 2, init="glorot_normal")):
-        sampling = 5 * math.sqrt(2 / weight.numel())
-        assert float(weight.var()) == pytest.approx(2 / fans(weight), rel=sampling)
-        if weight.numel() > 10_000:
-            z = weight / weight.std()
-            assert float(z.abs().max()) > 3
-            assert float((z**4).mean()) == pytest.approx(3, rel=0.1)
+def test_torchs_own_law_and_orthogonal_weights() -> None:
+    for weight, linear in zip(
+        weights(vgg16(init="torch")), vgg16(init="torch").layers.values(), strict=True
+    ):
+        assert float(weight.abs().max()) <= 1 / math.sqrt(fans(weight)[0])
+        assert linear.affine
+    weight = weights(built("dln", "none", init="orthogonal"))[1]
+    torch.testing.assert_close(weight @ weight.T, torch.eye(4, dtype=torch.float64))
 
 
-def test_an_unknown_initialisation_is_refused() -> None:
-    with pytest.raises(UserError, match=r"model\.init.*'he'"):
-        built(init="he")
+@pytest.mark.parametrize(
+    ("family", "changes", "message"),
+    [
+        ("vgg", {"init": "he"}, "model.init: expected one of .*'he'"),
+        ("vgg", {"depth": 12}, "model.depth: expected one of 11, 13, 16, 19; got '12'"),
+        ("vgg", {"width": 0.0}, "model.width: expected a positive number"),
+        ("vgg", {"head": [0]}, "model.head: expected linear or a list"),
+        ("vgg", {"loss": "sum_squares"}, "model.loss"),
+        ("resnet", {"stem": "mnist"}, "model.stem"),
+        ("dln", {"k": 0}, "model.k: expected a number of at least 1"),
+        ("dln", {"loss": "cross_entropy"}, "model.loss"),
+    ],
+)
+def test_options_out_of_range_are_refused(
+    family: str, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        model_options(family, **changes).check("model")
 
 
-@pytest.mark.parametrize("norm", NORMS)
-def test_networks_that_differ_in_their_norm_start_from_the_same_weights(norm: str) -> None:
-    same = zip(weights(built(norm)), weights(built("none")), strict=True)
-    assert all(torch.equal(a, b) for a, b in same)
-    for layer in built(norm).layers:
-        assert torch.equal(layer.affine.bias, torch.zeros(layer.units))
-        for name, parameter in layer.norm.named_parameters():
-            assert torch.equal(parameter, torch.full_like(parameter, float("weight" in name)))
+@pytest.mark.parametrize("family", ["vgg", "dln", "resnet"])
+@every_norm
+def test_networks_that_differ_in_their_norm_start_from_the_same_weights(
+    family: str, norm: str
+) -> None:
+    """And building neither reads nor moves torch's random state."""
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    model, plain = built(family, norm), weights(built(family, "none"))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert all(torch.equal(a, b) for a, b in zip(weights(model), plain, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(weights(built(family, norm)), plain, strict=True))
+    gammas = {path for i in model.layers if (path := model.layers[i].norm) is not None}
+    for name, parameter in model.named_parameters():
+        if name not in model.weight_names():
+            scale = name.endswith("weight") and any(name.startswith(f"{p}.") for p in gammas)
+            assert torch.equal(parameter, torch.full_like(parameter, float(scale)))
 
 
 def test_seeds_differ_and_seed_0_is_one_of_them() -> None:
     """0 is neither "no seed" nor the same as another; and no layer starts like another."""
-    first, again = weights(built(seed=0)), weights(built(seed=0))
+    first, again = weights(vgg16(seed=0)), weights(vgg16(seed=0))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     for seed in (1, 2, 10):
-        other = weights(built(seed=seed))
+        other = weights(vgg16(seed=seed))
         assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
     square = [weight for weight in first if weight.shape == (32, 32, 3, 3)]
     assert len(square) > 2
@@ -158,31 +186,45 @@ def test_seeds_differ_and_seed_0_is_one_of_them() -> None:
 
 
 def test_streams_of_a_seed_differ_by_name_and_by_seed() -> None:
-    asked = [(s, *n) for s in (0, 1, 11) for n in [("a",), ("b",), ("a", 1), ("a", 11), ("a1",)]]
-    derived = {derive(*names) for names in asked}
-    assert len(derived) == len(asked)
+    parts = [(s, *n) for s in (0, 1, 11) for n in [("a",), ("b",), ("a", 1), ("a", 11), ("a1",)]]
+    derived = {derive(*names) for names in parts}
+    assert len(derived) == len(parts)
     assert all(0 <= value < 2**63 for value in derived)
 
 
-@pytest.mark.parametrize("norm", NORMS)
-def test_building_neither_reads_nor_moves_torchs_random_state(norm: str) -> None:
-    torch.manual_seed(1)
-    before = torch.get_rng_state()
-    first = weights(built(norm))
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(2)
-    assert all(torch.equal(a, b) for a, b in zip(weights(built(norm)), first, strict=True))
-
-
 @pytest.mark.parametrize("norm", NOISY)
-def test_the_config_gives_every_layer_and_seed_its_own_noise(norm: str) -> None:
-    streams = []
-    for seed in (0, 1):
-        model = build_model(configured(norm), norm_config(norm), classes=3, seed=seed)
-        streams += [m.seed for m in model.modules() if type(m).__name__ == "Noise"]
+def test_every_layer_and_seed_has_noise_of_its_own(norm: str) -> None:
+    streams = [noise.seed for seed in (0, 1) for noise in noises(vgg16(norm, seed=seed))]
     assert len(set(streams)) == len(streams) == 2 * 13
 
 
-def test_data_without_classes_is_refused() -> None:
-    with pytest.raises(UserError, match="vgg16 expects images with classes"):
-        build_model(configured("bn"), norm_config("bn"), classes=None, seed=0)
+def test_a_model_without_layers_is_refused() -> None:
+    MODELS.register("bare")(lambda options, norm, task: Network())
+    try:
+        with pytest.raises(UserError, match="expected numbered layers; model=bare has none"):
+            build_model("bare", MODELS["bare"].options(), "none", norm_options("none"), Task(), 0)
+    finally:
+        del MODELS._entries["bare"]
+
+
+@every_norm
+def test_bfloat16_is_of_the_products_only_and_rounds_as_it_should(norm: str) -> None:
+    """precision=bf16: parameters, gradients, pre-activations and the loss stay float32."""
+    exact, rounded = (network("vgg", norm, dtype=torch.float32) for _ in range(2))
+    rounded.autocast = torch.bfloat16
+    products: list[torch.dtype] = []
+    for number in rounded.layers:
+        rounded.affine(number).register_forward_hook(lambda *args: products.append(args[2].dtype))
+    batch = Draws("vgg", torch.float32).at(0)
+    ours, full = (
+        model.evaluate(
+            Objective("cross_entropy", 0.1), batch.inputs, batch.targets, capture=[1, 5, 9]
+        )
+        for model in (rounded, exact)
+    )
+    assert set(products) == {torch.bfloat16}
+    kept = [ours.loss, ours.grad_norm, *ours.grads.values(), *ours.activations.values()]
+    assert {value.dtype for value in [*kept, *rounded.state_dict().values()]} == {torch.float32}
+    assert 0 < abs(float(ours.loss - full.loss)) < 0.05 * float(full.loss)
+    error = (ours.activations[1] - full.activations[1]).norm() / full.activations[1].norm()
+    assert 0 < float(error) < 2**-6

@@ -106,7 +106,9 @@ def test_a_unit_that_a_layer_lacks_is_refused() -> None:
 
 def test_values_are_copies_that_training_does_not_change() -> None:
     objective = Objective("half_sum_squares")
-    made = trainer(network("dln", "none"), Draws("dln"), probe("activations"), objective=objective, lr=1e-3)
+    made = trainer(
+        network("dln", "none"), Draws("dln"), probe("activations"), objective=objective, lr=1e-3
+    )
     rows = measured(made, 1)["activations"]["values"]
     before = [values.copy() for values in rows]
     measured(made, 3, first=1)

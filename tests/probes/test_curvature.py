@@ -24,7 +24,7 @@ from tests.helpers import (
     trainer,
     twin,
 )
-from tests.probes.second_order import Cusp, Flat, Own, ScaleFree, Scaled, bare, dense, row, tiny
+from tests.probes.second_order import Cusp, Flat, Own, Scaled, ScaleFree, bare, dense, row, tiny
 
 SLOPES = ("curvature", "beta_0", "curvature_scaled", "beta_0_scaled")
 

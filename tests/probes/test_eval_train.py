@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from bnexp.norms import at_step
 from bnexp.objective import Objective
 from bnexp.probes import Probe, Schedule
 from bnexp.training.loop import Trainer
-from bnexp.norms import at_step
 from tests.helpers import Draws, Table, every_norm, measured, network, probe, trainer
 
 SIZES = (8, 8, 3)
@@ -63,23 +63,6 @@ def test_eval_is_the_mean_over_the_split_with_running_statistics_and_no_noise(no
         assert (row["step"], row["split"]) == ([step], ["test"])
         assert row["loss"] == pytest.approx([sum(losses) / 19], rel=1e-12)
         assert row["accuracy"] == pytest.approx([sum(hits) / 19], rel=1e-12)
-
-
-@every_norm
-def test_evaluating_moves_no_running_statistics(norm: str) -> None:
-    made = evaluated(norm)
-    without = trainer(
-        network("vgg", norm),
-        Draws("vgg"),
-        {},
-        objective=Objective("cross_entropy", 0.5),
-        lr=0.1,
-    )
-    measured(made, 2)
-    measured(without, 2)
-    watched = dict(made.setting.model.named_buffers())
-    for name, value in without.setting.model.named_buffers():
-        assert torch.equal(value, watched[name])
 
 
 def test_no_rows_where_there_is_no_test_split() -> None:

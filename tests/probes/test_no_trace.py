@@ -51,7 +51,7 @@ def ravage(model: Network) -> None:
     model.train()
     model(batch.inputs)
     model.float().double()  # new storage for everything
-    model.affine(1).weight.requires_grad_(True)
+    model.requires_grad_(True)
     double = Draws(family).at(98)
     model.evaluate(Objective(LOSS[family]), double.inputs, double.targets)
     model.affine(1).weight.requires_grad_(False)
@@ -84,7 +84,10 @@ def state(made: Trainer) -> dict[str, Any]:
         "model": copy.deepcopy(model.state_dict()),
         "optimizer": copy.deepcopy(made.optimizer.state_dict()),
         "random": torch.get_rng_state(),
-        "flags": [(module.training, getattr(module, "track_running_stats", None)) for module in model.modules()],
+        "flags": [
+            (module.training, getattr(module, "track_running_stats", None))
+            for module in model.modules()
+        ],
         "grads": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
         "requires_grad": [p.requires_grad for p in model.parameters()],
         "hooks": [len(module._forward_hooks) for module in model.modules()],

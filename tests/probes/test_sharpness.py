@@ -105,9 +105,7 @@ def test_a_flat_loss_has_sharpness_0() -> None:
 
 def test_a_hessian_that_is_not_finite_gives_nan_and_does_not_stop_the_run() -> None:
     model, batches = bare(0.0)
-    made = trainer(
-        model, batches, probe("sharpness", **EXACT), objective=Cusp(), lr=0.1
-    )
+    made = trainer(model, batches, probe("sharpness", **EXACT), objective=Cusp(), lr=0.1)
     found = measured(made, 2)["sharpness"]
     assert math.isnan(found["sharpness"][0])
     assert math.isnan(found["sharpness_scaled"][0])
