@@ -92,10 +92,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def needed(ids: Sequence[str], preset: str, out: Path, overrides: Sequence[str]) -> list[Planned]:
-    """The different runs that the figures ``ids`` need; a run that two figures need is one run.
-
-    The longest (the convolutional networks) come first, so that side by side they end together.
-    """
+    """The different runs that the figures ``ids`` need; a run that two figures need is one run."""
     recipes = dict.fromkeys(name for number in ids for name in figure(number).recipes)
     common = [f"preset={preset}", f"out={quoted(str(out))}", *overrides]
     runs = planned(recipe_requests(recipes, common))
@@ -116,11 +113,7 @@ def check_drawn(ids: Sequence[str], runs: Sequence[Planned]) -> None:
 def arrangement(
     todo: Sequence[Planned], launcher: Sequence[str]
 ) -> tuple[int, Sequence[str], Sequence[str]]:
-    """How many runs to make side by side, by which overrides for Hydra and for each run.
-
-    Unless overrides choose a launcher: on CPUs, one run per core side by side, each on one thread,
-    which is faster than one run on all of them; on a GPU, one after the other.
-    """
+    """How many runs to make side by side, by which overrides for Hydra and for each run."""
     cores = min(len(os.sched_getaffinity(0)), len(todo))
     on_cpu = all(run.job.device.type == "cpu" for run in todo)
     if any(o.startswith("hydra/launcher") for o in launcher) or not on_cpu:

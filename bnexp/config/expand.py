@@ -35,11 +35,7 @@ class Request:
 
 
 def expand(overrides: Sequence[str]) -> list[Request]:
-    """The runs that a sweep asks for: every combination of its values, and of its experiment's.
-
-    Hydra composes one config for each combination of choices of groups; values of single keys are
-    filled into copies of it.
-    """
+    """The runs that a sweep asks for: every combination of its values, and of its experiment's."""
     given = parse(overrides)
     first = compose_hydra([o for o in given if not o.is_sweep_override()])
     params, named = first.hydra.sweeper.params or {}, {o.get_key_element() for o in given}
@@ -127,11 +123,7 @@ def recipes(overrides: Sequence[str] = ()) -> list[str]:
 
 
 def recipe_requests(names: Iterable[str], overrides: Sequence[str]) -> list[Request]:
-    """The runs of the recipes ``names``.
-
-    ``overrides`` are for all recipes at once. One that only other networks or data understand
-    (``model.width`` for the DLN, ``data=cifar10``) is left out of a recipe, but not out of all.
-    """
+    """The runs of the recipes ``names``."""
     known = recipes([o for o in overrides if o.startswith((SEARCH, "plugins"))])
     for name in names:
         if name not in known:

@@ -106,13 +106,6 @@ def test_a_diverged_run_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert Path(out.strip()).is_dir()
 
 
-def test_the_config_can_be_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", *TINY, "--cfg", f"out={tmp_path}"]) == 0
-    printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed["model"]["k"] == 3
-    assert files(tmp_path) == set()
-
-
 def test_help_answers_at_once() -> None:
     code = (
         "import sys; from bnexp.cli import main; main(['--help']); main([]);"
@@ -322,16 +315,6 @@ def test_folders_that_may_not_be_read_are_named_in_one_line(tmp_path: Path) -> N
         assert code == 2
         assert "Permission denied" in err
         assert len(err.splitlines()) == 1
-
-
-def test_figures_in_a_folder_that_cannot_be_written_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    main(["train", *TINY, f"out={tmp_path}"])
-    capsys.readouterr()
-    runs = ["--runs", str(tmp_path)]
-    assert main(["figures", "10", *runs, "--out", "/proc/none", "--format", "png"]) == 2
-    assert "/proc/none" in capsys.readouterr().err
 
 
 def test_compact_copies_draw_the_same_figures_and_sum_up(
