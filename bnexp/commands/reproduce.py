@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bnexp.analysis.select import with_choice
 from bnexp.claims import all_claims
 from bnexp.claims.report import closing
 from bnexp.commands import claims, figures
@@ -57,9 +56,13 @@ def main(arguments: argparse.Namespace) -> int:
     configs = [run.job.config for run in runs]
     norms = list(dict.fromkeys(c.norm.name for c in configs)) if "norm" in values else []
     lrs = list(dict.fromkeys(c.optim.lr for c in configs)) if "optim.lr" in values else []
-    check_drawn(ids, runs, norms, lrs)
+    check_drawn(ids, runs)
     todo = [run for run in runs if run.job.state() not in FINISHED]
-    print(listing(runs, len(todo)), file=sys.stderr)
+    print(f"{len(runs)} runs, {len(todo)} to be made:", file=sys.stderr)
+    for run in runs:
+        config, state = run.job.config, run.job.state() or "to be made"
+        what = f"{config.model.name:6} {config.norm.name:10} lr {config.optim.lr:<6g}"
+        print(f"  {run.job.id:28} {what} seed {config.run.seed}  {state}", file=sys.stderr)
     at_once, launching, each = arrangement(todo, launcher)
     if arguments.dry_run:
         bar = tqdm(todo, desc="timing a few passes", unit="run", leave=False, file=sys.stderr)
@@ -89,48 +92,28 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def needed(ids: Sequence[str], preset: str, out: Path, overrides: Sequence[str]) -> list[Planned]:
-    """The different runs that the figures ``ids`` need; a run that two figures need is one run.
-
-    The longest (the convolutional networks) come first, so that side by side they end together.
-    """
+    """The different runs that the figures ``ids`` need; a run that two figures need is one run."""
     recipes = dict.fromkeys(name for number in ids for name in figure(number).recipes)
     common = [f"preset={preset}", f"out={quoted(str(out))}", *overrides]
     runs = planned(recipe_requests(recipes, common))
     return sorted(runs, key=lambda run: run.job.config.model.task == "regression")
 
 
-def check_drawn(
-    ids: Sequence[str], runs: Sequence[Planned], norms: Sequence[str], lrs: Sequence[float]
-) -> None:
+def check_drawn(ids: Sequence[str], runs: Sequence[Planned]) -> None:
     """Raise, before hours of training, where a figure would find none of its runs in ``runs``."""
     families = {run.job.config.model.name for run in runs}
     for number in ids:
-        needs = with_choice(figure(number).needs, norms, lrs)
-        if not any(need.family in families for need in needs if not need.optional):
+        if not any(need.family in families for need in figure(number).needs if not need.optional):
             raise UserError(
                 f"figures: figure {number} draws none of the networks asked for, "
                 f"{', '.join(sorted(families))}; train these with bnexp train -m"
             )
 
 
-def listing(runs: Sequence[Planned], todo: int) -> str:
-    """One line per run: what it is and how far it has come."""
-    lines = [f"{len(runs)} runs, {todo} to be made:"]
-    for run in runs:
-        config, state = run.job.config, run.job.state() or "to be made"
-        what = f"{config.model.name:6} {config.norm.name:10} lr {config.optim.lr:<6g}"
-        lines.append(f"  {run.job.id:28} {what} seed {config.run.seed}  {state}")
-    return "\n".join(lines)
-
-
 def arrangement(
     todo: Sequence[Planned], launcher: Sequence[str]
 ) -> tuple[int, Sequence[str], Sequence[str]]:
-    """How many runs to make side by side, by which overrides for Hydra and for each run.
-
-    Unless overrides choose a launcher: on CPUs, one run per core side by side, each on one thread,
-    which is faster than one run on all of them; on a GPU, one after the other.
-    """
+    """How many runs to make side by side, by which overrides for Hydra and for each run."""
     cores = min(len(os.sched_getaffinity(0)), len(todo))
     on_cpu = all(run.job.device.type == "cpu" for run in todo)
     if any(o.startswith("hydra/launcher") for o in launcher) or not on_cpu:

@@ -54,10 +54,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run: done, diverged, failed, interrupted, not started or busy.
-
-    Busy is what another process makes; skipped what had its result, which ``reason`` names.
-    """
+    """What became of a run: done, diverged, failed, interrupted, not started or busy."""
 
     path: str
     state: str
@@ -117,11 +114,7 @@ def perform(config: DictConfig) -> Outcome:
 
 
 def make(runs: Sequence[Planned], launcher: Sequence[str] = ()) -> tuple[int, list[Path]]:
-    """Make ``runs`` with one bar over all of them; says what became of them.
-
-    A run that fails does not stop the others. Returns the exit code (0, 1 if one failed, 128 + the
-    signal if the sweep was stopped) and where the results are.
-    """
+    """Make ``runs`` with one bar over all of them; says what became of them."""
     if not runs:
         return 0, []
     instead = reused([run.job for run in runs])
@@ -225,10 +218,7 @@ def _launch(launcher: Launcher, runs: Sequence[Planned]) -> dict[str, Outcome]:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Within it a signal to this process stops the runs of a sweep, in whatever process they are.
-
-    The first asks them to save and stop; a second one acts at once.
-    """
+    """Within it a signal to this process stops the runs of a sweep, in whatever process they are."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ[STOP_FILE] = str(Path(folder) / "stop")
         try:

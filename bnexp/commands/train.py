@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
 from collections.abc import Sequence
 
 import yaml
@@ -67,11 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
 def groups(overrides: Sequence[str]) -> str:
     """The config groups with their choices, those of the user's own folders included."""
     general = [o for o in overrides if o.startswith((SEARCH, "plugins"))]
-    lines = []
-    for group in GROUPS:
-        text = f"{group}={'| '.join(choices(group, general))}"
-        lines += textwrap.wrap(text, 96, initial_indent="  ", subsequent_indent="      ")
-    return "\n".join(lines).replace("| ", "|") + "\n"
+    return "".join(f"  {group}={'|'.join(choices(group, general))}\n" for group in GROUPS)
 
 
 def split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -131,10 +131,7 @@ class Config:
 
 
 def check(plain: Mapping[str, Any]) -> Config:
-    """The checked config of one run, from what `compose` gives.
-
-    The run's own keys are checked before anything that is registered is imported.
-    """
+    """The checked config of one run, from what `compose` gives."""
     for key in SECTIONS:
         _group(key, plain.get(key))
     for key, options in plain["probes"].items():

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from bnexp.config.check import task_of
 from bnexp.config.compose import SEARCH, choices, compose_hydra, keys_of, parse, resolve
 from bnexp.errors import UserError
-from bnexp.registry import DATASETS, MODELS, unknown
+from bnexp.registry import DATASETS, MODELS, expect, unknown
 
 MOST_RUNS = 100_000
 """The longest sweep that is taken for meant."""
@@ -35,12 +35,7 @@ class Request:
 
 
 def expand(overrides: Sequence[str]) -> list[Request]:
-    """The runs that a sweep asks for: every combination of its values.
-
-    ``norm=none,bn seed=range(3)`` gives six. What the chosen experiment sweeps over is included,
-    unless ``overrides`` set the same key. Hydra composes one config for each combination of
-    choices of groups; values of single keys are filled into copies of it.
-    """
+    """The runs that a sweep asks for: every combination of its values, and of its experiment's."""
     given = parse(overrides)
     first = compose_hydra([o for o in given if not o.is_sweep_override()])
     params, named = first.hydra.sweeper.params or {}, {o.get_key_element() for o in given}
@@ -74,10 +69,8 @@ def _axis(override: Override, overrides: Sequence[str]) -> list[tuple[str, Any]]
         try:
             if isinstance(sweep, RangeSweep):
                 start, stop, step = (float(x or 0) for x in (sweep.start, sweep.stop, sweep.step))
-                if not (count := (stop - start) / step) <= MOST_RUNS:
-                    raise UserError(
-                        f"{key}: expected a sweep of at most {MOST_RUNS} runs; got {count:g}"
-                    )
+                ok = (count := (stop - start) / step) <= MOST_RUNS
+                expect(ok, key, f"a sweep of at most {MOST_RUNS} runs", count)
             items = list(override.sweep_iterator(Transformer.identity))
         except (HydraException, ArithmeticError):
             got = override.get_value_string()
@@ -130,11 +123,7 @@ def recipes(overrides: Sequence[str] = ()) -> list[str]:
 
 
 def recipe_requests(names: Iterable[str], overrides: Sequence[str]) -> list[Request]:
-    """The runs of the recipes ``names``.
-
-    ``overrides`` are for all recipes at once. One that only other networks or data understand
-    (``model.width`` for the DLN, ``data=cifar10``) is left out of a recipe, but not out of all.
-    """
+    """The runs of the recipes ``names``."""
     known = recipes([o for o in overrides if o.startswith((SEARCH, "plugins"))])
     for name in names:
         if name not in known:

@@ -107,8 +107,8 @@ class Run:
             try:
                 read_part(part)
             except UserError as error:
-                if not any(part.path.name in problem for problem in problems):
-                    problems.append(str(error))
+                known = any(part.path.name in problem for problem in problems)
+                problems += [] if known else [str(error)]
         return problems
 
     def option(self, key: str) -> Any:
@@ -228,16 +228,15 @@ def _load(directory: RunDirectory) -> Run:
     for key in GROUPS:
         if not isinstance(config.setdefault(key, {}), dict):
             raise UserError(f"{directory.config_file}: {key}: expected a mapping of options")
-    model, norm, data = (config[group] for group in ("model", "norm", "data"))
-    model.pop("family", None)
+    model, norm, data = config["model"], config["norm"], config["data"]
+    for section, gone in ((model, "family"), (config, "together"), (config, "cuda_graphs")):
+        section.pop(gone, None)
     if match := re.fullmatch(r"vgg(\d+)", str(model.get("name"))):
         model |= {"name": "vgg", "depth": int(match[1])}
     if norm.get("name") not in ("noisy_bn", "noise_only"):
         config["norm"] = {key: value for key, value in norm.items() if key not in NOISE}
     if data.get("name") == "gaussian":
         data.setdefault("A", "normal")
-    for gone in ("together", "cuda_graphs"):
-        config.pop(gone, None)
     return Run(directory.path, directory.id, config, directory.read_status())
 
 

@@ -15,11 +15,7 @@ from bnexp.training.run import Job, network_of
 
 @dataclass
 class Estimator:
-    """Estimates runs by timing passes on random input of the size they will see, without data.
-
-    Networks of the same shape are timed once, with ``threads`` threads. Evaluation on the test
-    split is not counted.
-    """
+    """Estimates runs by timing passes on random input of the size they will see, without data."""
 
     threads: int | None = None
     _known: dict[str, float] = field(default_factory=dict)

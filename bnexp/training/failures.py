@@ -15,10 +15,7 @@ def reason(error: Exception) -> str:
 
 
 def record(directory: RunDirectory, why: str, details: str, steps: int) -> None:
-    """Note in ``directory``, where it can be written, that its run failed; it can be resumed.
-
-    A run that another process is making is left alone.
-    """
+    """Note in ``directory``, where it can be written, that its run failed; it can be resumed."""
     with suppress(OSError, UserError), directory.lock(wait=False):
         log(directory, details)
         before = {"step": 0, "steps": steps, **directory.read_status()}

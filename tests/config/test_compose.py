@@ -28,14 +28,6 @@ def test_every_model_composes_under_every_preset(model: str, preset: str) -> Non
     assert config.data.name == ("gaussian" if model == "dln" else images)
 
 
-@pytest.mark.parametrize("norm", names("norm"))
-def test_a_norm_has_only_its_own_options(norm: str) -> None:
-    options = set(check(compose([f"norm={norm}"])).plain["norm"])
-    statistics = {"eps", "momentum"} if norm not in ("none", "noise_only") else set()
-    noise = {"n_mu", "n_sigma", "r_mu", "r_sigma"} if norm.startswith("nois") else set()
-    assert options == {"name"} | statistics | noise
-
-
 def test_the_defaults_are_the_papers() -> None:
     vgg = compose([])
     assert (vgg["model"]["depth"], vgg["model"]["width"]) == (16, 1.0)
@@ -115,13 +107,6 @@ def test_overrides_of_some_networks_leave_the_others_alone() -> None:
     assert (dln["model"]["k"], dln["data"]["name"], dln["data"]["samples"]) == (3, "gaussian", 20)
     with pytest.raises(UserError, match=r"model\.foo"):
         recipe_requests(["fig3a", "fig3b"], ["model.foo=3"])
-
-
-def test_one_key_moves_all_schedules_and_one_seed_all_streams() -> None:
-    plain = compose(["measure.every=7", "seed=5", "seed_order=6"])
-    due = {plain["probes"][p]["every"] for p in ("landscape", "gradient_shift", "moments")}
-    assert due == {7}
-    assert [plain[f"seed_{name}"] for name in ("data", "init", "order")] == [5, 5, 6]
 
 
 def test_equal_values_spelled_otherwise_are_one_config() -> None:

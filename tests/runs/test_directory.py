@@ -19,14 +19,6 @@ def test_a_config_round_trips(make_run: MakeRun) -> None:
     assert [*config] == [*VGG]  # in the order in which it was given, to be read by people
 
 
-def test_a_status_is_replaced_whole(make_run: MakeRun) -> None:
-    directory = make_run("a")
-    assert directory.read_status() == {}
-    directory.write_status(state="failed", step=3, error="x")
-    directory.write_status(state="running", step=4)
-    assert directory.read_status() == {"state": "running", "step": 4}
-
-
 @pytest.mark.parametrize(
     "content",
     [b"", b"a: [", b"- 1", b"\xff\xfe\x00", b"a: 2020-99-99", b"a: &b [1]\nc: *b", b"a: *b"],
@@ -68,10 +60,3 @@ def test_a_file_of_another_run_is_refused_by_name(make_run: MakeRun, file: str) 
     getattr(mine, file).write_bytes(getattr(other, file).read_bytes())
     with pytest.raises(UserError, match=r"of run a; it is of run b"):
         _ = mine.read_config(), mine.read_status()
-
-
-def test_a_renamed_run_directory_is_not_taken_for_the_run_it_is_called(make_run: MakeRun) -> None:
-    directory = make_run("a")
-    moved = RunDirectory(directory.path.rename(directory.path.with_name("b")))
-    with pytest.raises(UserError, match=r"config\.yaml: expected a file of run b; it is of run a"):
-        moved.read_config()

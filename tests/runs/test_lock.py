@@ -107,16 +107,6 @@ def test_the_lease_of_another_machine_is_waited_for_and_then_taken_over(tmp_path
         assert directory.is_locked()
 
 
-@pytest.mark.parametrize("content", ["", "elsewhere\n3", "\x00" * 50])
-def test_half_a_lock_file_runs_out_too(tmp_path: Path, content: str) -> None:
-    directory = RunDirectory(tmp_path)
-    directory.lock_file.write_text(content)
-    assert directory.is_locked()
-    age(directory.lock_file, lock.LEASE + 1)
-    with directory.lock(wait=False):
-        pass
-
-
 def test_a_process_id_that_is_used_again_is_not_the_holder(tmp_path: Path) -> None:
     file = claim(tmp_path, lock._host())
     assert RunDirectory(tmp_path).is_locked()
@@ -138,15 +128,6 @@ def test_time_is_the_file_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(time, "time", lambda wrong=wrong: wrong)
         monkeypatch.setattr(time, "time_ns", lambda wrong=wrong: int(1e9 * wrong))
         assert RunDirectory(tmp_path).is_locked()
-
-
-def test_of_many_who_find_a_lease_that_ran_out_one_gets_it(tmp_path: Path) -> None:
-    age(claim(tmp_path, "elsewhere"), 1e4)
-    state = lock._state(RunDirectory(tmp_path).lock_file)
-    assert state is not None
-    takers = [lock.Lease(RunDirectory(tmp_path).lock_file) for _ in range(5)]
-    assert [taker._take_over(state) for taker in takers] == [True, False, False, False, False]
-    takers[0].check()
 
 
 def test_a_taker_that_died_half_way_is_no_obstacle(tmp_path: Path) -> None:

@@ -130,31 +130,6 @@ def test_rows_that_do_not_fit_are_refused_when_added(
         writer.add(table, columns)
 
 
-def test_text_and_numbers_do_not_mix(tmp_path: Path) -> None:
-    writer = TableWriter(tmp_path)
-    for value in ("a", 1.0):
-        writer.add("train", {"step": 0, "x": value})
-    with pytest.raises(ValueError, match="x"):
-        writer.flush()
-    for step, value in enumerate(["a", 1.0]):
-        writer = TableWriter(tmp_path)
-        writer.add("train", {"step": step, "x": value})
-        writer.flush()
-    with pytest.raises(UserError, match="train"):
-        read_table(tmp_path, "train")
-
-
-def test_a_manifest_says_which_parts_there_are(tmp_path: Path) -> None:
-    _, manifest = write(tmp_path, range(9, 11), range(99, 101), range(20_000, 20_001))
-    assert [entry["rows"] for entry in manifest["train"]] == [2, 2, 1]
-    assert [entry["name"] for entry in manifest["train"]] == names(tmp_path / "train")
-    assert names(tmp_path / "train")[1] == "000000099-000000100.parquet"
-    assert steps(tmp_path, manifest=manifest) == steps(tmp_path) == [9, 10, 99, 100, 20_000]
-    assert table_names(tmp_path) == table_names(tmp_path, manifest) == ["train"]
-    part = list_parts(tmp_path / "train", manifest)[0]
-    assert pq.read_table(part.path).equals(read_part(part)), "plain Parquet to other readers"
-
-
 def test_only_the_rows_and_columns_asked_for_are_read(tmp_path: Path) -> None:
     writer = TableWriter(tmp_path)
     for step in range(6):
@@ -176,16 +151,6 @@ def test_a_step_that_was_written_before_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="step 9"):
         writer.flush()
     assert steps(tmp_path) == [*range(10)]
-
-
-def test_what_is_no_part_is_passed_over(tmp_path: Path) -> None:
-    write(tmp_path, range(3))
-    for name in (".000000003-000000004.parquet.0a.tmp", "x.parquet", "000000003-000000004.txt"):
-        (tmp_path / "train" / name).write_bytes(b"half")
-    (tmp_path / "file").touch()
-    (tmp_path / "empty").mkdir()
-    assert steps(tmp_path) == [0, 1, 2]
-    assert table_names(tmp_path) == ["train"]
 
 
 def test_going_back_removes_what_the_manifest_does_not_list(tmp_path: Path) -> None:
