@@ -50,9 +50,7 @@ class Region:
     def __str__(self) -> str:
         if math.isinf(self.high):
             return f"> {self.low:g}"
-        if math.isinf(self.low):
-            return f"< {self.high:g}"
-        return f"in ({self.low:g}, {self.high:g})"
+        return f"< {self.high:g}" if math.isinf(self.low) else f"in ({self.low:g}, {self.high:g})"
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,10 @@ def estimate(effects: Sequence[Effect], region: Region) -> Estimate:
         return Estimate(len(x), censored, value, share=share)
     low = _interval(x, np.array([effect.bound == "at most" for effect in known]), -math.inf)[0]
     high = _interval(x, np.array([effect.bound == "at least" for effect in known]), math.inf)[1]
-    edges = ((region.low, "greater"), (region.high, "less"))
-    p = max((_p(x, edge, side) for edge, side in edges if math.isfinite(edge)), default=math.nan)
-    return Estimate(len(x), censored, value, low, high, _size(x, region), p, share)
+    edges = [edge for edge in ((region.low, 1), (region.high, -1)) if math.isfinite(edge[0])]
+    p = max((_p(x, edge, sign) for edge, sign in edges), default=math.nan)
+    size = min((_rank_biserial(sign * (x - edge)) for edge, sign in edges), default=math.nan)
+    return Estimate(len(x), censored, value, low, high, size, p, share)
 
 
 def judge(estimate: Estimate, region: Region) -> tuple[str, str]:
@@ -124,9 +123,7 @@ def combine(verdicts: Sequence[str]) -> str:
         return verdicts[0]
     if DEAD in verdicts:
         return DEAD
-    if MIXED in verdicts or {HOLDS, FAILS} <= set(verdicts):
-        return MIXED
-    return OPEN
+    return MIXED if MIXED in verdicts or {HOLDS, FAILS} <= set(verdicts) else OPEN
 
 
 def _interval(x: np.ndarray, unlimited: np.ndarray, limit: float) -> tuple[float, float]:
@@ -137,37 +134,28 @@ def _interval(x: np.ndarray, unlimited: np.ndarray, limit: float) -> tuple[float
     """
     if len(x) >= EXACT:
         test = stats.quantile_test(np.where(unlimited, limit, x), q=0.0, p=0.5)
-        interval = test.confidence_interval(LEVEL)
-        return float(interval.low), float(interval.high)
-    if not np.isfinite(x).all():
+    elif not np.isfinite(x).all():
         return math.nan, math.nan
-    if unlimited.any():
+    elif unlimited.any():
         return limit, limit
-    if np.ptp(x) == 0:  # where the t statistic is 0/0
+    elif np.ptp(x) == 0:  # where the t statistic is 0/0
         return float(x[0]), float(x[0])
-    interval = stats.ttest_1samp(x, 0.0).confidence_interval(LEVEL)
+    else:
+        test = stats.ttest_1samp(x, 0.0)
+    interval = test.confidence_interval(LEVEL)
     return float(interval.low), float(interval.high)
 
 
-def _p(x: np.ndarray, edge: float, side: str) -> float:
-    """Of the effect not lying on ``side`` of ``edge``."""
+def _p(x: np.ndarray, edge: float, sign: int) -> float:
+    """Of the effect not lying above (``sign`` 1) or below (-1) ``edge``."""
+    side = "greater" if sign == 1 else "less"
     if len(x) >= EXACT:
         return float(stats.quantile_test(x, q=edge, p=0.5, alternative=side).pvalue)
     if not np.isfinite(x).all():
         return math.nan
     if np.ptp(x) == 0:
-        return 0.0 if (x[0] > edge) == (side == "greater") and x[0] != edge else 1.0
+        return 0.0 if sign * (x[0] - edge) > 0 else 1.0
     return float(stats.ttest_1samp(x, edge, alternative=side).pvalue)
-
-
-def _size(x: np.ndarray, region: Region) -> float:
-    """The rank-biserial correlation of what lies beyond each edge, the lesser of the two."""
-    beyond = [
-        side
-        for side, edge in ((x - region.low, region.low), (region.high - x, region.high))
-        if math.isfinite(edge)
-    ]
-    return min((_rank_biserial(side) for side in beyond), default=math.nan)
 
 
 def _rank_biserial(x: np.ndarray) -> float:

@@ -1,9 +1,10 @@
-"""A layer of any network with numbered layers on its batch, in the setting of Fig 7."""
+"""Cases to check: small random networks, and layers of any network with numbered layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,47 @@ from torch.func import functional_call
 from bnexp.models.network import Network
 from bnexp.norms import BatchNorm, at_least_float32, frozen_statistics
 from bnexp.objective import Objective
+from bnexp.seeds import derive, generator
 from bnexp.theory.setting import Case
+
+BATCHES, INPUTS, UNITS, OUTPUTS = (3, 8, 32, 128), (1, 3, 10, 30), (1, 2, 5), 3
+ACTIVATIONS: tuple[Callable[[Tensor], Tensor], ...] = (torch.tanh, F.softplus, lambda z: z)
+LOSSES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+    lambda out, target: (out - target).square().sum() / 2,
+    lambda out, target: F.cross_entropy(out, target.argmax(1)),
+)
+
+
+def random_case(seed: int, number: int) -> Case:
+    """A linear layer, BN, a non-linearity and a loss, a function of ``seed`` and ``number``.
+
+    Every batch size meets every number of inputs, of units, and loss. gamma has either sign and a
+    size over two decades, the inputs a mean and a size of their own; tanh and the cross-entropy
+    give Hessians of either sign. float64.
+    """
+    stream = generator(seed, "theory", number)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=stream, dtype=torch.float64)
+
+    def decade() -> float:
+        return 10 ** float(2 * torch.rand((), generator=stream, dtype=torch.float64) - 1)
+
+    m, d = BATCHES[number % 4], INPUTS[number // 4 % 4]
+    units = UNITS[number % 3]
+    activation, loss = ACTIVATIONS[number // 2 % 3], LOSSES[number % 2]
+    x = decade() * (normal(m, d) + normal(d))
+    weight, bias = normal(units, d) / d**0.5, normal(units)
+    mixing, shift, target = normal(units, OUTPUTS), normal(OUTPUTS), normal(m, OUTPUTS)
+    return Case(
+        affine=lambda w, x: x @ w.T + bias,
+        weight=weight,
+        x=x,
+        rest=lambda z: loss(activation(z) @ mixing + shift, target),
+        gamma=decade() * normal(units),
+        beta=normal(units),
+        seed=derive(seed, "theory", number),
+    )
 
 
 def inputs_of(model: Network, numbers: Sequence[int], batch: Tensor) -> dict[int, Tensor]:
@@ -23,13 +64,11 @@ def inputs_of(model: Network, numbers: Sequence[int], batch: Tensor) -> dict[int
     """
     inputs: dict[int, Tensor] = {}
 
-    def capture(number: int, x: Tensor) -> None:
-        inputs[number] = at_least_float32(x.detach())
+    def capture(number: int, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        inputs[number] = at_least_float32(args[0].detach())
 
     hooks = [
-        model.affine(number).register_forward_pre_hook(
-            lambda _module, args, number=number: capture(number, args[0])
-        )
+        model.affine(number).register_forward_pre_hook(partial(capture, number))
         for number in numbers
     ]
     try:
@@ -62,14 +101,13 @@ def real_case(
 ) -> Case:
     """Layer ``number`` of ``model`` on what reaches it; L is the data loss as a function of z.
 
-    Args:
-        x: what reaches the layer's affine map (`inputs_of`) when ``inputs`` is run through.
+    ``x`` is what reaches the layer's affine map (`inputs_of`) when ``inputs`` is run through.
 
     The L2 term does not depend on y. A BN layer that was trained keeps its gamma and beta (eps is
     0, or its own where ``own_eps``). After any other layer a BN layer is put with gamma = sigma and
     beta = mu, so that nothing else changes; another normalisation there belongs to the rest, as
     does the noise of noisy BN. The rest is the network with z in place of that module's output.
-    Use in training mode, with ``frozen_statistics``.
+    Use in training mode.
     """
     affine, bn = model.affine(number), bn_of(model, number)
     assert isinstance(affine, nn.Linear | nn.Conv2d)
@@ -81,12 +119,13 @@ def real_case(
             return objective.data(model.outputs(inputs, params), targets)
 
     return Case(
-        affine=lambda weight: functional_call(affine, {**own, "weight": weight}, (x,)),
+        affine=lambda w, x: functional_call(affine, {**own, "weight": w}, (x,)),
         weight=own["weight"],
+        x=x,
         rest=rest,
         gamma=None if bn is None else bn.weight.detach(),
         beta=None if bn is None else bn.bias.detach(),
-        inputs=lambda: _matrix(affine, x),
+        matrix=partial(_matrix, affine),
         start=start,
         eps=bn.eps if bn is not None and own_eps else 0.0,
         seed=seed,
@@ -109,7 +148,5 @@ def _matrix(affine: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
         return x
     assert affine.groups == 1
     assert not isinstance(affine.padding, str)
-    columns = F.unfold(
-        x, affine.weight.shape[2:], affine.dilation, affine.padding, affine.stride
-    )  # fmt: skip
+    columns = F.unfold(x, affine.weight.shape[2:], affine.dilation, affine.padding, affine.stride)
     return columns.movedim(1, 2).flatten(0, 1)
