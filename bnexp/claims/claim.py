@@ -26,12 +26,10 @@ class Claim:
 
     Attributes:
         id: the number of the paper's claim, and its number within; E for claims past the paper.
-        statement, short: what is claimed, in one sentence and in a few words.
         criterion: what must be for it to hold, written before any result was seen.
         source: where the paper says it.
         statistic, unit: the number that is compared, in words, and its unit.
-        compare: how it is made of a part's terms.
-        region: the range that the number lies in if the statement holds.
+        compare, region: how it is made of a part's terms, and its range if the statement holds.
         parts: the terms by the part's name; all parts must lie in the region.
         family, recipe: the networks it is about, and the recipe that makes the runs.
         baseline: the normalisation of the runs that the others are compared with; "" for none.

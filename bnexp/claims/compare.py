@@ -8,17 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bnexp.analysis import summaries
 from bnexp.analysis.series import Trace
-from bnexp.analysis.summaries import (
-    band_width,
-    first_third,
-    last_half,
-    last_third,
-    log_ratio,
-    median,
-    ratio_at_equal_loss,
-    upper_nan_median,
-)
+from bnexp.analysis.summaries import log_ratio
 from bnexp.claims.source import Source
 from bnexp.claims.statistics import Effect
 
@@ -27,14 +19,14 @@ TARGET = 80.0
 
 SPANS: Mapping[str, Callable[[Trace, int], Trace]] = {
     "whole run": lambda trace, _: trace,
-    "first third": first_third,
-    "last third": last_third,
-    "last half": last_half,
+    "first third": summaries.first_third,
+    "last third": summaries.last_third,
+    "last half": summaries.last_half,
 }
 SUMMARIES: Mapping[str, Callable[[Trace], float]] = {
-    "median": median,
-    "upper edge": upper_nan_median,  # the median over steps of a band's upper edge
-    "width": band_width,  # the median over steps of log10(top/bottom) of a band
+    "median": summaries.median,
+    "upper edge": summaries.upper_nan_median,  # the median over steps of a band's upper edge
+    "width": summaries.band_width,  # the median over steps of log10(top/bottom) of a band
     "mean": lambda trace: float(trace.lo.mean()) if len(trace.lo) else math.nan,
     "maximum": lambda trace: float(trace.hi.max()) if len(trace.hi) else math.nan,
     "final": lambda trace: float(trace.lo[-1]) if len(trace.lo) else math.nan,
@@ -47,10 +39,7 @@ SUMMARIES: Mapping[str, Callable[[Trace], float]] = {
 class Term:
     """One number of one kind of run: a summary of a quantity over a span of the run.
 
-    Attributes:
-        quantity: a key of `bnexp.claims.source.QUANTITIES`.
-        norm, lr, layer: the run, and the layer where the quantity has layers.
-        summary, span: keys of `SUMMARIES` and `SPANS`.
+    By keys of `bnexp.claims.source.QUANTITIES`, `SUMMARIES` and `SPANS`.
     """
 
     quantity: str
@@ -103,27 +92,22 @@ def of_values(function: Callable[..., float]) -> Comparison:
 
 def two_over_lr(source: Source, terms: Sequence[Term]) -> float:
     """log10 of the term over 2/lr."""
-    (term,) = terms
-    return log_ratio(term.value(source), 2 / term.lr)
+    return log_ratio(terms[0].value(source), 2 / terms[0].lr)
 
 
 def at_equal_loss(source: Source, terms: Sequence[Term]) -> float:
-    """log10 of the ratio of the two terms' quantities where the nets' losses are equal.
-
-    See `bnexp.analysis.summaries.ratio_at_equal_loss`.
-    """
+    """log10 of the ratio of the two terms' quantities where the nets' losses are equal."""
     first, second = (
         (source.trace("train_loss", t.norm, t.lr), source.trace(t.quantity, t.norm, t.lr))
         for t in terms
     )
-    return ratio_at_equal_loss(first, second)
+    return summaries.ratio_at_equal_loss(first, second)
 
 
 def speed(source: Source, terms: Sequence[Term]) -> Effect:
     """log10 of the first net's steps to 80 % train accuracy over the second's.
 
-    A net that never gets there is censored at the run's length: with a censored first net the
-    effect is at least, with a censored second net at most, what it is with all steps of the run.
+    A net that never gets there counts with all steps of its run, which makes the effect a bound;
     NaN where neither gets there.
     """
     slow, fast = (term.value(source) for term in terms)

@@ -31,13 +31,8 @@ MORE_SEEDS = 10
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a claim, judged.
-
-    Attributes:
-        effects: by seed.
-        dead: the seeds whose baseline stayed at chance or diverged, though the paper's trained.
-        paper: the number of the paper's own curves; NaN where it shows none.
-    """
+    """One part of a claim, judged; ``effects`` by seed, of which those of ``dead`` seeds have a
+    baseline that stayed at chance or diverged; ``paper`` is the paper's number, NaN for none."""
 
     name: str
     effects: Mapping[int, Effect]
@@ -52,12 +47,9 @@ class Part:
 class Judgement:
     """A claim, judged.
 
-    Attributes:
-        scale, paper_scale: what the runs are, and whether the paper's were.
-        missing: the runs that there are not, in words.
-        left_out: other groups of runs that could have served, in words.
-        diverged: the runs that diverged, in words; they count as results.
-        command: makes the runs that lack, or more seeds; "" where the verdict is clear.
+    In words: what the runs are (``scale``), the ``missing`` runs, others that could have served and
+    are ``left_out``, those that ``diverged`` and count as results; ``command`` makes the runs that
+    lack, or more seeds.
     """
 
     claim: Claim
@@ -81,7 +73,7 @@ class Judgement:
 
     @property
     def inside(self) -> bool | None:
-        """Whether every number so far lies where claimed, of one seed or more; None: no numbers.
+        """Whether every number so far lies where claimed; None where there is none.
 
         Those compared with a baseline at chance do not.
         """

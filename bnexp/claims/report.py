@@ -6,13 +6,13 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bnexp.claims.judge import Judgement, Part
 from bnexp.claims.statistics import DEAD, EXACT, FEWEST, MIXED, OPEN, VERDICTS
 
-WIDTH = 100
 COLUMNS = (
     "claim", "statement", "statistic", "the paper", "ours", "seeds", "effect size", "verdict",
 )  # fmt: skip
@@ -60,10 +60,9 @@ def where_numbers_lie(judgements: Sequence[Judgement]) -> str:
 
 
 def telling(judgements: Sequence[Judgement]) -> list[str]:
-    """The three most telling claims in words, at most one of each claim of the paper.
+    """Three claims in words, each of another of the paper's claims.
 
-    First those that seeds decide, then those that have numbers; of these those that the paper
-    plots, in the order of the claims.
+    First those that seeds decide, of these those that the paper plots, in the order of the claims.
     """
 
     def rank(judgement: Judgement) -> tuple[bool, bool, bool]:
@@ -73,19 +72,18 @@ def telling(judgements: Sequence[Judgement]) -> list[str]:
     best: dict[str, Judgement] = {}
     for judgement in sorted(known, key=rank):
         best.setdefault(judgement.claim.id.split(".")[0], judgement)
-    return [in_words(judgement) for judgement in list(best.values())[:3]]
-
-
-def in_words(judgement: Judgement) -> str:
-    """A claim, its number, ours and the paper's, and the verdict."""
-    claim, part, verdict = judgement.claim, judgement.parts[0], judgement.verdict
-    if verdict == OPEN:
-        verdict = "where claimed so far" if judgement.inside else "not where claimed so far"
-    at = f" in {part.name}" if part.name else ""
-    ours = f"{_amount(part.estimate.value, claim.unit)} {_interval(part)}".strip()
-    paper = f" (the paper {_amount(part.paper, claim.unit)})" if not math.isnan(part.paper) else ""
-    numbers = f"{claim.statistic}{at}: {ours} from {_seeds(part)}{paper}"
-    return f"{claim.id} {claim.statement.rstrip('.')}: {verdict}. {numbers}."
+    lines = []
+    for judgement in list(best.values())[:3]:
+        claim, part, verdict = judgement.claim, judgement.parts[0], judgement.verdict
+        if verdict == OPEN:
+            verdict = "where claimed so far" if judgement.inside else "not where claimed so far"
+        what = f"{claim.statistic} in {part.name}" if part.name else claim.statistic
+        ours = f"{_amount(part.estimate.value, claim.unit)} {_interval(part)}".strip()
+        paper = "" if math.isnan(part.paper) else f" (the paper {_amount(part.paper, claim.unit)})"
+        statement = claim.statement.rstrip(".")
+        numbers = f"{what}: {ours} from {_seeds(part)}{paper}"
+        lines.append(f"{claim.id} {statement}: {verdict}. {numbers}.")
+    return lines
 
 
 def commands(judgements: Sequence[Judgement]) -> list[str]:
@@ -101,65 +99,50 @@ def commands(judgements: Sequence[Judgement]) -> list[str]:
 def markdown(judgements: Sequence[Judgement]) -> str:
     """A page: a summary in words, then a table of all claims and their parts."""
     rows = [COLUMNS, ["---"] * len(COLUMNS), *(row for j in judgements for row in _rows(j))]
-    notes = dict.fromkeys(
-        f"- {judgement.claim.family.upper()}: {note}"
-        for notes in (_scale, lambda j: j.diverged, _left_out)
-        for judgement in judgements
-        if (note := notes(judgement))
-    )
-    lines = [
+    about = [(j.claim.family.upper(), note) for j in judgements for note in _notes(j)]
+    wanted = [line.strip() for line in commands(judgements)]
+    paragraphs = [
         "# The claims, judged",
         where_numbers_lie(judgements),
         "\n".join(f"- {line}" for line in telling(judgements)),
         f"Made by `bnexp claims`. {count(judgements)}.",
         HOW,
-        "\n".join(notes),
+        "\n".join(dict.fromkeys(f"- {family}: {note}" for family, note in about)),
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
+        "\n".join([wanted[0], "", "```", *wanted[1:], "```"]) if wanted else "",
     ]
-    if wanted := commands(judgements):
-        each = "\n".join(line.strip() for line in wanted[1:])
-        lines += [wanted[0], f"```\n{each}\n```"]
-    return "\n\n".join(filter(None, lines)) + "\n"
+    return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
 def as_json(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
     """All judgements as plain values; NaN are null, infinite numbers words."""
+    words = "scale", "missing", "left_out", "diverged", "command"
     return [
         {
-            "id": judgement.claim.id,
-            "statement": judgement.claim.statement,
-            "criterion": judgement.claim.criterion,
-            "place": judgement.claim.source,
-            "statistic": judgement.claim.statistic,
-            "unit": judgement.claim.unit,
-            "holds_if": str(judgement.claim.region),
-            "verdict": judgement.verdict,
-            "where": judgement.where,
-            "where_claimed": judgement.inside,
-            "the_papers_curves": judgement.paper or None,
-            "scale": judgement.scale or None,
-            "at_paper_scale": judgement.paper_scale,
-            "missing": judgement.missing or None,
-            "left_out": judgement.left_out or None,
-            "diverged": judgement.diverged or None,
-            "command": judgement.command or None,
-            "parts": [_plain_part(part) for part in judgement.parts],
+            **{name: getattr(j.claim, name) for name in ("id", "statement", "criterion")},
+            "place": j.claim.source,
+            "statistic": j.claim.statistic,
+            "unit": j.claim.unit,
+            "holds_if": str(j.claim.region),
+            "verdict": j.verdict,
+            "where": j.where,
+            "where_claimed": j.inside,
+            "the_papers_curves": j.paper or None,
+            "at_paper_scale": j.paper_scale,
+            **{name: getattr(j, name) or None for name in words},
+            "parts": [_plain_part(part) for part in j.parts],
         }
-        for judgement in judgements
+        for j in judgements
     ]
 
 
 def _plain_part(part: Part) -> dict[str, Any]:
-    found = part.estimate
-    numbers = {
-        "paper": part.paper, "estimate": found.value, "low": found.low, "high": found.high,
-        "effect_size": found.size, "p": found.p, "share_of_seeds": found.share,
-    }  # fmt: skip
+    names = {"value": "estimate", "size": "effect_size", "share": "share_of_seeds"}
+    found = {names.get(k, k): v for k, v in asdict(part.estimate).items() if k != "censored"}
     return {
         "name": part.name,
         "verdict": part.verdict,
-        **{name: _plain(value) for name, value in numbers.items()},
-        "seeds": found.seeds,
+        **{name: _plain(value) for name, value in {"paper": part.paper, **found}.items()},
         "effects": {str(seed): _plain(effect.value) for seed, effect in part.effects.items()},
         "bounds": {str(seed): e.bound for seed, e in part.effects.items() if e.bound},
         "baseline_untrained": sorted(part.dead),
@@ -167,13 +150,11 @@ def _plain_part(part: Part) -> dict[str, Any]:
 
 
 def _plain(value: float) -> float | str | None:
-    if math.isnan(value):
-        return None
-    return value if math.isfinite(value) else str(value)
+    return None if math.isnan(value) else value if math.isfinite(value) else str(value)
 
 
 def _remarks(judgement: Judgement) -> list[str]:
-    """What to add to the verdict and the numbers; where the paper's own curves do not show it."""
+    """What to add to the verdict: on its parts, and where the paper's own curves contradict it."""
     holds = judgement.claim.region.holds
     bad = [p.name for p in judgement.parts if not math.isnan(p.paper) and not holds(p.paper)]
     contradiction = "the paper's own curves contradict it" if bad else ""
@@ -182,36 +163,49 @@ def _remarks(judgement: Judgement) -> list[str]:
     return [*filter(None, [judgement.where, contradiction, judgement.claim.note])]
 
 
+def _notes(judgement: Judgement) -> list[str]:
+    """What to add on the runs."""
+    scale = f"{judgement.scale}, {'not ' * (not judgement.paper_scale)}the paper's scale"
+    left_out = f"left out, though they could serve: {judgement.left_out}"
+    pairs = (judgement.scale, scale), (judgement.diverged,) * 2, (judgement.left_out, left_out)
+    return [note for there, note in pairs if there]
+
+
 def _block(judgement: Judgement) -> str:
-    claim = judgement.claim
+    claim, indent = judgement.claim, " " * 6
     head = f"{claim.id:5} {judgement.verdict.upper():14} {claim.statement} ({claim.source})"
-    lines = textwrap.wrap(head, WIDTH, subsequent_indent=" " * 21)
-    lines.append(f"      {claim.statistic}: claimed {claim.region}")
-    size = max(len(part.name) for part in judgement.parts)
+    lines = textwrap.wrap(head, 100, subsequent_indent=" " * 21)
+    lines.append(f"{indent}{claim.statistic}: claimed {claim.region}")
+    width = max(len(part.name) for part in judgement.parts)
     for part in judgement.parts:
-        words = [f"paper {number(part.paper):>7}", f"ours {_ours(part)}"]
-        words += [_seeds(part)] if part.estimate.seeds else []
-        words += [f"r {number(part.estimate.size)}"] if not math.isnan(part.estimate.size) else []
-        lines.append(f"      {part.name:{size}}  {'   '.join(words)}")
-    missing = f"no such run: {judgement.missing}" if judgement.missing else ""
-    remarks = _remarks(judgement), _scale(judgement), judgement.diverged, _left_out(judgement)
-    for remark in filter(None, [*remarks[0], *remarks[1:], missing]):
-        lines += textwrap.wrap(f"      {remark}", WIDTH, subsequent_indent=" " * 8)
+        paper, ours, seeds, size = _cells(part)
+        more = f"   {_seeds(part)}   r {size}" if seeds != "-" else ""
+        lines.append(f"{indent}{part.name:{width}}  paper {paper:>7}   ours {ours}{more}")
+    missing = [f"no such run: {judgement.missing}"] if judgement.missing else []
+    for remark in [*_remarks(judgement), *_notes(judgement), *missing]:
+        lines += textwrap.wrap(indent + remark, 100, subsequent_indent=" " * 8)
     return "\n".join(lines)
 
 
 def _rows(judgement: Judgement) -> list[list[str]]:
     """The table's rows, one per part; the first says what all share."""
     claim, rows = judgement.claim, []
-    first = [claim.id, f"{claim.statement} ({claim.source})"]
-    statistic = f"{claim.statistic}, claimed {claim.region}"
     verdict = f"**{judgement.verdict}** {'; '.join(_remarks(judgement))}".strip()
+    shared = [claim.id, f"{claim.statement} ({claim.source})"]
+    statistic = f"{claim.statistic}, claimed {claim.region}"
     for part in judgement.parts:
         name = ": ".join(filter(None, [statistic, part.name]))
-        seeds, size = str(part.estimate.seeds or "-"), number(part.estimate.size)
-        rows.append([*first, name, number(part.paper), _ours(part), seeds, size, verdict])
-        first, statistic, verdict = ["", ""], "", ""
+        rows.append([*shared, name, *_cells(part), verdict])
+        shared, statistic, verdict = ["", ""], "", ""
     return [[cell.replace("|", "\\|") for cell in row] for row in rows]
+
+
+def _cells(part: Part) -> tuple[str, str, str, str]:
+    """The paper's number, ours with its interval (marked if made of bounds), seeds, effect size."""
+    bounds = {effect.bound for effect in part.effects.values()} - {""}
+    sign = {"at least": ">= ", "at most": "<= "}[bounds.pop()] if len(bounds) == 1 else ""
+    ours = f"{sign}{number(part.estimate.value)} {_interval(part)}".strip()
+    return number(part.paper), ours, str(part.estimate.seeds or "-"), number(part.estimate.size)
 
 
 def number(value: float) -> str:
@@ -225,13 +219,6 @@ def _amount(value: float, unit: str) -> str:
     return number(value) + (factor or UNITS.get(unit, ""))
 
 
-def _ours(part: Part) -> str:
-    """The estimate and its interval, marked where it is made of bounds."""
-    bounds = {effect.bound for effect in part.effects.values()} - {""}
-    sign = {"at least": ">= ", "at most": "<= "}[bounds.pop()] if len(bounds) == 1 else ""
-    return f"{sign}{number(part.estimate.value)} {_interval(part)}".strip()
-
-
 def _interval(part: Part) -> str:
     low, high = part.estimate.low, part.estimate.high
     return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
@@ -239,12 +226,3 @@ def _interval(part: Part) -> str:
 
 def _seeds(part: Part) -> str:
     return f"{part.estimate.seeds} seed{'s' * (part.estimate.seeds > 1)}"
-
-
-def _scale(judgement: Judgement) -> str:
-    not_ = "" if judgement.paper_scale else "not "
-    return f"{judgement.scale}, {not_}the paper's scale" if judgement.scale else ""
-
-
-def _left_out(judgement: Judgement) -> str:
-    return f"left out, though they could serve: {judgement.left_out}" * bool(judgement.left_out)

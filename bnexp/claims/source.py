@@ -38,14 +38,10 @@ class Source:
     find: Callable[[str, str, float, int | None], Trace | None]
 
     def trace(self, quantity: str, norm: str, lr: float, layer: int | None = None) -> Trace:
-        """The series, a line or a band.
-
-        Raises:
-            MissingSeriesError: there is none.
-        """
+        """The series, a line or a band; `MissingSeriesError` where there is none."""
         trace = self.find(quantity, norm, lr, layer)
         if trace is None:
-            raise MissingSeriesError(f"{quantity} of {norm} at lr {lr:g}")
+            raise MissingSeriesError
         return trace
 
 
@@ -53,10 +49,10 @@ def of_runs(runs: Mapping[Need, Run]) -> Source:
     """The runs of one seed that meet a claim's needs."""
 
     def find(quantity: str, norm: str, lr: float, layer: int | None) -> Trace | None:
+        wanted = QUANTITIES[quantity]
         for need, run in runs.items():
-            same = (need.norm, need.table) == (norm, QUANTITIES[quantity].table)
-            if same and np.isclose(need.lr, lr):
-                return QUANTITIES[quantity].trace(run, layer)
+            if (need.norm, need.table) == (norm, wanted.table) and np.isclose(need.lr, lr):
+                return wanted.trace(run, layer)
         return None
 
     return Source(max(run.steps for run in runs.values()), find)
@@ -65,8 +61,7 @@ def of_runs(runs: Mapping[Need, Run]) -> Source:
 def of_paper(family: str) -> Source:
     """The paper's curves of one family of networks, from the first figure that shows them.
 
-    At the steps that it recorded, as its plots dropped points on straight lines; in between it is
-    interpolated as plotted: on log axes linearly in log10.
+    At the steps that it recorded: its plots leave out points on straight lines (of a log axis).
     """
     experiment = EXPERIMENTS[family]
 
@@ -89,9 +84,7 @@ def _shift(column: str) -> Callable[[Run, int | None], Trace]:
         stride = every * max(1, round(run.steps / POINTS / every))
         wanted = range(0, run.steps + 1, stride)
         frame = read.rows(run, "moments", ["step", "unit", column], layer=layer, step=wanted)
-        table = frame.drop_duplicates(["step", "unit"]).pivot(
-            index="step", columns="unit", values=column
-        )
+        table = frame.drop_duplicates(["step", "unit"]).pivot(index="step", columns="unit")
         change = np.abs(np.diff(table.to_numpy(dtype=np.float64), axis=0))
         median = np.median(change, axis=1) if change.size else np.empty(0)
         x = table.index.to_numpy(dtype=np.float64)[1:]
@@ -104,8 +97,8 @@ QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
         *q.paper_quantities().values(),
-        Quantity("abs_mean_step_change", "moments", "|μₜ₊₁ − μₜ|", _shift("mean"), log=True),
-        Quantity("abs_var_step_change", "moments", "|σ²ₜ₊₁ − σ²ₜ|", _shift("var"), log=True),
+        Quantity("abs_mean_step_change", "moments", "", _shift("mean"), log=True),
+        Quantity("abs_var_step_change", "moments", "", _shift("var"), log=True),
         *(q.beta_from(multiple) for multiple in (0.125, 0.25, 0.5)),
         q.BETA_0,
         q.BETA_0_SCALED,

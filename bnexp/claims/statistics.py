@@ -24,7 +24,7 @@ SPLIT = 0.2
 
 @dataclass(frozen=True)
 class Effect:
-    """One seed's number; with ``bound`` ("at least", "at most") censored: that is all one knows."""
+    """One seed's number; with ``bound`` ("at least", "at most") censored: no more is known."""
 
     value: float
     bound: str = ""
@@ -55,20 +55,18 @@ class Region:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The effect over seeds.
+    """The effect over seeds; below `FEWEST` seeds only the first three and ``share``.
 
     Attributes:
         seeds: how many gave a number.
         censored: how many of these are bounds only.
         value: the mean below `EXACT` seeds, else the median; of the bounds where censored.
         low, high: the 95 % interval: Student's below `EXACT` seeds, else the exact one of the
-            median, which asks nothing of the distribution. NaN below `FEWEST` seeds. An effect
-            that is known to be at least some number limits the interval from below only: there it
-            counts with that number, and from above as infinite.
-        size: the standardised effect size, the rank-biserial correlation of paired samples: 1
-            when every seed's effect lies on the claimed side of the region's edge, 0 when as much
-            rank lies on either side, -1 when none does. NaN below `FEWEST` seeds.
-        p: of the hypothesis that the effect lies outside the region; NaN below `FEWEST` seeds.
+            median, which asks nothing of the distribution. An effect known to be at least some
+            number counts with that number from below, and as infinite from above.
+        size: the rank-biserial correlation of paired samples: 1 when every seed's effect lies on
+            the claimed side of the region's edge, -1 when none does.
+        p: of the hypothesis that the effect lies outside the region.
         share: the share of seeds whose own effect lies in the region.
     """
 
@@ -127,19 +125,14 @@ def combine(verdicts: Sequence[str]) -> str:
 
 
 def _interval(x: np.ndarray, unlimited: np.ndarray, limit: float) -> tuple[float, float]:
-    """The interval where the ``unlimited`` values may be as far away as ``limit``.
-
-    Student's, which has no order statistics, is of the values as they are, whose mean is a bound
-    of the true mean on the other side; on this side it is ``limit``.
-    """
+    """The interval where the ``unlimited`` values may be as far away as ``limit``."""
     if len(x) >= EXACT:
         test = stats.quantile_test(np.where(unlimited, limit, x), q=0.0, p=0.5)
     elif not np.isfinite(x).all():
         return math.nan, math.nan
-    elif unlimited.any():
-        return limit, limit
-    elif np.ptp(x) == 0:  # where the t statistic is 0/0
-        return float(x[0]), float(x[0])
+    elif unlimited.any() or np.ptp(x) == 0:  # the mean is not bounded, the t statistic is 0/0
+        end = limit if unlimited.any() else float(x[0])
+        return end, end
     else:
         test = stats.ttest_1samp(x, 0.0)
     interval = test.confidence_interval(LEVEL)

@@ -6,17 +6,16 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
+import pandas as pd
 from tqdm import tqdm
 
 from bnexp import theory
 from bnexp.commands.runs import found
-from bnexp.errors import UserError
-from bnexp.registry import at_least
+from bnexp.registry import at_least, expect
 from bnexp.runs import Run
 from bnexp.training.reload import reload
 from bnexp.training.run import FINISHED
@@ -29,37 +28,31 @@ LAYERS = 4
 """The number of layers of a network that are checked by default."""
 
 
+# fmt: off
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``bnexp theory``."""
     add = parser.add_argument
     add("--cases", type=int, default=200, help="random networks (default: 200)")
     add("--seed", type=int, default=0, help="of the random networks (default: 0)")
-    add(
-        "--networks",
-        type=int,
-        default=10,
-        help="deep networks to measure the gradient's growth on, 0 for none (default: 10)",
-    )
+    add("--networks", type=int, default=10,
+        help="deep networks to measure the gradient's growth on, 0 for none (default: 10)")
     add("--runs", type=Path, metavar="DIR", help="also on the finished runs in this folder")
-    add(
-        "--run",
-        metavar="ID",
-        help="only this run, an id or the start of one (default: one of "
-        "each network with BN, noisy BN and none)",
-    )
+    add("--run", metavar="ID", help="only this run, an id or the start of one "
+        "(default: one of each network with BN, noisy BN and none)")
     add("--layers", default="", help="all, or numbers: 1,13 (default: four, evenly spread)")
     add("--units", type=int, default=2, help="units of each layer (default: 2)")
-    add("--json", action="store_true", help="the numbers as JSON, and nothing else")  # fmt: skip
+    add("--json", action="store_true", help="the numbers as JSON, and nothing else")
+# fmt: on
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Run ``bnexp theory``: check and print; 1 when a statement that must hold does not."""
     for name, least in (("cases", 0), ("seed", 0), ("networks", 0), ("units", 1)):
         at_least(f"--{name}", getattr(arguments, name), least)
-    if arguments.cases == 0 and arguments.runs is None:
-        raise UserError("--cases: expected 1 or more where there is no --runs; got 0")
-    if arguments.run is not None and arguments.runs is None:
-        raise UserError("--run: expected --runs DIR beside it")
+    if arguments.runs is None:
+        at_least("--cases", arguments.cases, 1)
+        for name in ("run", "layers"):
+            expect(not getattr(arguments, name), f"--{name}", "--runs DIR beside it", "none")
     reports = [_on_run(run, arguments) for run in _chosen(arguments)]  # first: they may be refused
     if arguments.cases:
         numbers = _bar(range(arguments.cases), "random networks")
@@ -70,10 +63,20 @@ def main(arguments: argparse.Namespace) -> int:
         theory.growth(*setting, networks=arguments.networks, seed=arguments.seed)
         for setting in _bar(theory.SETTINGS if arguments.networks else (), "deep networks")
     ]
-    print(_json(reports, growths) if arguments.json else _text(reports, growths))
-    wrong = [(report, finding) for report in reports for finding in report.wrong]
-    for report, finding in wrong:
-        what = f"{finding.statement.theorem} ({finding.statement.kind}) on {report.where}"
+    if arguments.json:
+        plain = {
+            "tolerance": theory.TOLERANCE,
+            "titles": theory.TITLES,
+            "reports": [report._asdict() for report in reports],
+            "counterexample_to_4.5": theory.counterexample(),
+            "gradient_growth": [growth._asdict() for growth in growths],
+        }
+        print(json.dumps(plain, indent=1))
+    else:
+        print(_text(reports, growths, arguments.networks))
+    wrong = [(report.where, finding) for report in reports for finding in report.wrong]
+    for where, finding in wrong:
+        what = f"{finding['theorem']} ({finding['kind']}) on {where}"
         print(f"bnexp: does not hold, but must: {what}", file=sys.stderr)
     return 1 if wrong else 0
 
@@ -88,19 +91,13 @@ def _chosen(arguments: argparse.Namespace) -> list[Run]:
 
     Of several the one with the most steps, then the least seed, then the largest learning rate.
     """
-    root, wanted = arguments.runs, arguments.run
-    _numbers(arguments.layers, 1 << 20, "")
+    root, wanted = arguments.runs, arguments.run or ""
     if root is None:
         return []
-    finished = [run for run in found(root) if run.state in FINISHED]
-    if wanted is not None:
-        named = [run for run in finished if run.id.startswith(wanted)]
-        if len(named) != 1:
-            have = ", ".join(run.id for run in named or finished) or "none"
-            raise UserError(f"--run: expected one finished run in {root}; '{wanted}' of {have}")
-        return named
-    if not finished:
-        raise UserError(f"--runs: expected finished runs in {root}; there are none")
+    finished = [r for r in found(root) if r.state in FINISHED and r.id.startswith(wanted)]
+    ids = ", ".join(run.id for run in finished) or "none"
+    expect(bool(finished), "--run" if wanted else "--runs", f"finished runs in {root}", ids)
+    expect(not wanted or len(finished) == 1, "--run", "one run", ids)
     finished.sort(key=lambda r: (r.state != "done", -r.steps, r.seed, -r.lr, r.id))
     first: dict[tuple[str, str], Run] = {}
     for run in [run for run in finished if run.norm in NORMS] or finished[:1]:
@@ -108,23 +105,18 @@ def _chosen(arguments: argparse.Namespace) -> list[Run]:
     return [first[key] for key in sorted(first)]
 
 
-def _numbers(layers: str, last: int, name: str) -> list[int]:
-    """The layers to check of a network of ``last``."""
-    if layers == "":
-        return sorted({1 + round(i * (last - 1) / (LAYERS - 1)) for i in range(LAYERS)})
-    if layers == "all":
-        return list(range(1, last + 1))
-    parts = [part.strip() for part in layers.split(",")]
-    if not all(part.isdecimal() and 1 <= int(part) <= last for part in parts):
-        expected = f"all or numbers from 1 to {last} for {name}" if name else "all or numbers: 1,13"
-        raise UserError(f"--layers: expected {expected}; got '{layers}'")
-    return sorted({int(part) for part in parts})
-
-
 def _on_run(run: Run, arguments: argparse.Namespace) -> theory.Report:
     loaded = reload(run.path, run.config)
-    model, batch = loaded.model, loaded.inputs
-    numbers = _numbers(arguments.layers, len(model.layers), run.id)
+    model, batch, layers = loaded.model, loaded.inputs, arguments.layers
+    last = len(model.layers)
+    numbers = list(range(1, last + 1))
+    if layers == "":
+        numbers = sorted({1 + round(i * (last - 1) / (LAYERS - 1)) for i in range(LAYERS)})
+    elif layers != "all":
+        named = {number for number in numbers if str(number) in layers.split(",")}
+        numbers = sorted(named)
+        expected = f"all or numbers from 1 to {last} for {run.id}"
+        expect(len(named) == len(set(layers.split(","))), "--layers", expected, layers)
     inputs = theory.inputs_of(model, numbers, batch)
     cases = (
         theory.real_case(
@@ -139,64 +131,37 @@ def _on_run(run: Run, arguments: argparse.Namespace) -> theory.Report:
     return theory.check_cases(where, cases, arguments.units)
 
 
-def _json(reports: Sequence[theory.Report], growths: Sequence[theory.Growth]) -> str:
-    plain = {
-        "tolerance": theory.TOLERANCE,
-        "titles": theory.TITLES,
-        "reports": [
-            {
-                "where": report.where,
-                "units": report.units,
-                "constant_units_skipped": report.skipped,
-                "findings": [finding.plain() for finding in report.findings],
-            }
-            for report in reports
-        ],
-        "counterexample_to_4.5": theory.counterexample(),
-        "gradient_growth": [asdict(growth) for growth in growths],
-    }
-    return json.dumps(plain, indent=1)
-
-
-def _text(reports: Sequence[theory.Report], growths: Sequence[theory.Growth]) -> str:
+def _text(reports: Sequence[theory.Report], growths: Sequence[theory.Growth], nets: int) -> str:
+    """For people; a verdict in capitals says that something is wrong."""
     lines = []
     for report in reports:
-        skipped = f", {report.skipped} constant ones passed over" if report.skipped else ""
-        lines.append(f"On {report.where}: {report.units} units{skipped}.")
+        constant = report.constant_units_skipped
+        lines.append(f"On {report.where}: {report.units} units, {constant} constant ones skipped.")
         lines.append(f"{'':14}{'cases':>6} {'against':>7} {'violation':>9} {'gap':>9}  verdict")
-        for number, findings in groupby(report.findings, lambda f: f.statement.theorem):
+        for number, findings in groupby(report.findings, lambda finding: finding["theorem"]):
             lines.append(f"{number} {theory.TITLES[number]}")
-            lines += [line for finding in findings for line in _rows(finding)]
+            for f in findings:
+                sizes = " ".join(
+                    f"{'-':>9}" if f[k] is None else f"{f[k]:9.1e}" for k in ("violation", "gap")
+                )
+                verdict = f["verdict"].upper() if f["must"] and f["against"] else f["verdict"]
+                lines.append(f"  {f['kind']:12}{f['cases']:6} {f['against']:7} {sizes}  {verdict}")
+                lines += [f"      {f['text']}", *([f"      ({f['about']})"] if f["about"] else [])]
         lines.append("")
     example = theory.counterexample()
-    first, second = example["optimum"]
     lines += [
-        "4.5 on one neuron and three points (of the kind of Dannemann and Junike 2025):",
-        f"  at W* = ({first:.3g}, {second:.3g}), the only optimum of the plain network, L^ is "
-        f"{example['loss']:.3g} at best over gamma and beta,",
-        f"  its gradient by W {example['gradient']:.3g}; elsewhere L^ is {example['least']:.1e}: "
+        "4.5 on one neuron and three points (of the kind of Dannemann and Junike 2025): at W* =",
+        "({:.3g}, {:.3g}), the only optimum of the plain network,".format(*example["optimum"])
+        + f" L^ is {example['loss']:.3g} at best over gamma and beta,",
+        f"its gradient by W {example['gradient']:.3g}; elsewhere L^ is {example['least']:.1e}: "
         "W* is no optimum of the BN network.",
     ]
     if growths:
         lines += [
             "",
             "Growth of the squared gradient per layer back at initialisation (Yang et al. 2019);",
-            f"float64, mean and standard error over {growths[0].networks} networks:",
-            "           depth  width  batch  measured   error predicted",
+            f"float64, mean and standard error over {nets} networks; predicted: (B-2)/(B-3), with "
+            "ReLU as B -> inf:",
+            pd.DataFrame(growths).to_string(index=False, float_format="{:.4f}".format),
         ]
-    for row in growths:
-        limit = "as B -> inf" if row.activation == "relu" else "(B-2)/(B-3)"
-        sizes = f"{row.depth:6} {row.width:6} {row.batch:6}  {row.measured:8.4f} {row.error:7.4f}"
-        lines.append(f"  {row.activation:7}{sizes} {row.predicted:9.4f} {limit}")
     return "\n".join(lines)
-
-
-def _rows(finding: theory.Finding) -> list[str]:
-    """The finding and its statement; in capitals where it says that something is wrong."""
-    statement, verdict = finding.statement, finding.verdict
-    if verdict == "does not hold" and (statement.must or statement.kind == "condition"):
-        verdict = verdict.upper() if statement.must else "not always"
-    sizes = f"{finding.violation:9.1e} {finding.gap:9.1e}"
-    counts = f"{finding.cases:6} {finding.against:7} {sizes}  {verdict}"
-    about = [f"      ({statement.about})"] if statement.about else []
-    return [f"  {statement.kind:12}{counts}", f"      {statement.text}", *about]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 
 import torch
@@ -28,9 +28,8 @@ LOSSES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
 def random_case(seed: int, number: int) -> Case:
     """A linear layer, BN, a non-linearity and a loss, a function of ``seed`` and ``number``.
 
-    Every batch size meets every number of inputs, of units, and loss. gamma has either sign and a
-    size over two decades, the inputs a mean and a size of their own; tanh and the cross-entropy
-    give Hessians of either sign. float64.
+    gamma has either sign and a size over two decades, the inputs a mean and a size of their own;
+    tanh and the cross-entropy give Hessians of either sign. float64.
     """
     stream = generator(seed, "theory", number)
 
@@ -67,16 +66,11 @@ def inputs_of(model: Network, numbers: Sequence[int], batch: Tensor) -> dict[int
     def capture(number: int, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
         inputs[number] = at_least_float32(args[0].detach())
 
-    hooks = [
-        model.affine(number).register_forward_pre_hook(partial(capture, number))
-        for number in numbers
-    ]
-    try:
-        with torch.no_grad(), frozen_statistics(model.parts):
-            model.outputs(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.no_grad(), frozen_statistics(model.parts):
+        for number in numbers:
+            hook = model.affine(number).register_forward_pre_hook(partial(capture, number))
+            hooks.callback(hook.remove)
+        model.outputs(batch)
     return inputs
 
 
@@ -103,11 +97,9 @@ def real_case(
 
     ``x`` is what reaches the layer's affine map (`inputs_of`) when ``inputs`` is run through.
 
-    The L2 term does not depend on y. A BN layer that was trained keeps its gamma and beta (eps is
-    0, or its own where ``own_eps``). After any other layer a BN layer is put with gamma = sigma and
-    beta = mu, so that nothing else changes; another normalisation there belongs to the rest, as
-    does the noise of noisy BN. The rest is the network with z in place of that module's output.
-    Use in training mode.
+    A BN layer that was trained keeps its gamma and beta (eps is 0, or its own where ``own_eps``).
+    After any other layer a BN layer is put with gamma = sigma and beta = mu, so that nothing else
+    changes; another normalisation there belongs to the rest, as does the noise of noisy BN.
     """
     affine, bn = model.affine(number), bn_of(model, number)
     assert isinstance(affine, nn.Linear | nn.Conv2d)
@@ -115,8 +107,12 @@ def real_case(
     params = {name: value.detach() for name, value in model.named_parameters()}
 
     def rest(z: Tensor) -> Tensor:
-        with frozen_statistics(model.parts), _replaced(affine if bn is None else bn, z):
-            return objective.data(model.outputs(inputs, params), targets)
+        hook = (affine if bn is None else bn).register_forward_hook(lambda *_: z)
+        try:
+            with frozen_statistics(model.parts):
+                return objective.data(model.outputs(inputs, params), targets)
+        finally:
+            hook.remove()
 
     return Case(
         affine=lambda w, x: functional_call(affine, {**own, "weight": w}, (x,)),
@@ -130,16 +126,6 @@ def real_case(
         eps=bn.eps if bn is not None and own_eps else 0.0,
         seed=seed,
     )
-
-
-@contextmanager
-def _replaced(module: nn.Module, output: Tensor) -> Iterator[None]:
-    """Within it ``output`` stands in for what ``module`` puts out."""
-    hook = module.register_forward_hook(lambda *_: output)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def _matrix(affine: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,69 +16,40 @@ from bnexp.theory.theorems import SIDES, STATEMENTS, Sides, Statement
 TOLERANCE = 1e-9
 """Relative to the largest term of the two sides, in float64."""
 
+Finding = dict[str, Any]
+"""A statement's fields and what came of it over the cases that meet its condition.
 
-@dataclass(frozen=True)
-class Finding:
-    """What came of a statement over the cases that meet its condition.
-
-    ``violation`` is the largest by which a case is against it (by which the sides of an equality
-    differ), ``gap`` the largest by which the right side exceeds the left, both relative to the
-    largest term; NaN where there are no cases.
-    """
-
-    statement: Statement
-    cases: int
-    against: int
-    violation: float
-    gap: float
-
-    @property
-    def verdict(self) -> str:
-        """``holds``, ``does not hold``, or ``no case`` where none meets its condition."""
-        return "no case" if not self.cases else "does not hold" if self.against else "holds"
-
-    @property
-    def wrong(self) -> bool:
-        """Whether a statement that must hold does not."""
-        return self.statement.must and self.against > 0
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it; numbers that are not finite are null."""
-        numbers = {"violation": self.violation, "gap": self.gap}
-        finite = {name: x if math.isfinite(x) else None for name, x in numbers.items()}
-        counts = {"cases": self.cases, "against": self.against}
-        return {**asdict(self.statement), **counts, **finite, "verdict": self.verdict}
+``violation`` is the largest by which any of the ``cases`` is ``against`` it (by which the sides of
+an equality differ), ``gap`` the largest by which the right side exceeds the left, both relative to
+the largest term and None where they are not finite. ``verdict``: holds, does not hold, or no case.
+"""
 
 
 def finding(statement: Statement, sides: Iterable[Sides]) -> Finding:
     """The finding from both sides in every case."""
-    rows = np.array(list(sides)).reshape(-1, 3)
-    if not len(rows):
-        return Finding(statement, 0, 0, math.nan, math.nan)
-    left, right, scale = rows.T
+    left, right, scale = np.array(list(sides)).reshape(-1, 3).T
     gap = (right - left) / np.where(scale > 0, scale, 1.0)
-    against = np.maximum(0.0, -gap) if statement.bound else np.abs(gap)
-    against[np.isnan(against)] = np.inf
-    count = int((against > TOLERANCE).sum())
-    return Finding(statement, len(rows), count, float(against.max()), float(gap.max()))
+    violation = np.maximum(0.0, -gap) if "<=" in statement.text else np.abs(gap)
+    against = int((~(violation <= TOLERANCE)).sum())
+    largest = {"violation": violation.max(initial=-np.inf), "gap": gap.max(initial=-np.inf)}
+    numbers = {name: float(x) if np.isfinite(x) else None for name, x in largest.items()}
+    verdict = "no case" if not len(gap) else "does not hold" if against else "holds"
+    counts = {"cases": len(gap), "against": against}
+    return {**asdict(statement), **counts, **numbers, "verdict": verdict}
 
 
-@dataclass(frozen=True)
-class Report:
-    """The findings on one set of cases: where they are from, how many units were checked.
-
-    ``skipped`` units are constant over their batch.
-    """
+class Report(NamedTuple):
+    """The findings on one set of cases: where they are from, how many units were checked."""
 
     where: str
     units: int
-    skipped: int
-    findings: tuple[Finding, ...]
+    constant_units_skipped: int
+    findings: list[Finding]
 
     @property
     def wrong(self) -> list[Finding]:
         """The statements that must hold and do not."""
-        return [finding for finding in self.findings if finding.wrong]
+        return [finding for finding in self.findings if finding["must"] and finding["against"]]
 
 
 def check_cases(where: str, cases: Iterable[Case], units: int | None = None) -> Report:
@@ -90,13 +60,14 @@ def check_cases(where: str, cases: Iterable[Case], units: int | None = None) -> 
         point = Point(case)
         live = len(point.units)
         count = min(units or live, live)
-        skipped += len(point.yhat) - live
-        checked += count
+        skipped, checked = skipped + len(point.yhat) - live, checked + count
         for unit in (Unit(point, point.units[i * live // count]) for i in range(count)):
             for theorem, function in SIDES.items():
                 for name, values in function(unit).items():
                     sides[theorem, name].append(values)
-    findings = tuple(finding(s, sides[s.theorem, s.name]) for s in STATEMENTS)
+    findings = [
+        finding(statement, sides[statement.theorem, statement.name]) for statement in STATEMENTS
+    ]
     return Report(where, checked, skipped, findings)
 
 
@@ -124,6 +95,10 @@ def layer_terms(point: Point) -> dict[str, Tensor]:
     less than the right by gamma^2/sigma^2 eps/(m sigma^2) <g, y^>^2. Units that are constant over
     the batch are left out where eps is 0. Inner products are summed in float64.
     """
+
+    def dot(a: Tensor, b: Tensor) -> Tensor:
+        return (a.double() * b.double()).sum(1)
+
     counted = torch.ones_like(point.gamma)
     if point.case.eps == 0.0:
         counted = (~point.moments.constant).to(counted)
@@ -131,22 +106,16 @@ def layer_terms(point: Point) -> dict[str, Tensor]:
     gain = counted * point.gamma / sigma
     g, v, yhat = (counted[:, None] * rows for rows in (point.g, point.v, point.yhat))
     u, gain2 = gain[:, None] * v, gain.double().square()
-
-    def dot(a: Tensor, b: Tensor) -> Tensor:
-        return (a.double() * b.double()).sum(1)
-
     squares, lengths, inner = dot(g, g), dot(v, v), dot(g, yhat)
-    terms = {
-        "grad": lengths.sum(),
-        "plain": squares.sum(),
-        "scaled": (gain2 * squares).sum(),
-        "mean_term": (gain2 * g.double().sum(1).square() / m).sum(),
-        "yhat_term": (gain2 * inner.square() / m).sum(),
-        "curv": dot(v, point.times(point.normed, v)).sum(),
-        "curv_plain": dot(g, point.times(point.plain, g)).sum(),
-        "curv_scaled": dot(u, point.times(point.plain, u)).sum(),
-        "curv_term": (gain.double() / sigma.double() * inner * lengths / m).sum(),
-    }
-    terms["bound"] = terms["scaled"] - terms["mean_term"] - terms["yhat_term"]
-    terms["curv_bound"] = terms["curv_scaled"] - terms["curv_term"]
-    return {name: terms[name] for name in TERMS}
+    scaled = (gain2 * squares).sum()
+    mean_term = (gain2 * g.double().sum(1).square() / m).sum()
+    yhat_term = (gain2 * inner.square() / m).sum()
+    curv_scaled = dot(u, point.times(point.plain, u)).sum()
+    curv_term = (gain.double() / sigma.double() * inner * lengths / m).sum()
+    curv = dot(v, point.times(point.normed, v)).sum()
+    curv_plain = dot(g, point.times(point.plain, g)).sum()
+    values = (
+        lengths.sum(), scaled - mean_term - yhat_term, squares.sum(), scaled, mean_term, yhat_term,
+        curv, curv_scaled - curv_term, curv_plain, curv_scaled, curv_term,
+    )  # fmt: skip
+    return dict(zip(TERMS, values, strict=True))

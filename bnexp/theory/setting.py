@@ -33,7 +33,7 @@ def rows_of(values: Tensor) -> Tensor:
 
 
 class Moments(NamedTuple):
-    """Per unit, ``(units,)``: mean, sqrt(biased variance + eps), and whether it is constant."""
+    """Per unit, ``(units,)``: mean, sigma = sqrt(biased variance + eps), whether it is constant."""
 
     mean: Tensor
     sigma: Tensor

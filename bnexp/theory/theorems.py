@@ -40,11 +40,6 @@ class Statement:
     about: str = ""
     must: bool = True
 
-    @property
-    def bound(self) -> bool:
-        """Whether it is an inequality."""
-        return "<=" in self.text
-
 
 TITLES = {
     "4.1": "The effect of BatchNorm on the Lipschitzness of the loss",
@@ -115,6 +110,11 @@ def square(values: Tensor) -> float:
     return float(values.square().sum())
 
 
+def length(values: Tensor) -> float:
+    """The 2-norm."""
+    return float(values.norm())
+
+
 def theorem_4_1(unit: Unit) -> dict[str, Sides]:
     """BN's Jacobian is gamma/sigma times the projection off 1 and y^."""
     right = unit.gain**2 * sum(terms_4_1(unit).values())
@@ -153,11 +153,6 @@ def theorem_4_2(unit: Unit) -> dict[str, Sides]:
 def drop_4_2(unit: Unit, u: Tensor) -> float:
     """gamma/(m sigma^2) <g, y^> ||u||^2, which 4.2 takes off along u = v."""
     return unit.gamma / (unit.m * unit.sigma**2) * unit.inner * square(u)
-
-
-def length(values: Tensor) -> float:
-    """The 2-norm."""
-    return float(values.norm())
 
 
 def observation_4_3(unit: Unit) -> dict[str, Sides]:
@@ -249,10 +244,10 @@ def theorem_4_4(unit: Unit) -> dict[str, Sides]:
     """For one unit j, whose gradient by W_j is X'v.
 
     g_j^2 = max_{||X|| <= lambda} ||grad_W L||^2 is read as lambda^2 ||g||^2, as in the paper's
-    proof. Corrected: lambda^2 also on the second term, and 1/m on the last. The maximum is over X
-    with y^, sigma and g held fixed although they depend on X. It is lambda^2 ||v||^2, attained at
-    X = lambda v a'/||v|| for any unit vector a; the left side is the largest of that X and of
-    random ones of spectral norm lambda; in linear layers these are tried with y^ and sigma, too.
+    proof. The maximum is over X with y^, sigma and g held fixed although they depend on X. It is
+    lambda^2 ||v||^2, attained at X = lambda v a'/||v|| for any unit vector a; the left side is the
+    largest of that X and of random ones of spectral norm lambda. In linear layers these are tried
+    with y^ and sigma that move, too.
     """
     stream, point = unit.stream("4.4"), unit.point
     lam = 10 ** float(2 * torch.rand((), generator=stream, device=unit.y.device) - 1)
@@ -263,26 +258,23 @@ def theorem_4_4(unit: Unit) -> dict[str, Sides]:
     largest = max(square(lam * (x.T @ unit.v)) for x in tried)
     first, second, third = terms_4_1(unit).values()
     whole, last = first + second + third, lam2 * unit.m * third
-    scale = gain2 * max(lam2 * first, -second, -last)
     own = square(point.by_weight.gradient[0][unit.j])
+    right, scale = gain2 * (lam2 * first + second + last), gain2 * max(lam2 * first, -second, -last)
+    corrected = gain2 * lam2 * whole, gain2 * lam2 * first
     sides = {
-        "printed": (largest, gain2 * (lam2 * first + second + last), scale),
-        "corrected": (largest, gain2 * lam2 * whole, gain2 * lam2 * first),
+        "printed": (largest, right, scale),
+        "corrected": (largest, *corrected),
         "actual": (own, gain2 * own2 * whole, gain2 * own2 * first),
     }
     if point.case.x.dim() == 2:
-        moved = max(_moved(unit, lam, stream) for _ in range(DRAWS))
-        sides["moving"] = moved, gain2 * lam2 * whole, gain2 * lam2 * first
+        moved = []
+        for _ in range(DRAWS):
+            x = unit.normal(*point.x.shape, stream=stream)
+            x *= lam / torch.linalg.matrix_norm(x, 2)
+            other = Point(replace(point.case, x=x, gamma=point.gamma, beta=point.beta))
+            moved.append(square(other.by_weight.gradient[0][unit.j]))
+        sides["moving"] = (max(moved), *corrected)
     return sides
-
-
-def _moved(unit: Unit, lam: float, stream: torch.Generator) -> float:
-    """||grad_{W_j} L^||^2 of the network on a random X of spectral norm lambda."""
-    point = unit.point
-    x = unit.normal(*point.x.shape, stream=stream)
-    x *= lam / torch.linalg.matrix_norm(x, 2)
-    moved = Point(replace(point.case, x=x, gamma=point.gamma, beta=point.beta))
-    return square(moved.by_weight.gradient[0][unit.j])
 
 
 def theorem_c_1(unit: Unit) -> dict[str, Sides]:
@@ -319,14 +311,12 @@ def lemma_4_5(unit: Unit) -> dict[str, Sides]:
 
     W* and W^* are the closest optima to W0 of the network without and with BN; W* here is the
     case's weight. L^ does not depend on the length of W_j, so k W* is an optimum for every k > 0
-    if W* is, and the nearest has k = <W*, W0>/||W*||^2; where k < 0 it is none (unless gamma
-    changes its sign too). That an optimum W* of the plain network is one of the BN network is the
-    premise, refuted by `counterexample`.
+    if W* is, and the nearest has k = <W*, W0>/||W*||^2. The premise, that an optimum of the plain
+    network is one of the BN network, is refuted by `counterexample`.
     """
     case, best = unit.point.case, unit.w
-    if case.start is None:
-        w0 = best.norm() * len(best) ** -0.5 * unit.normal(len(best), stream=unit.stream("4.5"))
-    else:
+    w0 = best.norm() * len(best) ** -0.5 * unit.normal(len(best), stream=unit.stream("4.5"))
+    if case.start is not None:
         w0 = case.start[unit.j].to(best).flatten()
     inner, length2 = float(best @ w0), square(best)
     if length2 == 0:
@@ -346,11 +336,7 @@ def lemma_4_5(unit: Unit) -> dict[str, Sides]:
 
 
 SIDES: dict[str, Callable[[Unit], dict[str, Sides]]] = {
-    "4.1": theorem_4_1,
-    "4.2": theorem_4_2,
-    "4.3": observation_4_3,
-    "4.4": theorem_4_4,
-    "C.1": theorem_c_1,
-    "4.5": lemma_4_5,
-}
+    "4.1": theorem_4_1, "4.2": theorem_4_2, "4.3": observation_4_3, "4.4": theorem_4_4,
+    "C.1": theorem_c_1, "4.5": lemma_4_5,
+}  # fmt: skip
 """By theorem, both sides of its statements in the case of one unit, where their conditions hold."""
