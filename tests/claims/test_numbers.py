@@ -11,7 +11,7 @@ import pytest
 from bnexp.analysis.series import Trace
 from bnexp.claims import Effect, Region, Term, all_claims, from_row, judge_claim, register
 from bnexp.claims.compare import at_equal_loss, smooth, speed
-from bnexp.claims.source import MissingSeriesError, Source, of_paper
+from bnexp.claims.source import Source
 from bnexp.errors import UserError
 from bnexp.registry import CLAIMS
 from tests.claims.worlds import World, fill
@@ -139,15 +139,3 @@ def test_the_papers_values() -> None:
     for answer, names in (("contradicts", {"3.3", "3.4"}), ("mixed", {"3.6", "4.7"})):
         assert {name for name, found in judged.items() if found.paper == answer} == names
     assert all(judged[f"6.{i}"].paper == "" for i in range(1, 5))  # no curves of random directions
-
-
-def test_the_papers_series_are_at_the_steps_it_recorded() -> None:
-    vgg, dln = of_paper("vgg"), of_paper("dln")
-    beta = vgg.trace("beta_smoothness", "bn", 0.1)
-    np.testing.assert_array_equal(beta.x, np.arange(0, 15001, 100))
-    after_update = np.arange(1, 10002, 50)  # Fig 5b shows at t the state after update t + 1
-    np.testing.assert_array_equal(dln.trace("train_loss", "l1", 1e-6).x, after_update)
-    with pytest.raises(MissingSeriesError):
-        vgg.trace("beta_smoothness", "bn", 0.5)
-    with pytest.raises(MissingSeriesError):  # its axis has no labels: no level is known
-        vgg.trace("l2_difference", "bn", 0.1, 10)

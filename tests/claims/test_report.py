@@ -70,13 +70,6 @@ def test_diverged_runs_are_results_and_counted(world: World) -> None:
     assert "1 of 32 runs diverged and count as results" in markdown([judgement])
 
 
-def test_a_diverged_baseline_is_no_baseline(world: World) -> None:
-    for seed in range(3):
-        world.add("dln", "none", 1e-6, seed, {}, state="diverged")
-        world.add("dln", "bn", 1e-6, seed, {"loss_band": 0.1})
-    assert judge_claim(CLAIMS["4.7"], world.runs, "there").verdict == DEAD
-
-
 def test_the_last_words_are_numbers_even_of_one_seed(world: World) -> None:
     """One seed of 1.1 inside, of 4.7 outside its range, and 2.5 without runs."""
     fill(world, CLAIMS["1.1"], [0], lambda _: lambda n, _: {"to_80": 0.6 if n == "none" else 0.2})
