@@ -218,7 +218,7 @@ def _launch(launcher: Launcher, runs: Sequence[Planned]) -> dict[str, Outcome]:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Within it a signal to this process stops the runs of a sweep, in whatever process they are."""
+    """Within it a signal to this process stops a sweep's runs, in whatever process they are."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ[STOP_FILE] = str(Path(folder) / "stop")
         try:

@@ -7,7 +7,6 @@ import json
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from bnexp.claims import all_claims
 from bnexp.claims.report import as_json
 from bnexp.commands import claims
 from bnexp.errors import UserError
-from bnexp.figures import drawable, figure, figure_ids
+from bnexp.figures import figure, figure_ids
 from bnexp.figures.style import style
 from bnexp.report.documents import generated
 from bnexp.report.numbers import Numbers, differing, numbers
@@ -71,9 +70,7 @@ def verified(folder: Path, runs: list[Run], write: bool) -> Iterator[str]:
     """What of the numbers in ``folder`` differs from those of its ``runs``; or writes them."""
     judged = as_json(claims.judge(list(all_claims()), runs, folder))
     drawn = figure_numbers(runs)
-    curves = pd.DataFrame(
-        [asdict(row) for n in figure_ids() if n.isdecimal() for row in coverage(int(n), runs)]
-    )
+    curves = pd.concat([coverage(int(name), runs) for name in figure_ids() if name.isdecimal()])
     files = {"claims": folder / "claims" / "claims.json", "numbers": folder / "numbers.json"}
     table = folder / "coverage.csv"
     if write:
@@ -103,10 +100,11 @@ def figure_numbers(runs: list[Run]) -> dict[str, Numbers]:
     """The numbers of every figure that the runs suffice for."""
     shown = {}
     for number in figure_ids():
-        if drawable(number, runs):
-            recipe = figure(number)
+        recipe = figure(number)
+        selection = select(recipe.needs, runs)
+        if not selection.empty:
             with style():
-                shown[number] = numbers(recipe.draw(select(recipe.needs, runs), True))
+                shown[number] = numbers(recipe.draw(selection, True))
     return shown
 
 
