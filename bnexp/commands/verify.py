@@ -70,7 +70,8 @@ def verified(folder: Path, runs: list[Run], write: bool) -> Iterator[str]:
     """What of the numbers in ``folder`` differs from those of its ``runs``; or writes them."""
     judged = as_json(claims.judge(list(all_claims()), runs, folder))
     drawn = figure_numbers(runs)
-    curves = pd.concat([coverage(int(name), runs) for name in figure_ids() if name.isdecimal()])
+    numbered = [int(name) for name in figure_ids() if name.isdecimal()]
+    curves = pd.concat([coverage(number, runs).assign(figure=number) for number in numbered])
     files = {"claims": folder / "claims" / "claims.json", "numbers": folder / "numbers.json"}
     table = folder / "coverage.csv"
     if write:
