@@ -85,6 +85,9 @@ def assert_met(run: str) -> None:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_golden_tables_are_met(run: str) -> None:
+    here = torch.backends.cpu.get_cpu_capability()
+    if run.startswith("vgg") and here not in ("AVX2", "AVX512"):
+        pytest.skip(f"torch rounds the float32 draws of initial weights otherwise on {here}")
     assert_met(run)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from bnexp.analysis import landscape, paper
+from bnexp.analysis import paper, read
 from bnexp.analysis.quantities import paper_quantities, predictiveness_band
 from bnexp.analysis.scales import eta_multiples
 from bnexp.analysis.select import Need, select
@@ -18,39 +18,21 @@ from bnexp.analysis.summaries import median_of
 from bnexp.runs import Run
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """One curve of the paper beside our seeds.
-
-    Attributes:
-        points: how many of the paper's points are compared; a band has two at each step.
-        inside: the share of them within our seeds' min to max.
-        distance: the median over points of |log10(median of our seeds / paper)|; of accuracies and
-            cosines, which may be 0 or negative, the median absolute difference.
-        inferred: whether the paper prints no y labels: only the shape of its curve counts.
-    """
-
-    figure: int
-    panel: str
-    quantity: str
-    family: str
-    norm: str
-    lr: float
-    layer: int | None
-    seeds: int
-    points: int
-    inside: float
-    distance: float
-    inferred: bool = False
-
-
-def coverage(figure: int, runs: Sequence[Run], panel: str | None = None) -> list[Coverage]:
-    """One entry per curve of the paper's figure (or of one panel) that some of the runs answer.
+def coverage(figure: int, runs: Sequence[Run]) -> pd.DataFrame:
+    """One row per curve of the paper's figure that some of the runs answer.
 
     Runs are chosen as for the figure itself, see `select`. A run's value at the paper's step is
     interpolated between recorded steps, in plotted space; the paper's points that lie before the
     run's second recorded step are compared only where their step itself was recorded, because
     the first updates change much.
+
+    Returns:
+        By panel, quantity, model, norm, lr and layer: ``inferred``, whether the paper prints no y
+        labels, so that only the shape of its curve counts; ``seeds``; ``points``, how many of the
+        paper's points are compared (a band has two at each step); ``inside``, the share of them
+        within our seeds' min to max; ``distance``, the median over points of
+        |log10(median of our seeds / paper)|, for accuracies and cosines, which may be 0 or
+        negative, the median absolute difference.
     """
     tables = {name: quantity.table for name, quantity in paper_quantities().items()}
     tables["gradient_difference"] = "landscape"
@@ -62,16 +44,14 @@ def coverage(figure: int, runs: Sequence[Run], panel: str | None = None) -> list
     rows = []
     for s in paper.series_of(figure):
         mine = chosen.runs(s["model"], s["norm"], s["lr"], tables[s["quantity"]])
-        if not mine or panel not in (None, s["panel"]):
+        if not mine:
             continue
         across = s["quantity"] == "gradient_difference"
         points, inside, apart = (_over_etas if across else _over_steps)(figure, s, mine)
         if points:
-            kind: dict[str, Any] = {**s, "figure": figure, "family": s["model"], "seeds": len(mine)}
-            del kind["model"]
-            share, distance = inside / points, median_of(apart)
-            rows.append(Coverage(**kind, points=points, inside=share, distance=distance))
-    return rows
+            result = {"points": points, "inside": inside / points, "distance": median_of(apart)}
+            rows.append({**s, "seeds": len(mine), **result})
+    return pd.DataFrame(rows)
 
 
 def compare(
@@ -88,11 +68,12 @@ def compare(
         ratio: whether a distance is |log10(ours / paper)|, else |ours - paper|.
         steps: where to compare, brought inside the curve; None for the points of the plot.
     """
-    traces = [trace for trace in traces if len(trace.x)]
+    if not (traces := [trace for trace in traces if len(trace.x)]):
+        return 0, 0, np.empty(0)
     x = curve.x if steps is None else np.clip(np.array(steps, float), curve.x[0], curve.x[-1])
-    recorded = np.unique(np.concatenate([np.empty(0), *(trace.x for trace in traces)]))
+    recorded = np.unique(np.concatenate([trace.x for trace in traces]))
     early = recorded[1] if len(recorded) > 1 else math.inf
-    x = x[(x <= recorded.max(initial=-1)) & ((x >= early) | np.isin(x, recorded))]
+    x = x[(x <= recorded[-1]) & ((x >= early) | np.isin(x, recorded))]
     ours = np.array([paper.Curve(t.x, t.lo, t.hi).at(x, log) for t in traces])
     theirs = curve.at(x, log)
     edges = 1 if np.array_equal(curve.lo, curve.hi) else 2
@@ -121,7 +102,7 @@ def _within(theirs: Array, ours: Array, ratio: bool) -> tuple[int, int, Array]:
 def _over_steps(figure: int, s: dict[str, Any], runs: Sequence[Run]) -> tuple[int, int, Array]:
     quantity = paper_quantities()[s["quantity"]]
     if quantity.name == "gradient_predictiveness":
-        quantity = predictiveness_band(True, landscape.predictiveness_column(runs))
+        quantity = predictiveness_band(True, read.predictiveness_column(runs))
     curve = paper.curve(figure, s["panel"], quantity.name, s["norm"], s["lr"], s["layer"])
     assert curve is not None
     traces = [quantity.trace(run, s["layer"]).until_diverged() for run in runs]
@@ -130,8 +111,8 @@ def _over_steps(figure: int, s: dict[str, Any], runs: Sequence[Run]) -> tuple[in
 
 def _over_etas(figure: int, s: dict[str, Any], runs: Sequence[Run]) -> tuple[int, int, Array]:
     """Fig 11: at every step that the paper shows, its points over the step sizes."""
-    column = landscape.predictiveness_column(runs)
-    tables = [landscape.points(run, column, eta_multiples(run)) for run in runs]
+    column = read.predictiveness_column(runs)
+    tables = [read.points(run, column, eta_multiples(run)) for run in runs]
     theirs, ours = [], []
     for step, curve in paper.curves_by_step(figure, s["panel"], s["quantity"], s["norm"], s["lr"]):
         here = np.full((len(runs), len(curve.x)), np.nan)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from bnexp.analysis import landscape, read, units
+from bnexp.analysis import read
 from bnexp.analysis.scales import VGG
 from bnexp.analysis.series import Trace
 from bnexp.runs import Run
@@ -78,7 +78,7 @@ ICS_COSINE = Quantity(
 )  # fmt: skip
 LOSS_BAND = Quantity(
     "loss_landscape", "smoothness", "loss landscape",
-    lambda run, _: landscape.band(run, "loss"), log=True, filled=True,
+    lambda run, _: read.eta_band(run, "loss"), log=True, filled=True,
 )  # fmt: skip
 """The loss along the gradient, min to max over eta (sec. 4.1)."""
 
@@ -86,17 +86,17 @@ LOSS_BAND = Quantity(
 def predictiveness_band(log: bool, column: str = "predictiveness") -> Quantity:
     """Gradient predictiveness, min to max over eta (sec. 4.1).
 
-    ``column``: of table ``landscape``, see `landscape.predictiveness_column`.
+    ``column``: of table ``landscape``, see `read.predictiveness_column`.
     """
     return Quantity(
         "gradient_predictiveness", "smoothness", "gradient predictiveness",
-        lambda run, _: landscape.band(run, column), log=log, filled=True,
+        lambda run, _: read.eta_band(run, column), log=log, filled=True,
     )  # fmt: skip
 
 
 BETA = Quantity(
     "beta_smoothness", "smoothness", "effective β-smoothness",
-    lambda run, _: landscape.beta(run), log=True,
+    lambda run, _: read.beta(run), log=True,
 )  # fmt: skip
 """Effective beta-smoothness: the max over eta (sec. 4.1)."""
 
@@ -105,12 +105,12 @@ def beta_from(least: float) -> Quantity:
     """Effective beta-smoothness had the grid begun at ``least`` times lr."""
     return replace(
         BETA, name=f"beta_from_{least:g}", table="landscape",
-        trace=lambda run, _: landscape.beta(run, least),
+        trace=lambda run, _: read.beta(run, least),
     )  # fmt: skip
 
 
 BETA_ETA = replace(
-    BETA, name="beta_eta", label="η of max", trace=lambda run, _: landscape.beta(run, where=True),
+    BETA, name="beta_eta", label="η of max", trace=lambda run, _: read.beta(run, where=True),
     small=True,
 )  # fmt: skip
 BETA_0 = column("beta_0", "curvature", "‖Hg‖/‖g‖")
@@ -123,11 +123,11 @@ def unit_shifts(layers: tuple[int, ...]) -> dict[str, Quantity]:
 
     The quantities share one reading of a run's tables.
     """
-    moments = lru_cache(maxsize=None)(lambda run: units.moments(run, layers))
+    moments = lru_cache(maxsize=None)(lambda run: read.moments(run, layers))
 
     def quantity(name: str, label: str, moment: str, successive: bool) -> Quantity:
         def trace(run: Run, layer: int | None) -> Trace:
-            return units.shift(run, moments(run).get(layer or 0), moment, successive)
+            return read.shift(run, moments(run).get(layer or 0), moment, successive)
 
         return Quantity(name, "moments", label, trace, small=True, ratio=successive)
 

@@ -1,15 +1,24 @@
-"""Reads just the columns and rows that a figure needs from the tables of a run."""
+"""Reads what figures need from the tables of a run, and just these columns and rows.
+
+The landscape is taken over the paper's grid of step sizes (Appendix A.2.2): bands are min to max,
+effective beta-smoothness is the max. Table ``smoothness`` has both over all step sizes of the run;
+where the run's grid is finer, they are made of table ``landscape``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bnexp.analysis.scales import DLN, eta_multiples
 from bnexp.analysis.series import Array, Trace
 from bnexp.runs import Run
+
+History = dict[int, Array]
+"""A unit's values by step."""
 
 
 def has_table(run: Run, table: str) -> bool:
@@ -43,3 +52,105 @@ def band(run: Run, table: str, lo: str, hi: str, **where: int | str) -> Trace:
     frame = rows(run, table, list(dict.fromkeys(["step", lo, hi])), **where)
     x, low, high = (floats(frame[name]) for name in ("step", lo, hi))
     return Trace(x, low, high, run.state == "diverged")
+
+
+def eta_band(run: Run, column: str) -> Trace:
+    """Min to max over eta of a column of table ``landscape``, by step."""
+    if grid_is_papers(run) and column in ("loss", "predictiveness"):
+        return band(run, "smoothness", f"{column}_min", f"{column}_max")
+    step, _, values = points(run, column, eta_multiples(run))
+    return Trace(step, values.min(axis=1), values.max(axis=1), run.state == "diverged")
+
+
+def beta(run: Run, least: float = 0.0, where: bool = False) -> Trace:
+    """Effective beta-smoothness, the max of beta over the grid, or the eta ``where`` it is reached.
+
+    With ``least``, over all step sizes of the run that are at least ``least`` times lr.
+    """
+    if not least and grid_is_papers(run):
+        return line(run, "smoothness", "beta_eta" if where else "beta")
+    measured = sorted(map(float, run.option("probes.landscape.etas")))
+    grid = [eta for eta in measured if eta >= least * (1 - 1e-6)] if least else eta_multiples(run)
+    step, etas, values = points(run, "beta", grid)
+    y = etas[values.argmax(axis=1)] if where else values.max(axis=1)
+    return Trace(step, y, y, run.state == "diverged")
+
+
+def points(
+    run: Run, column: str, multiples: Sequence[float], steps: list[int] | None = None
+) -> tuple[Array, Array, Array]:
+    """Table ``landscape`` as a matrix: steps (n,), step sizes (m,), values of the column (n, m).
+
+    Args:
+        multiples: the step sizes to take, as multiples of lr.
+        steps: only these; None for all.
+    """
+    where = {} if steps is None else {"step": steps}
+    frame = rows(run, "landscape", ["step", "eta", column], **where)
+    wanted = np.sort(np.array(multiples)) * run.lr
+    near = np.isclose(floats(frame["eta"])[:, None], wanted[None, :], rtol=1e-6, atol=0)
+    frame = frame.iloc[np.flatnonzero(near.any(axis=1))].drop_duplicates(["step", "eta"])
+    frame = frame.sort_values(["step", "eta"], kind="stable")
+    step, eta, values = (
+        floats(frame[name]).reshape(-1, len(wanted)) for name in ("step", "eta", column)
+    )
+    return step[:, 0], eta[0] if len(eta) else wanted, values
+
+
+def grid_is_papers(run: Run) -> bool:
+    """Whether table ``smoothness`` of the run is over just the `eta_multiples`."""
+    return len(run.option("probes.landscape.etas")) == len(eta_multiples(run))
+
+
+def predictiveness_column(runs: Sequence[Run]) -> str:
+    """The column of table ``landscape`` to compare with the paper's gradient predictiveness.
+
+    The paper's DLN figures (10b, 11b, 13c) sum norms over the parameter tensors: that column where
+    the runs are such and all have it, else the norm of the whole gradient.
+    """
+    summed = "predictiveness_tensors"
+    papers = bool(runs) and all(
+        run.family == DLN.family and summed in run.columns("landscape") for run in runs
+    )
+    return summed if papers else "predictiveness"
+
+
+def histories(run: Run, layers: Sequence[int], amount: int) -> dict[int, History]:
+    """Per layer that the run has, its unit's values at about `amount` steps spread over it.
+
+    The table is read once for all layers: it is the largest there is.
+    """
+    recorded = rows(run, "activations", ["step"])["step"].unique()
+    wanted = np.linspace(0, run.steps, amount + 1)
+    wanted = wanted[wanted <= recorded.max()]
+    nearest = np.abs(recorded[:, None] - wanted[None, :]).argmin(axis=0)
+    steps = [int(step) for step in recorded[np.unique(nearest)]]
+    frame = rows(run, "activations", ["step", "layer", "values"], layer=layers, step=steps)
+    by_layer: dict[int, History] = {}
+    for step, layer, values in zip(frame["step"], frame["layer"], frame["values"], strict=True):
+        by_layer.setdefault(int(layer), {})[int(step)] = floats(values)
+    return by_layer
+
+
+def moments(run: Run, layers: Sequence[int]) -> dict[int, pd.DataFrame]:
+    """Per layer that the run has, step, mean and var of the unit that table activations follows.
+
+    Rows of the step after a scheduled one may be there too; the paper's points are the schedule.
+    """
+    key = ["layer", "unit"]
+    units = rows(run, "activations", ["step", *key], layer=layers, step=0)[key]
+    wanted = {name: units[name].unique().tolist() for name in key}
+    frame = rows(run, "moments", ["step", *key, "mean", "var"], **wanted)
+    frame = frame[frame["step"] % int(run.option("probes.moments.every")) == 0]
+    followed = frame.merge(units.drop_duplicates(), on=key).drop_duplicates(["layer", "step"])
+    return {int(str(layer)): rows for layer, rows in followed.groupby("layer")}
+
+
+def shift(run: Run, unit: pd.DataFrame | None, moment: str, successive: bool) -> Trace:
+    """How the mean or var of a unit of the run changed since the last recorded step, or the first.
+
+    Since the last step it is the absolute change. Empty without a unit.
+    """
+    x, y = (np.empty(0) if unit is None else floats(unit[c]) for c in ("step", moment))
+    change = np.abs(np.diff(y)) if successive else y[1:] - y[:1]
+    return Trace(x[1:], change, change, run.state == "diverged")

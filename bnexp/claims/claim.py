@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bnexp.analysis.scales import EXPERIMENTS
-from bnexp.analysis.select import Need, needs
+from bnexp.analysis.select import Need
 from bnexp.claims.compare import COMPARISONS, Comparison, Term
 from bnexp.claims.source import QUANTITIES
 from bnexp.claims.statistics import Region
 from bnexp.errors import UserError
 from bnexp.registry import CLAIMS
-
-TABLE = Path(__file__).parent / "claims.yaml"
 
 
 @dataclass(frozen=True)
@@ -27,16 +26,12 @@ class Claim:
 
     Attributes:
         id: the number of the paper's claim, and its number within; E for claims past the paper.
-        statement: what is claimed, one sentence.
-        short: the same in a few words, for figures.
         criterion: what must be for it to hold, written before any result was seen.
         source: where the paper says it.
         statistic, unit: the number that is compared, in words, and its unit.
-        compare: how it is made of a part's terms.
-        region: the range that the number lies in if the statement holds.
+        compare, region: how it is made of a part's terms, and its range if the statement holds.
         parts: the terms by the part's name; all parts must lie in the region.
-        family: the networks it is about.
-        recipe: the recipe that makes the runs.
+        family, recipe: the networks it is about, and the recipe that makes the runs.
         baseline: the normalisation of the runs that the others are compared with; "" for none.
             Where these stay at chance or diverge there is nothing to compare with.
         direction, least_eta: of the landscape, as `bnexp.analysis.select.Need` has them.
@@ -65,16 +60,15 @@ class Claim:
     @property
     def needs(self) -> tuple[Need, ...]:
         """The runs it is decided from, one of each per seed."""
-        tables: dict[tuple[str, float], dict[str, str]] = {}
-        for term in (term for terms in self.parts.values() for term in terms):
-            names = (QUANTITIES[name].table for name in (term.quantity, *self.also))
-            tables.setdefault((term.norm, term.lr), {}).update(dict.fromkeys(names, ""))
+        wanted = dict.fromkeys(
+            (term.norm, term.lr, QUANTITIES[name].table)
+            for terms in self.parts.values()
+            for term in terms
+            for name in (term.quantity, *self.also)
+        )
         return tuple(
-            need
-            for (norm, lr), wanted in tables.items()
-            for need in needs(
-                self.recipe, self.family, (norm,), (lr,), wanted, self.direction, self.least_eta
-            )
+            Need(self.recipe, "", self.family, *kind, self.direction, self.least_eta)
+            for kind in wanted
         )
 
     @property
@@ -114,17 +108,16 @@ def from_row(row: Mapping[str, Any]) -> Claim:
     """
     words = {k: v for k, v in row.items() if k not in ("terms", "parts", "range", "runs")}
     try:
-        edges, runs = row["range"], dict(row["runs"])
-        family = runs["family"]
+        experiment, edges = EXPERIMENTS[row["runs"]["family"]], row["range"]
         values = dict(row.get("parts", {}))
         if values.get("layer") == "paper":
-            values["layer"] = EXPERIMENTS[family].ics_layers
+            values["layer"] = experiment.ics_layers
         words["compare"] = COMPARISONS[words["compare"]]
         return Claim(
             **words,
-            **runs,
+            **row["runs"],
             region=Region(edges.get("above", -math.inf), edges.get("below", math.inf)),
-            parts=_parts({"lr": EXPERIMENTS[family].lr, **row["terms"]}, values),
+            parts=_parts({"lr": experiment.lr, **row["terms"]}, values),
         )
     except (KeyError, TypeError) as error:
         raise UserError(f"claim {row.get('id')}: expected the fields of Claim; {error}") from None
@@ -134,28 +127,19 @@ def _parts(
     terms: Mapping[str, Any], values: Mapping[str, Sequence[Any]]
 ) -> dict[str, tuple[Term, ...]]:
     """The terms of each part: of every combination of ``values``."""
-    chosen: list[dict[str, Any]] = [{}]
-    for name, choices in values.items():
-        chosen = [{**before, name: choice} for before in chosen for choice in choices]
-    return {
-        ", ".join(_name(field, choice) for field, choice in part.items()): tuple(
-            Term(**{field: _at(terms, part, field, i) for field in {**terms, **part}})
-            for i in range(len(terms["norm"]))
-        )
-        for part in chosen
-    }
+    parts = {}
+    for choice in product(*values.values()):
+        part = dict(zip(values, choice, strict=True))
+
+        def term(index: int, part: Mapping[str, Any] = part) -> Term:
+            fields = {**terms, **part, "norm": terms["norm"]}
+            mine = {k: v[index] if isinstance(v, list) else v for k, v in fields.items()}
+            return Term(**{k: part[k] if v == "each" else v for k, v in mine.items()})
+
+        words = [f"{k} {v}" if k in ("layer", "lr") else str(v) for k, v in part.items()]
+        parts[", ".join(words)] = tuple(term(index) for index in range(len(terms["norm"])))
+    return parts
 
 
-def _at(terms: Mapping[str, Any], part: Mapping[str, Any], field: str, index: int) -> Any:
-    """The value of a field of the term ``index`` in one part."""
-    value = part[field] if field in part and field != "norm" else terms[field]
-    value = value[index] if isinstance(value, list) else value
-    return part[field] if value == "each" else value
-
-
-def _name(field: str, choice: Any) -> str:
-    return f"{field} {choice}" if field in ("layer", "lr") else str(choice)
-
-
-for _row in yaml.safe_load(TABLE.read_text(encoding="utf-8")):
+for _row in yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text(encoding="utf-8")):
     register(from_row(_row))

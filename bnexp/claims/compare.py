@@ -8,40 +8,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bnexp.analysis import summaries
 from bnexp.analysis.series import Trace
-from bnexp.analysis.summaries import (
-    band_width,
-    first_third,
-    last_half,
-    last_third,
-    log_ratio,
-    median,
-    ratio_at_equal_loss,
-    upper_nan_median,
-)
+from bnexp.analysis.summaries import log_ratio
 from bnexp.claims.source import Source
 from bnexp.claims.statistics import Effect
-
-HALF_WINDOW = 1 / 60
-"""Accuracy is averaged over this share of the run to either side."""
 
 TARGET = 80.0
 """Percent of train accuracy that speed is measured to."""
 
-FINAL_IF_DIVERGED = {"train_loss": math.inf}
-"""The final value of a diverged run; 0 for all other quantities (accuracies)."""
-
 SPANS: Mapping[str, Callable[[Trace, int], Trace]] = {
     "whole run": lambda trace, _: trace,
-    "first third": first_third,
-    "last third": last_third,
-    "last half": last_half,
+    "first third": summaries.first_third,
+    "last third": summaries.last_third,
+    "last half": summaries.last_half,
 }
-
 SUMMARIES: Mapping[str, Callable[[Trace], float]] = {
-    "median": median,
-    "upper edge": upper_nan_median,  # the median over steps of a band's upper edge
-    "width": band_width,  # the median over steps of log10(top/bottom) of a band
+    "median": summaries.median,
+    "upper edge": summaries.upper_nan_median,  # the median over steps of a band's upper edge
+    "width": summaries.band_width,  # the median over steps of log10(top/bottom) of a band
     "mean": lambda trace: float(trace.lo.mean()) if len(trace.lo) else math.nan,
     "maximum": lambda trace: float(trace.hi.max()) if len(trace.hi) else math.nan,
     "final": lambda trace: float(trace.lo[-1]) if len(trace.lo) else math.nan,
@@ -54,10 +39,7 @@ SUMMARIES: Mapping[str, Callable[[Trace], float]] = {
 class Term:
     """One number of one kind of run: a summary of a quantity over a span of the run.
 
-    Attributes:
-        quantity: a key of `bnexp.claims.source.QUANTITIES`.
-        norm, lr, layer: the run, and the layer where the quantity has layers.
-        summary, span: keys of `SUMMARIES` and `SPANS`.
+    By keys of `bnexp.claims.source.QUANTITIES`, `SUMMARIES` and `SPANS`.
     """
 
     quantity: str
@@ -70,6 +52,8 @@ class Term:
     def value(self, source: Source) -> float:
         """The number; NaN where the series has no values. Train accuracy is smoothed before.
 
+        A diverged run ends at a loss of inf, an accuracy of 0.
+
         Raises:
             MissingSeriesError: the source has no such series.
         """
@@ -77,7 +61,7 @@ class Term:
         if self.quantity == "train_accuracy":
             trace = smooth(trace, source.steps)
         if self.summary == "final" and trace.diverged:
-            return FINAL_IF_DIVERGED.get(self.quantity, 0.0)
+            return math.inf if self.quantity == "train_loss" else 0.0
         return SUMMARIES[self.summary](SPANS[self.span](trace, source.steps))
 
 
@@ -91,8 +75,8 @@ def smooth(trace: Trace, steps: int) -> Trace:
         rest = np.arange(x[-1], steps, max(x[-1] - x[-2], 1.0)) + (x[-1] - x[-2])
         x, y = np.append(x, rest), np.append(y, np.zeros(len(rest)))
     total = np.append(0.0, np.cumsum(y))
-    first = np.searchsorted(x, x - steps * HALF_WINDOW, side="left")
-    last = np.searchsorted(x, x + steps * HALF_WINDOW, side="right")
+    first = np.searchsorted(x, x - steps / 60, side="left")
+    last = np.searchsorted(x, x + steps / 60, side="right")
     line = (total[last] - total[first]) / (last - first)
     return Trace(x, line, line, trace.diverged)
 
@@ -101,63 +85,29 @@ Comparison = Callable[[Source, Sequence[Term]], float | Effect]
 """The number that decides a part of a claim, of one seed's runs or the paper's curves."""
 
 
-def value(source: Source, terms: Sequence[Term]) -> float:
-    """The term itself."""
-    (term,) = terms
-    return term.value(source)
-
-
-def difference(source: Source, terms: Sequence[Term]) -> float:
-    """The first term less the second."""
-    first, second = (term.value(source) for term in terms)
-    return first - second
-
-
-def difference_of_differences(source: Source, terms: Sequence[Term]) -> float:
-    """(first - second) - (third - fourth)."""
-    return difference(source, terms[:2]) - difference(source, terms[2:])
-
-
-def ratio(source: Source, terms: Sequence[Term]) -> float:
-    """log10 of the first term over the second."""
-    first, second = (term.value(source) for term in terms)
-    return log_ratio(first, second)
-
-
-def octaves(source: Source, terms: Sequence[Term]) -> float:
-    """log2 of the first term over the second."""
-    return ratio(source, terms) / math.log10(2)
-
-
-def least_ratio(source: Source, terms: Sequence[Term]) -> float:
-    """log10 of the least of the other terms over the first."""
-    first, *others = (term.value(source) for term in terms)
-    return log_ratio(min(others), first)
+def of_values(function: Callable[..., float]) -> Comparison:
+    """The comparison that is a function of the terms' values."""
+    return lambda source, terms: function(*(term.value(source) for term in terms))
 
 
 def two_over_lr(source: Source, terms: Sequence[Term]) -> float:
     """log10 of the term over 2/lr."""
-    (term,) = terms
-    return log_ratio(term.value(source), 2 / term.lr)
+    return log_ratio(terms[0].value(source), 2 / terms[0].lr)
 
 
 def at_equal_loss(source: Source, terms: Sequence[Term]) -> float:
-    """log10 of the ratio of the two terms' quantities where the nets' losses are equal.
-
-    See `bnexp.analysis.summaries.ratio_at_equal_loss`.
-    """
+    """log10 of the ratio of the two terms' quantities where the nets' losses are equal."""
     first, second = (
         (source.trace("train_loss", t.norm, t.lr), source.trace(t.quantity, t.norm, t.lr))
         for t in terms
     )
-    return ratio_at_equal_loss(first, second)
+    return summaries.ratio_at_equal_loss(first, second)
 
 
 def speed(source: Source, terms: Sequence[Term]) -> Effect:
     """log10 of the first net's steps to 80 % train accuracy over the second's.
 
-    A net that never gets there is censored at the run's length: with a censored first net the
-    effect is at least, with a censored second net at most, what it is with all steps of the run.
+    A net that never gets there counts with all steps of its run, which makes the effect a bound;
     NaN where neither gets there.
     """
     slow, fast = (term.value(source) for term in terms)
@@ -168,16 +118,15 @@ def speed(source: Source, terms: Sequence[Term]) -> Effect:
 
 
 COMPARISONS: Mapping[str, Comparison] = {
-    function.__name__: function
-    for function in (
-        value,
-        difference,
-        difference_of_differences,
-        ratio,
-        octaves,
-        least_ratio,
-        two_over_lr,
-        at_equal_loss,
-        speed,
-    )
+    "value": of_values(lambda value: value),
+    "difference": of_values(lambda first, second: first - second),
+    "difference_of_differences": of_values(lambda a, b, c, d: (a - b) - (c - d)),
+    "ratio": of_values(log_ratio),
+    "octaves": of_values(lambda first, second: log_ratio(first, second) / math.log10(2)),
+    "least_ratio": of_values(lambda first, *others: log_ratio(min(others), first)),
+    "two_over_lr": two_over_lr,
+    "at_equal_loss": at_equal_loss,
+    "speed": speed,
 }
+"""``ratio`` is log10 of the first over the second; ``least_ratio`` of the others' least over the
+first."""

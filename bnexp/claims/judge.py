@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from bnexp.analysis.baselines import at_chance, paper_trains
 from bnexp.analysis.scales import at_paper_scale
-from bnexp.analysis.select import Need, Selection, select
+from bnexp.analysis.select import Need, select
 from bnexp.claims.claim import Claim
 from bnexp.claims.compare import Term
-from bnexp.claims.source import MissingSeriesError, PaperSource, RunSource, Source
+from bnexp.claims.source import MissingSeriesError, Source, of_paper, of_runs
 from bnexp.claims.statistics import (
     DEAD,
     EXACT,
@@ -31,13 +31,8 @@ MORE_SEEDS = 10
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a claim, judged.
-
-    Attributes:
-        effects: by seed.
-        dead: the seeds whose baseline stayed at chance or diverged, though the paper's trained.
-        paper: the number of the paper's own curves; NaN where it shows none.
-    """
+    """One part of a claim, judged; ``effects`` by seed, of which those of ``dead`` seeds have a
+    baseline that stayed at chance or diverged; ``paper`` is the paper's number, NaN for none."""
 
     name: str
     effects: Mapping[int, Effect]
@@ -52,12 +47,9 @@ class Part:
 class Judgement:
     """A claim, judged.
 
-    Attributes:
-        scale, paper_scale: what the runs are, and whether the paper's were.
-        missing: the runs that there are not, in words.
-        left_out: other groups of runs that could have served, in words.
-        diverged: the runs that diverged, in words; they count as results.
-        command: makes the runs that lack, or more seeds.
+    In words: what the runs are (``scale``), the ``missing`` runs, others that could have served and
+    are ``left_out``, those that ``diverged`` and count as results; ``command`` makes the runs that
+    lack, or more seeds.
     """
 
     claim: Claim
@@ -73,41 +65,38 @@ class Judgement:
     @property
     def paper(self) -> str:
         """What the paper's curves say: holds, contradicts, mixed; "" where they do not show it."""
-        region = self.claim.region
-        answers = {region.holds(part.paper) for part in self.parts if not math.isnan(part.paper)}
-        if not answers:
-            return ""
-        return "mixed" if len(answers) == 2 else ("holds" if answers.pop() else "contradicts")
+        holds = self.claim.region.holds
+        answers = {holds(part.paper) for part in self.parts if not math.isnan(part.paper)}
+        if len(answers) != 1:
+            return "mixed" if answers else ""
+        return "holds" if answers.pop() else "contradicts"
 
     @property
     def inside(self) -> bool | None:
-        """Whether every number so far lies where claimed, of one seed or more; None: no numbers.
+        """Whether every number so far lies where claimed; None where there is none.
 
         Those compared with a baseline at chance do not.
         """
         if not all(part.estimate.seeds for part in self.parts):
             return None
-        return all(
-            self.claim.region.holds(part.estimate.value) and part.verdict != DEAD
-            for part in self.parts
-        )
+        holds = self.claim.region.holds
+        return all(holds(part.estimate.value) and part.verdict != DEAD for part in self.parts)
 
     @property
     def where(self) -> str:
         """What is to be added to the verdict: which parts say what."""
         several = len({part.verdict for part in self.parts}) > 1
-        remarks = [part.remark for part in self.parts]
-        if not several and len(set(remarks)) == 1:
-            return "" if remarks[0] == "no runs" else remarks[0]
-        remarks = []
+        if not several and len({part.remark for part in self.parts}) == 1:
+            return self.parts[0].remark.replace("no runs", "")
+        words = []
         for part in self.parts:
-            name = part.name or self.claim.id
             if several:
-                remark = f" ({part.remark})" if part.remark else ""
-                remarks.append(f"{name}: {part.verdict}{remark}")
-            elif part.remark and part.remark != "no runs":
-                remarks.append(f"{part.name}: {part.remark}" if part.name else part.remark)
-        return "; ".join(dict.fromkeys(remarks))
+                words.append(
+                    f"{part.name}: {part.verdict}" + f" ({part.remark})" * bool(part.remark)
+                )
+            elif part.remark not in ("", "no runs"):
+                words.append(f"{part.name}: {part.remark}")
+        return "; ".join(dict.fromkeys(words))
 
 
 def judge_claim(claim: Claim, runs: Sequence[Run], root: str) -> Judgement:
@@ -117,11 +106,16 @@ def judge_claim(claim: Claim, runs: Sequence[Run], root: str) -> Judgement:
     counts once for every part that it has all runs of. ``root`` is the folder named in commands.
     """
     selection = select(claim.needs, runs)
-    seeds = _by_seed(selection)
+    by_seed: dict[int, dict[Need, Run]] = {}
+    for need, met in selection.matches.items():
+        for run in met:
+            by_seed.setdefault(run.seed, {})[need] = run
+    seeds = dict(sorted(by_seed.items()))
     dead = frozenset(seed for seed, mine in seeds.items() if _baseline_is_dead(claim, mine))
-    parts = tuple(_judge_part(claim, name, seeds, dead) for name in claim.parts)
+    sources = {seed: of_runs(mine) for seed, mine in seeds.items()}
+    parts = tuple(_judge_part(claim, name, sources, dead) for name in claim.parts)
     used = selection.of(claim.family)
-    lost = [run for run in used if run.state == "diverged"]
+    lost = sum(run.state == "diverged" for run in used)
     return Judgement(
         claim,
         parts,
@@ -130,24 +124,24 @@ def judge_claim(claim: Claim, runs: Sequence[Run], root: str) -> Judgement:
         bool(used) and at_paper_scale(used[0]),
         selection.describe_missing(),
         selection.describe_left_out(),
-        f"{len(lost)} of {len(used)} runs diverged and count as results" if lost else "",
+        f"{lost} of {len(used)} runs diverged and count as results" if lost else "",
         _command(claim, runs, root, parts),
     )
 
 
 def _judge_part(
-    claim: Claim, name: str, seeds: Mapping[int, Mapping[Need, Run]], dead: frozenset[int]
+    claim: Claim, name: str, sources: Mapping[int, Source], dead: frozenset[int]
 ) -> Part:
     """With half of the baselines dead: `DEAD`. With fewer it must hold without them, too."""
     terms = claim.parts[name]
-    tried = {seed: _effect(claim, RunSource(mine), terms) for seed, mine in seeds.items()}
+    tried = {seed: _effect(claim, source, terms) for seed, source in sources.items()}
     effects = {seed: effect for seed, effect in tried.items() if effect is not None}
     dead &= effects.keys()
     whole = estimate(list(effects.values()), claim.region)
     verdict, remark = judge(whole, claim.region)
     remarks = [remark]
     lost = sum(math.isnan(effect.value) for effect in effects.values())
-    if lost and lost > len(dead):
+    if lost > len(dead):
         remarks.append(f"{lost} seeds give no number")
     if dead:
         live = [effect for seed, effect in effects.items() if seed not in dead]
@@ -158,7 +152,7 @@ def _judge_part(
         remarks.append(f"{claim.baseline} untrained in {len(dead)} of {len(effects)} seeds")
     if whole.censored:
         remarks.append(f"{whole.censored} of {whole.seeds} seeds are bounds only")
-    paper = _effect(claim, PaperSource(claim.family), terms) if claim.plotted else None
+    paper = _effect(claim, of_paper(claim.family), terms) if claim.plotted else None
     number = math.nan if paper is None else paper.value
     return Part(name, effects, dead, number, whole, verdict, "; ".join(filter(None, remarks)))
 
@@ -172,15 +166,6 @@ def _effect(claim: Claim, source: Source, terms: Sequence[Term]) -> Effect | Non
     return number if isinstance(number, Effect) else Effect(number)
 
 
-def _by_seed(selection: Selection) -> dict[int, dict[Need, Run]]:
-    """By seed, the runs that there are of it: not every part needs all."""
-    by_seed: dict[int, dict[Need, Run]] = {}
-    for need, met in selection.matches.items():
-        for run in met:
-            by_seed.setdefault(run.seed, {})[need] = run
-    return dict(sorted(by_seed.items()))
-
-
 def _baseline_is_dead(claim: Claim, runs: Mapping[Need, Run]) -> bool:
     """Whether a baseline of the seed diverged or stayed at chance, though the paper's did not."""
     mine = {run.id: run for need, run in runs.items() if need.norm == claim.baseline}
@@ -190,17 +175,10 @@ def _baseline_is_dead(claim: Claim, runs: Mapping[Need, Run]) -> bool:
 
 
 def _command(claim: Claim, runs: Sequence[Run], root: str, parts: Sequence[Part]) -> str:
-    """The commands that make the runs that lack, and more seeds; "" where all can be told."""
     undecided = [part.estimate.seeds for part in parts if part.verdict == OPEN]
     if not undecided:
         return ""
-    mine = [run for run in runs if run.family == claim.family]
-    presets = {str(run.config.get("preset", "none")) for run in mine} - {"none"}
-    preset = sorted(presets)[-1] if presets else "quick"
-    count = EXACT if min(undecided) < EXACT else MORE_SEEDS
-    seeds = ",".join(str(seed) for seed in range(count))
-    recipes = dict.fromkeys(need.recipe for need in claim.needs)
-    return " && ".join(
-        f"bnexp train -m experiment={recipe} preset={preset} seed={seeds} out={root}"
-        for recipe in recipes
-    )
+    presets = {str(run.config.get("preset", "none")) for run in runs if run.family == claim.family}
+    preset = max(presets - {"none"}, default="quick")
+    seeds = ",".join(map(str, range(EXACT if min(undecided) < EXACT else MORE_SEEDS)))
+    return f"bnexp train -m experiment={claim.recipe} preset={preset} seed={seeds} out={root}"

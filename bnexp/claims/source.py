@@ -6,7 +6,7 @@ A claim is evaluated on a `Source`, so the paper's value and ours are the same s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,66 +26,53 @@ class MissingSeriesError(Exception):
     """The source has no such series."""
 
 
-class Source(Protocol):
-    """One set of runs: one per normalisation and learning rate."""
+@dataclass(frozen=True)
+class Source:
+    """Series over ``steps`` steps of training.
+
+    ``find`` gives a quantity (a key of `QUANTITIES`) of a normalisation at a learning rate, for a
+    layer where it has layers; None where there is none.
+    """
+
+    steps: int
+    find: Callable[[str, str, float, int | None], Trace | None]
 
     def trace(self, quantity: str, norm: str, lr: float, layer: int | None = None) -> Trace:
-        """The quantity (a key of `QUANTITIES`) over steps, a line or a band.
-
-        Raises:
-            MissingSeriesError: the source has none.
-        """
-        ...
-
-    @property
-    def steps(self) -> int:
-        """The number of steps that the runs were to make."""
-        ...
+        """The series, a line or a band; `MissingSeriesError` where there is none."""
+        trace = self.find(quantity, norm, lr, layer)
+        if trace is None:
+            raise MissingSeriesError
+        return trace
 
 
-class RunSource:
+def of_runs(runs: Mapping[Need, Run]) -> Source:
     """The runs of one seed that meet a claim's needs."""
 
-    def __init__(self, runs: Mapping[Need, Run]) -> None:
-        self._runs = runs
-
-    @property
-    def steps(self) -> int:
-        return max(run.steps for run in self._runs.values())
-
-    def trace(self, quantity: str, norm: str, lr: float, layer: int | None = None) -> Trace:
+    def find(quantity: str, norm: str, lr: float, layer: int | None) -> Trace | None:
         wanted = QUANTITIES[quantity]
-        for need, run in self._runs.items():
+        for need, run in runs.items():
             if (need.norm, need.table) == (norm, wanted.table) and np.isclose(need.lr, lr):
                 return wanted.trace(run, layer)
-        raise MissingSeriesError(f"{quantity} of {norm} at lr {lr:g}")
+        return None
+
+    return Source(max(run.steps for run in runs.values()), find)
 
 
-class PaperSource:
-    """The paper's curves of one family of networks, from the first figure that shows them."""
+def of_paper(family: str) -> Source:
+    """The paper's curves of one family of networks, from the first figure that shows them.
 
-    def __init__(self, family: str) -> None:
-        self._experiment = EXPERIMENTS[family]
-
-    @property
-    def steps(self) -> int:
-        return self._experiment.steps
-
-    def trace(self, quantity: str, norm: str, lr: float, layer: int | None = None) -> Trace:
-        curve = paper.first_curve(self._experiment.family, quantity, norm, lr, layer)
-        if curve is None:
-            raise MissingSeriesError(f"{quantity} of {norm} at lr {lr:g}")
-        return _resampled(curve, self._experiment.every, QUANTITIES[quantity].log)
-
-
-def _resampled(curve: paper.Curve, every: int, log: bool) -> Trace:
-    """The curve at the steps that the paper recorded: its plots dropped points on straight lines.
-
-    In between it is interpolated as plotted: on log axes linearly in log10.
+    At the steps that it recorded: its plots leave out points on straight lines (of a log axis).
     """
-    x = np.arange(curve.x[0], curve.x[-1] + every / 2, every)
-    lo, hi = curve.at(np.minimum(x, curve.x[-1]), log)
-    return Trace(x, lo, hi)
+    experiment = EXPERIMENTS[family]
+
+    def find(quantity: str, norm: str, lr: float, layer: int | None) -> Trace | None:
+        curve = paper.first_curve(family, quantity, norm, lr, layer)
+        if curve is None:
+            return None
+        x = np.arange(curve.x[0], curve.x[-1] + experiment.every / 2, experiment.every)
+        return Trace(x, *curve.at(np.minimum(x, curve.x[-1]), QUANTITIES[quantity].log))
+
+    return Source(experiment.steps, find)
 
 
 def _shift(column: str) -> Callable[[Run, int | None], Trace]:
@@ -97,9 +84,7 @@ def _shift(column: str) -> Callable[[Run, int | None], Trace]:
         stride = every * max(1, round(run.steps / POINTS / every))
         wanted = range(0, run.steps + 1, stride)
         frame = read.rows(run, "moments", ["step", "unit", column], layer=layer, step=wanted)
-        table = frame.drop_duplicates(["step", "unit"]).pivot(
-            index="step", columns="unit", values=column
-        )
+        table = frame.drop_duplicates(["step", "unit"]).pivot(index="step", columns="unit")
         change = np.abs(np.diff(table.to_numpy(dtype=np.float64), axis=0))
         median = np.median(change, axis=1) if change.size else np.empty(0)
         x = table.index.to_numpy(dtype=np.float64)[1:]
@@ -112,8 +97,8 @@ QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
         *q.paper_quantities().values(),
-        Quantity("abs_mean_step_change", "moments", "|μₜ₊₁ − μₜ|", _shift("mean"), log=True),
-        Quantity("abs_var_step_change", "moments", "|σ²ₜ₊₁ − σ²ₜ|", _shift("var"), log=True),
+        Quantity("abs_mean_step_change", "moments", "", _shift("mean"), log=True),
+        Quantity("abs_var_step_change", "moments", "", _shift("var"), log=True),
         *(q.beta_from(multiple) for multiple in (0.125, 0.25, 0.5)),
         q.BETA_0,
         q.BETA_0_SCALED,

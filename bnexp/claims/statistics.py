@@ -24,7 +24,7 @@ SPLIT = 0.2
 
 @dataclass(frozen=True)
 class Effect:
-    """One seed's number; with ``bound`` ("at least", "at most") censored: that is all one knows."""
+    """One seed's number; with ``bound`` ("at least", "at most") censored: no more is known."""
 
     value: float
     bound: str = ""
@@ -50,27 +50,23 @@ class Region:
     def __str__(self) -> str:
         if math.isinf(self.high):
             return f"> {self.low:g}"
-        if math.isinf(self.low):
-            return f"< {self.high:g}"
-        return f"in ({self.low:g}, {self.high:g})"
+        return f"< {self.high:g}" if math.isinf(self.low) else f"in ({self.low:g}, {self.high:g})"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The effect over seeds.
+    """The effect over seeds; below `FEWEST` seeds only the first three and ``share``.
 
     Attributes:
         seeds: how many gave a number.
         censored: how many of these are bounds only.
         value: the mean below `EXACT` seeds, else the median; of the bounds where censored.
         low, high: the 95 % interval: Student's below `EXACT` seeds, else the exact one of the
-            median, which asks nothing of the distribution. NaN below `FEWEST` seeds. An effect
-            that is known to be at least some number limits the interval from below only: there it
-            counts with that number, and from above as infinite.
-        size: the standardised effect size, the rank-biserial correlation of paired samples: 1
-            when every seed's effect lies on the claimed side of the region's edge, 0 when as much
-            rank lies on either side, -1 when none does. NaN below `FEWEST` seeds.
-        p: of the hypothesis that the effect lies outside the region; NaN below `FEWEST` seeds.
+            median, which asks nothing of the distribution. An effect known to be at least some
+            number counts with that number from below, and as infinite from above.
+        size: the rank-biserial correlation of paired samples: 1 when every seed's effect lies on
+            the claimed side of the region's edge, -1 when none does.
+        p: of the hypothesis that the effect lies outside the region.
         share: the share of seeds whose own effect lies in the region.
     """
 
@@ -97,9 +93,10 @@ def estimate(effects: Sequence[Effect], region: Region) -> Estimate:
         return Estimate(len(x), censored, value, share=share)
     low = _interval(x, np.array([effect.bound == "at most" for effect in known]), -math.inf)[0]
     high = _interval(x, np.array([effect.bound == "at least" for effect in known]), math.inf)[1]
-    edges = ((region.low, "greater"), (region.high, "less"))
-    p = max((_p(x, edge, side) for edge, side in edges if math.isfinite(edge)), default=math.nan)
-    return Estimate(len(x), censored, value, low, high, _size(x, region), p, share)
+    edges = [edge for edge in ((region.low, 1), (region.high, -1)) if math.isfinite(edge[0])]
+    p = max((_p(x, edge, sign) for edge, sign in edges), default=math.nan)
+    size = min((_rank_biserial(sign * (x - edge)) for edge, sign in edges), default=math.nan)
+    return Estimate(len(x), censored, value, low, high, size, p, share)
 
 
 def judge(estimate: Estimate, region: Region) -> tuple[str, str]:
@@ -124,50 +121,34 @@ def combine(verdicts: Sequence[str]) -> str:
         return verdicts[0]
     if DEAD in verdicts:
         return DEAD
-    if MIXED in verdicts or {HOLDS, FAILS} <= set(verdicts):
-        return MIXED
-    return OPEN
+    return MIXED if MIXED in verdicts or {HOLDS, FAILS} <= set(verdicts) else OPEN
 
 
 def _interval(x: np.ndarray, unlimited: np.ndarray, limit: float) -> tuple[float, float]:
-    """The interval where the ``unlimited`` values may be as far away as ``limit``.
-
-    Student's, which has no order statistics, is of the values as they are, whose mean is a bound
-    of the true mean on the other side; on this side it is ``limit``.
-    """
+    """The interval where the ``unlimited`` values may be as far away as ``limit``."""
     if len(x) >= EXACT:
         test = stats.quantile_test(np.where(unlimited, limit, x), q=0.0, p=0.5)
-        interval = test.confidence_interval(LEVEL)
-        return float(interval.low), float(interval.high)
-    if not np.isfinite(x).all():
+    elif not np.isfinite(x).all():
         return math.nan, math.nan
-    if unlimited.any():
-        return limit, limit
-    if np.ptp(x) == 0:  # where the t statistic is 0/0
-        return float(x[0]), float(x[0])
-    interval = stats.ttest_1samp(x, 0.0).confidence_interval(LEVEL)
+    elif unlimited.any() or np.ptp(x) == 0:  # the mean is not bounded, the t statistic is 0/0
+        end = limit if unlimited.any() else float(x[0])
+        return end, end
+    else:
+        test = stats.ttest_1samp(x, 0.0)
+    interval = test.confidence_interval(LEVEL)
     return float(interval.low), float(interval.high)
 
 
-def _p(x: np.ndarray, edge: float, side: str) -> float:
-    """Of the effect not lying on ``side`` of ``edge``."""
+def _p(x: np.ndarray, edge: float, sign: int) -> float:
+    """Of the effect not lying above (``sign`` 1) or below (-1) ``edge``."""
+    side = "greater" if sign == 1 else "less"
     if len(x) >= EXACT:
         return float(stats.quantile_test(x, q=edge, p=0.5, alternative=side).pvalue)
     if not np.isfinite(x).all():
         return math.nan
     if np.ptp(x) == 0:
-        return 0.0 if (x[0] > edge) == (side == "greater") and x[0] != edge else 1.0
+        return 0.0 if sign * (x[0] - edge) > 0 else 1.0
     return float(stats.ttest_1samp(x, edge, alternative=side).pvalue)
-
-
-def _size(x: np.ndarray, region: Region) -> float:
-    """The rank-biserial correlation of what lies beyond each edge, the lesser of the two."""
-    beyond = [
-        side
-        for side, edge in ((x - region.low, region.low), (region.high - x, region.high))
-        if math.isfinite(edge)
-    ]
-    return min((_rank_biserial(side) for side in beyond), default=math.nan)
 
 
 def _rank_biserial(x: np.ndarray) -> float:

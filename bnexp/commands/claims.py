@@ -19,19 +19,31 @@ from bnexp.registry import load_plugins, unknown
 from bnexp.runs import Run, write_atomic
 
 
-def run(ids: Sequence[str], *, runs: Path, out: Path | None, json_only: bool, formats: str) -> int:
-    """Judge the claims ``ids`` (all by default) from the runs below ``runs``; returns 0.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of ``bnexp claims``."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="claims to judge (default: all)")
+    runs_option(parser)
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="also write table and figure there")
+    parser.add_argument("--format", default="png,pdf", help="of the figure (default: png,pdf)")
+    plugins_option(parser)
 
-    Prints them, as JSON if asked. With ``out`` it writes there claims.md, claims.json and the
-    figure of all effects.
-    """
-    formats_of(formats)
-    wanted = chosen(ids)
-    judgements = judge(wanted, found(runs), runs)
-    print(json.dumps(as_json(judgements), indent=1) if json_only else text(judgements))
-    report_left_out(judgements)
-    if out is not None:
-        write(judgements, out, formats)
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run ``bnexp claims``: judge, print, and with ``--out`` write; returns 0."""
+    load_plugins(arguments.plugins)
+    formats_of(arguments.format)
+    judgements = judge(chosen(arguments.ids), found(arguments.runs), arguments.runs)
+    plain = json.dumps(as_json(judgements), indent=1) if arguments.json else None
+    print(plain or text(judgements))
+    left_out: dict[str, list[str]] = {}
+    for judgement in judgements:
+        left_out.setdefault(judgement.left_out, []).append(judgement.claim.id)
+    for words, names in left_out.items():
+        if words:
+            print(f"bnexp: claims {', '.join(names)}: left out {words}", file=sys.stderr)
+    if arguments.out is not None:
+        write(judgements, arguments.out, arguments.format)
     return 0
 
 
@@ -58,16 +70,6 @@ def judge(ids: Sequence[str], runs: Sequence[Run], root: Path) -> list[Judgement
     return [judge_claim(claims[name], runs, str(where)) for name in ids]
 
 
-def report_left_out(judgements: Sequence[Judgement]) -> None:
-    """Say on stderr which runs could have served and were left out, for which claims."""
-    ids: dict[str, list[str]] = {}
-    for judgement in judgements:
-        if judgement.left_out:
-            ids.setdefault(judgement.left_out, []).append(judgement.claim.id)
-    for words, names in ids.items():
-        print(f"bnexp: claims {', '.join(names)}: left out {words}", file=sys.stderr)
-
-
 def write(judgements: Sequence[Judgement], out: Path, formats: str) -> None:
     """Write claims.md, claims.json and the figure to ``out``, and say so on stderr."""
     try:
@@ -80,27 +82,4 @@ def write(judgements: Sequence[Judgement], out: Path, formats: str) -> None:
         raise UserError(
             f"--out {out}: expected a folder that can be written; {error.strerror}"
         ) from None
-    for path in (out / "claims.md", out / "claims.json", *paths):
-        print(path, file=sys.stderr)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of ``bnexp claims``."""
-    parser.add_argument("ids", nargs="*", metavar="ID", help="claims to judge (default: all)")
-    runs_option(parser)
-    parser.add_argument("--json", action="store_true", help="print them as JSON")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="also write table and figure there")
-    parser.add_argument("--format", default="png,pdf", help="of the figure (default: png,pdf)")
-    plugins_option(parser)
-
-
-def main(arguments: argparse.Namespace) -> int:
-    """Run ``bnexp claims``; returns the exit code."""
-    load_plugins(arguments.plugins)
-    return run(
-        arguments.ids,
-        runs=arguments.runs,
-        out=arguments.out,
-        json_only=arguments.json,
-        formats=arguments.format,
-    )
+    print(out / "claims.md", out / "claims.json", *paths, sep="\n", file=sys.stderr)

@@ -11,7 +11,7 @@ from pathlib import Path
 from bnexp.analysis.select import option_matches
 from bnexp.commands.runs import found, plugins_option, runs_option
 from bnexp.errors import UserError
-from bnexp.figures import FORMATS, draw_figures, drawable, figure, figure_ids, message
+from bnexp.figures import FORMATS, draw_figures, figure, figure_ids, message
 from bnexp.registry import load_plugins, unknown
 from bnexp.runs import Run
 
@@ -26,9 +26,6 @@ def main(arguments: argparse.Namespace) -> int:
     formats_of(arguments.format)
     norms, lrs = norms_of(arguments.norms), lrs_of(arguments.lr)
     runs = filtered(found(arguments.runs), arguments.where)
-    if not arguments.ids:  # of our own figures those that there are runs for
-        others = [name for name in figure_ids() if not figure(name).of_paper]
-        wanted += [name for name in others if drawable(name, runs)]
     root = arguments.runs.parent if arguments.runs.name == "runs" else arguments.runs
     out = arguments.out or root / "figures"
     drawn = draw(
@@ -131,7 +128,9 @@ def draw(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``bnexp figures``."""
-    parser.add_argument("ids", nargs="*", metavar="ID", help="figures to draw (default: all)")
+    parser.add_argument(
+        "ids", nargs="*", metavar="ID", help="figures to draw (default: the paper's)"
+    )
     runs_option(parser)
     parser.add_argument("--out", type=Path, help="where to put them (default: beside the runs)")
     parser.add_argument("--format", default="png,pdf", help="default: png,pdf")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bnexp.data.splits import Dataset, Split
 from bnexp.errors import UserError
+from bnexp.registry import expect
 from bnexp.seeds import generator
 
 PAD = 4  # pixels added on each side before the random crop
@@ -31,12 +32,10 @@ class Batch:
 class Batches:
     """The batches of a run, held on its device.
 
-    ``seed_order`` decides the order of the samples and the augmentation.
-    ``batch_size`` None is full-batch training: every step sees the whole training split in order.
-    ``augment`` flips and crops training images (`augmented`); `split` never does.
-
-    Raises UserError where ``batch_size`` is not in 1..n, or ``augment`` is asked for of data that
-    are not images or of a full batch (which is made once).
+    Args:
+        batch_size: in 1..n; None gives the whole training split, in order, at every step.
+        seed_order: decides the order of the samples and the augmentation.
+        augment: training images are shifted and mirrored (`augmented`); not with a full batch.
     """
 
     def __init__(
@@ -48,16 +47,11 @@ class Batches:
         dtype: torch.dtype,
         augment: bool = False,
     ) -> None:
-        n = len(dataset.train)
-        if batch_size is not None and not 1 <= batch_size <= n:
-            raise UserError(
-                f"batch_size: got {batch_size}; expected 1..{n}, as {dataset.label} has {n} "
-                f"training samples, or null for all of them at every step"
-            )
-        if augment and (batch_size is None or dataset.train.inputs.ndim != 4):
-            raise UserError(
-                "data.augment: got true; expected false with batch_size null or without images"
-            )
+        n, images = len(dataset.train), dataset.train.inputs.ndim == 4
+        expected = f"1..{n}, the training samples of {dataset.label}, or null for all at every step"
+        expect(batch_size is None or 1 <= batch_size <= n, "batch_size", expected, batch_size)
+        expected = "false with batch_size null or without images"
+        expect(not augment or (images and batch_size is not None), "data.augment", expected, True)
         self.batch_size = batch_size
         self.steps_per_epoch = n // (batch_size or n)
         self._dataset, self._seed, self._augment = dataset, seed_order, augment
@@ -65,53 +59,43 @@ class Batches:
         self._splits: dict[str, Split] = {}
         self._order: tuple[int, Tensor] | None = None
         self._full: Batch | None = None
-        self._mean = self._std = torch.empty(0)
         if dataset.mean is not None and dataset.std is not None:
             # In units of a pixel, so that uint8 becomes a normalised float in two operations.
             self._mean = (255 * dataset.mean).to(self._device, dtype)
             self._std = (255 * dataset.std).to(self._device, dtype)
 
     def at(self, step: int) -> Batch:
-        """The training batch of ``step`` (>= 0); the same at every call and in any order of calls.
+        """The training batch of ``step`` (>= 0).
 
         An epoch is n // batch_size steps over a permutation of its own; the samples left over at
         its end are not used in it.
         """
-        if step < 0:
-            raise ValueError(f"step {step} is negative")
-        train = self._on_device("train")
         if self.batch_size is None:
-            if self._full is None:
-                rows = torch.arange(len(train), device=self._device)
-                self._full = self._batch(train, rows)
+            self._full = self._full or next(self.split("train", None))
             return self._full
         epoch, position = divmod(step, self.steps_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            # Drawn on the CPU: the order is the same whatever the device.
+            source = generator(self._seed, "order", epoch)
+            order = torch.randperm(len(self._dataset.train), generator=source)
+            self._order = epoch, order.to(self._device)
         first = position * self.batch_size
-        rows = self._permutation(epoch)[first : first + self.batch_size]
-        return self._batch(train, rows, step if self._augment else None)
+        rows = self._order[1][first : first + self.batch_size]
+        return self._batch(self._on_device("train"), rows, step if self._augment else None)
 
     def split(self, name: str, batch_size: int | None) -> Iterator[Batch]:
-        """All of split ``name`` ("train" or "test") in order, the last batch perhaps smaller.
+        """All of split ``name`` ("train" or "test") in order, never augmented.
 
-        Never augmented. ``batch_size`` None gives one batch. Raises UserError where the data have
-        no such split.
+        The last batch may be smaller; ``batch_size`` None gives one batch.
         """
         split = self._on_device(name)
         rows = torch.arange(len(split), device=self._device)
         for part in torch.split(rows, batch_size or len(split)):
             yield self._batch(split, part)
 
-    def _permutation(self, epoch: int) -> Tensor:
-        if self._order is None or self._order[0] != epoch:
-            # Drawn on the CPU: the order is the same whatever the device.
-            source = generator(self._seed, "order", epoch)
-            order = torch.randperm(len(self._dataset.train), generator=source)
-            self._order = epoch, order.to(self._device)
-        return self._order[1]
-
     def _on_device(self, name: str) -> Split:
         if name not in self._splits:
-            split = {"train": self._dataset.train, "test": self._dataset.test}.get(name)
+            split = {"train": self._dataset.train, "test": self._dataset.test}[name]
             if split is None:
                 raise UserError(f"data: {self._dataset.label} has no split {name!r}")
             inputs = split.inputs.to(self._device)
@@ -135,14 +119,12 @@ class Batches:
 def augmented(images: Tensor, source: torch.Generator) -> Tensor:
     """Each image of (b, h, w, c) shifted by up to `PAD` pixels either way, half of them mirrored.
 
-    The shift is a crop of size (h, w) from the image with `PAD` black (0) pixels around it, at one
-    of the (2 PAD + 1)^2 places; mirroring is left to right. Draws come from ``source`` (on the CPU)
-    and nothing else.
+    The shift is a crop of size (h, w), at one of (2 PAD + 1)^2 places, from the image with `PAD`
+    black (0) pixels around it. ``source`` is on the CPU.
     """
     b, h, w, _ = images.shape
     offsets = torch.randint(0, 2 * PAD + 1, (2, b), generator=source)
-    mirror = torch.randint(0, 2, (1, b), generator=source)
-    draws = torch.cat([offsets, mirror])
+    draws = torch.cat([offsets, torch.randint(0, 2, (1, b), generator=source)])
     if images.is_cuda:  # from pinned memory, so that the host does not wait for the device
         draws = draws.pin_memory().to(images.device, non_blocking=True)
     down, right, mirror = draws.unsqueeze(-1)

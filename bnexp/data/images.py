@@ -1,39 +1,47 @@
-"""Images of the user's own: a folder or an archive laid out as [top/]split/class/file.
+"""Images of the user's own: a folder or an archive laid out as [top/](train|test)/class/file.
 
-The splits are ``train`` and, if there is one, ``test``. Classes are numbered in the order of their
-folders' names, files within a class in the order of theirs, so that a folder and any archive of it
-give the same data, row for row.
+Classes and files are in the order of their names, so that a folder and any archive of it give the
+same data, row for row. Files are read in memory: nothing is extracted, every claim is checked.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
+import logging
+import math
+import os
+import stat
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+import platformdirs
+import torch
 
-from bnexp.data import content, store
-from bnexp.data.members import refusal, walk
-from bnexp.data.options import DataOptions, cache_folder
-from bnexp.data.splits import Dataset, Split, image_dataset
+from bnexp.data.splits import DataOptions, Dataset, Split, image_dataset
 from bnexp.errors import UserError
 from bnexp.registry import DATASETS, expect
 
 SIDE = 32
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "WEBP")  # decoders that run no other program
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits: RGB loses nothing
-
-Rows = dict[str, dict[tuple[str, str], np.ndarray]]
-"""Of each split: class and file name -> pixels, uint8 (32, 32, 3)."""
+MAX_BYTES = 1 << 20  # of one member: a 32x32 image takes a few thousand
+MAX_MEMBERS = 1_000_000
+MAX_EXPANSION = 100  # times the size of an archive, or 1 MiB: bounds the time of a bomb
+_log = logging.getLogger(__name__)
+Members = Iterator[tuple[str, int, bool, Callable[[], Any]]]  # name, bytes, plain file?, opener
 
 
 @dataclass(frozen=True)
 class ImagesOptions(DataOptions):
-    """``path``: the folder or archive. ``cache``: where decoded images are kept between runs.
-
-    ``label`` null is the name of the file, ``cache`` null the platform's cache folder.
-    """
+    """``path``: the folder or archive. ``cache``: where decoded images are kept between runs."""
 
     path: str
     cache: str | None
@@ -45,89 +53,195 @@ class ImagesOptions(DataOptions):
         expect("\0" not in (self.cache or ""), f"{key}.cache", "a folder", self.cache)
 
 
-@DATASETS.register("images", ImagesOptions, task="classification")
-class Images:
+def fingerprint(options: ImagesOptions) -> str:
+    """sha256 (hex) of the archive's bytes, or of the names and bytes of a folder's files in order.
+
+    Remembered within the process for as long as no file's size or time of change differs.
+    """
+    path = Path(options.path).expanduser()
+    try:
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise ValueError("a device or pipe")  # would be read for ever
+        state = hashlib.sha256()
+        for file in _files(path) if path.is_dir() else [path]:
+            status = file.stat(follow_symlinks=file is path)
+            key = os.fspath(file), status.st_size, status.st_mtime_ns, status.st_ctime_ns
+            state.update(repr(key).encode())
+        return _digest(path, state.digest())
+    except (OSError, ValueError, RecursionError) as problem:
+        expected = "expected a folder or plain file"
+        raise UserError(f"data.path {path}: {expected}; got {problem}") from problem
+
+
+@DATASETS.register("images", ImagesOptions, task="classification", fingerprint=fingerprint)
+def images(options: ImagesOptions, _seed: int) -> Dataset:
     """The images at ``path``, decoded once and kept in ``cache``."""
-
-    @staticmethod
-    def load(options: ImagesOptions, _seed: int) -> Dataset:
-        """The images.
-
-        Raises:
-            UserError: what is wrong with the folder, the archive or its member; nothing is
-                written then.
-        """
-        path, folder = Path(options.path).expanduser(), cache_folder(options.cache)
-        digest = content.fingerprint(path)
-        cached = store.file_for(folder, digest)
-        splits = store.read(cached, digest)
-        if splits is None:
-            with store.exclusive(folder):
-                splits = store.read(cached, digest)  # another process may have been first
-                if splits is None:
-                    splits = decode(path)
-                    if content.fingerprint(path) != digest:
-                        raise UserError(f"data.path {path}: was changed while it was being read")
-                    store.write(cached, digest, splits)
-        train = splits["train"]
-        name = "".join(c if c.isprintable() else "?" for c in path.name)
-        classes = int(train.targets.max()) + 1
-        return image_dataset(options.label or name, train, splits.get("test"), classes)
-
-    @staticmethod
-    def fingerprint(options: ImagesOptions) -> str:
-        """sha256 of the content of ``path``; see `content.fingerprint`."""
-        return content.fingerprint(Path(options.path).expanduser())
+    path, digest = Path(options.path).expanduser(), fingerprint(options)
+    folder = Path(options.cache or platformdirs.user_cache_dir("bnexp")).expanduser()
+    cached = folder / f"images-1-{digest[:32]}.npz"
+    splits = read_cache(cached)
+    if splits is None:
+        splits = decode(path)
+        if fingerprint(options) != digest:
+            raise UserError(f"data.path {path}: was changed while it was being read")
+        write_cache(cached, splits)
+    label = options.label or "".join(c if c.isprintable() else "?" for c in path.name)
+    classes = int(splits["train"].targets.max()) + 1
+    return image_dataset(label, splits["train"], splits.get("test"), classes)
 
 
 def decode(path: Path) -> dict[str, Split]:
-    """The splits of the folder or archive, every file decoded.
-
-    Raises:
-        UserError: the first member elsewhere than [top/](train|test)/class/file or that is not
-            an image of the one size; no training images; a class that one split lacks.
-    """
+    """The splits of the folder or archive; UserError names what is no image or out of place."""
     from tqdm import tqdm
 
-    rows: Rows = {"train": {}, "test": {}}
+    place = f"data.path {path}"
+    rows: dict[str, dict[tuple[str, str], np.ndarray]] = {"train": {}, "test": {}}
     tops = set()
     for name, data in tqdm(walk(path), desc="decoding", unit=" images", disable=None, leave=False):
         *top, split, label, file = name.split("/") if name.count("/") > 1 else ("", "", "")
         tops.add(tuple(top))
-        if split not in rows or len(top) > 1 or len(tops) > 1:
-            raise refusal(path, name, "is out of place; expected [top/](train|test)/class/file")
-        rows[split][label, file] = _pixels(path, name, data)
-    if not rows["train"]:
-        raise UserError(f"data.path {path}: no images under train/; expected train/class/file")
-    labels = {split: {label for label, _ in rows[split]} for split in rows if rows[split]}
-    for label in sorted(labels["train"] ^ labels.get("test", labels["train"])):
-        has, lacks = ("train", "test") if label in labels["train"] else ("test", "train")
-        raise refusal(path, f"{has}/{label}", f"is a class that {lacks}/ does not have")
-    number = {label: n for n, label in enumerate(sorted(labels["train"]))}
+        ok = split in rows and len(top) < 2 and len(tops) == 1
+        expect(ok, place, "[top/](train|test)/class/file", name)
+        rows[split][label, file] = _pixels(place, name, data)
+    classes = {split: sorted({label for label, _ in rows[split]}) for split in rows if rows[split]}
+    train = classes.get("train", [])
+    expect(bool(train), place, "images as train/class/file", sorted(classes))
+    odd = sorted({*train} ^ {*classes.get("test", train)})
+    expect(not odd, place, "the same classes in train/ and test/", odd[:1])
     return {
-        split: store.images(
+        split: _split(
             np.stack([rows[split][key] for key in sorted(rows[split])]),
-            np.array([number[label] for label, _ in sorted(rows[split])], dtype=np.int64),
+            np.array([train.index(label) for label, _ in sorted(rows[split])]),
         )
-        for split in labels
+        for split in classes
     }
 
 
-def _pixels(path: Path, name: str, data: bytes) -> np.ndarray:
+def _pixels(place: str, name: str, data: bytes) -> np.ndarray:
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.size != (SIDE, SIDE):  # known from the header, before any pixel is decoded
-                width, height = image.size
-                raise refusal(path, name, f"is {width}x{height}; expected {SIDE}x{SIDE} pixels")
-            # Pillow opens 16-bit RGB as RGB and drops the lower byte; only the tile says so.
-            if image.mode not in MODES or ";16B" in str(image.tile):
-                kind = f"mode {image.mode}" if image.mode not in MODES else "16 bits"
-                raise refusal(path, name, f"has pixels of {kind}; expected 8-bit colour")
-            return np.asarray(image.convert("RGB"))
+            fits = image.size == (SIDE, SIDE) and image.mode in MODES  # known from the header
+            got = f"{image.size[0]}x{image.size[1]} pixels of mode {image.mode} in {name!r}"
+            pixels = np.asarray(image.convert("RGB")) if fits else np.empty(0)
+    except Exception as problem:  # the decoders raise whatever they like on bytes like these
+        got = f"{name!r}, which is no readable image"
+        raise UserError(f"{place}: expected {', '.join(FORMATS)}; got {got}") from problem
+    if not fits:
+        raise UserError(f"{place}: expected {SIDE}x{SIDE} pixels of 8-bit colour; got {got}")
+    return pixels
+
+
+def walk(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name ("a/b/c", relative) and bytes of every file, in an archive's order or a folder's sorted.
+
+    Raises:
+        UserError: a member is a link or device, is there twice, leads elsewhere ("..", absolute)
+            or is larger than `MAX_BYTES`; ``path`` is damaged, of no known kind or expands too far.
+    """
+    place, total, names = f"data.path {path}", 0, set()
+    limit = MAX_EXPANSION * max(1 << 20, path.stat().st_size) if path.is_file() else math.inf
+    try:
+        for name, size, is_plain, opened in _members(path):
+            plain = PurePosixPath(name)
+            inside = not plain.is_absolute() and ".." not in plain.parts
+            expect(inside, place, "plain relative paths", name)
+            expect(is_plain, place, "plain files, no links or devices, in a zip deflated", name)
+            expect(size <= MAX_BYTES, place, f"at most {MAX_BYTES} bytes in {name!r}", size)
+            total += size
+            expect(total <= limit, place, f"at most {limit} bytes in all", total)
+            expect(plain not in names, place, "different members", name)
+            names.add(plain)
+            expect(len(names) <= MAX_MEMBERS, place, f"at most {MAX_MEMBERS} files", name)
+            with opened() as file:
+                yield str(plain), file.read(MAX_BYTES + 1)  # zipfile bounds no read without a size
     except UserError:
         raise
-    except Exception as problem:  # the decoders raise whatever they like on bytes like these
-        expected = ", ".join(FORMATS)
-        raise refusal(path, name, f"is not a readable image; expected {expected}") from problem
+    except Exception as problem:  # the readers raise whatever they like on damaged bytes
+        got = next(iter(str(problem).splitlines()), type(problem).__name__)
+        expected = "a whole folder, tar or zip of images"
+        raise UserError(f"{place}: expected {expected}; got {got}") from problem
+
+
+def _members(path: Path) -> Members:
+    if path.is_dir():
+        for entry in _files(path):
+            file, is_plain = Path(entry.path), entry.is_file(follow_symlinks=False)
+            name, size = file.relative_to(path).as_posix(), file.lstat().st_size
+            yield name, size, is_plain, partial(file.open, "rb")
+    elif path.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                # zipfile bounds what it inflates for no other method.
+                deflated = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+                is_plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG) and deflated
+                if not info.is_dir():
+                    yield info.filename, info.file_size, is_plain, partial(archive.open, info)
+    else:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                is_plain = member.isreg() and not member.issparse()
+                if not member.isdir():
+                    yield member.name, member.size, is_plain, partial(tar.extractfile, member)
+            # tarfile takes a damaged header for the end, which is zeros and nothing else.
+            stream: Any = tar.fileobj
+            stream.seek(tar.offset)
+            end = stream.read(MAX_BYTES)
+            if len(end) < tarfile.BLOCKSIZE or end.strip(b"\0") or stream.read(1):
+                raise ValueError("a damaged header or a missing end")
+
+
+def _files(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path)
+        else:
+            yield entry
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, _state: bytes) -> str:
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    total = hashlib.sha256()
+    for name, data in walk(path):
+        encoded = os.fsencode(name)
+        total.update(b"%d %d " % (len(encoded), len(data)) + encoded + data)
+    return total.hexdigest()
+
+
+def read_cache(path: Path) -> dict[str, Split] | None:
+    """The splits kept at ``path``, or None where there are none or the file is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(path) as file:  # numpy skips checksums where an array's header is bad
+            if (damaged := file.testzip()) is not None:
+                raise ValueError(f"checksum of {damaged}")
+        with np.load(path, allow_pickle=False) as arrays:
+            names = map(str, arrays["names"][1:])
+            return {n: _split(arrays[f"{n}_inputs"], arrays[f"{n}_targets"]) for n in names}
+    except Exception as problem:  # whatever it is, this is not the file that was written
+        _log.warning("%s is damaged (%s): decoding again", path, problem)
+        return None
+
+
+def write_cache(path: Path, splits: dict[str, Split]) -> None:
+    """Keep ``splits`` at ``path``, whole or not at all; where that fails the next run decodes."""
+    arrays = {"names": np.array([path.stem, *splits])}
+    for name, split in splits.items():
+        arrays[f"{name}_inputs"] = split.inputs.permute(0, 2, 3, 1).numpy()
+        arrays[f"{name}_targets"] = split.targets.numpy()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            np.savez(unfinished := Path(folder) / path.name, **arrays)  # type: ignore[arg-type]
+            unfinished.replace(path)
+    except OSError as problem:
+        _log.warning("%s cannot be written (%s): the next run decodes again", path, problem)
+
+
+def _split(pixels: np.ndarray, targets: np.ndarray) -> Split:
+    return Split(torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(targets))

@@ -11,6 +11,6 @@ panels on a page; in a user's module likewise::
 runs through `bnexp.analysis` and nothing else of the package.
 """
 
-from bnexp.figures.draw import FORMATS, draw_figures, drawable, figure, figure_ids, message
+from bnexp.figures.draw import FORMATS, draw_figures, figure, figure_ids, message
 
-__all__ = ["FORMATS", "draw_figures", "drawable", "figure", "figure_ids", "message"]
+__all__ = ["FORMATS", "draw_figures", "figure", "figure_ids", "message"]

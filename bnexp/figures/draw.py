@@ -32,19 +32,14 @@ class Recipe:
 
     id: str
     title: str
-    recipes: tuple[str, ...]
-    needs: tuple[Need, ...]
+    recipes: Sequence[str]
+    needs: Sequence[Need]
     draw: Callable[[Selection, bool], Figure]
 
     @property
     def of_paper(self) -> bool:
         """Whether it is one of the paper's; the others are drawn when asked for."""
         return self.id.isdecimal()
-
-    @property
-    def stem(self) -> str:
-        """The name of its files."""
-        return f"fig{self.id.zfill(2)}" if re.fullmatch(r"E?\d+", self.id) else self.id
 
 
 @dataclass(frozen=True)
@@ -73,18 +68,7 @@ def figure(number: str) -> Recipe:
         UserError: there is none.
     """
     entry = FIGURES[number]
-    more = entry.more
-    return Recipe(number, more["title"], tuple(more["recipes"]), tuple(more["needs"]), entry.item)
-
-
-def drawable(number: str, runs: Sequence[Run]) -> bool:
-    """Whether the runs meet more than half of what the figure needs of some network."""
-    matches = select(figure(number).needs, runs).matches
-    met: dict[str, list[bool]] = {}
-    for need, mine in matches.items():
-        if not need.optional:
-            met.setdefault(need.family, []).append(bool(mine))
-    return any(2 * sum(answers) > len(answers) for answers in met.values())
+    return Recipe(number, draw=entry.item, **entry.more)
 
 
 def draw_figures(
@@ -120,7 +104,8 @@ def draw_figures(
         if not selection.empty:
             with style():
                 canvas = recipe.draw(selection, paper)
-                paths = [write_figure(canvas, out / f"{recipe.stem}.{name}") for name in formats]
+                stem = re.sub(r"^(?=E?\d+$)", "fig", recipe.id.zfill(2))
+                paths = [write_figure(canvas, out / f"{stem}.{name}") for name in formats]
         drawn.append(Drawn(recipe.id, tuple(paths), selection))
     return drawn
 

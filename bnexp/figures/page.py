@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from string import ascii_lowercase
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -20,9 +21,9 @@ from bnexp.analysis.baselines import at_chance, paper_trains
 from bnexp.analysis.quantities import Quantity
 from bnexp.analysis.scales import EXPERIMENTS, at_paper_scale
 from bnexp.analysis.select import Need, Selection
-from bnexp.analysis.summaries import last_half, median, median_of
-from bnexp.figures.panel import Panel, say
-from bnexp.figures.style import GREY, SMALL, WARNING, WIDTH, Look, look, of_paper
+from bnexp.analysis.series import MAX_POINTS, Trace
+from bnexp.figures.panel import Panel, Series, say
+from bnexp.figures.style import GREY, PAPER_DASH, SMALL, WARNING, WIDTH, Look, look, of_paper
 from bnexp.registry import FIGURES
 from bnexp.runs import Run
 
@@ -49,8 +50,33 @@ class Page:
         self.panels: list[Panel] = []
         self.remarks: list[str] = []
         self.families = selection.families
-        self._remarks_of_chance: dict[tuple[Run, ...], str] = {}
         FigureCanvasAgg(self.figure)
+
+    @staticmethod
+    def letter(axes: Axes) -> str:
+        """The letter of axes by their place in the grid, from left to right."""
+        spec = axes.get_subplotspec()
+        return ascii_lowercase[0 if spec is None else spec.num1]
+
+    def lines(
+        self,
+        axes: Axes,
+        name: str,
+        family: str,
+        lines: Mapping[str, tuple[Look, Sequence[Trace]]],
+        title: str,
+        label: str,
+    ) -> Panel:
+        """A panel on a log axis with a line per entry: its look, and a trace per seed."""
+        letter = self.letter(axes)
+        panel = Panel(axes, True, self.selection.steps(family))
+        axes.set(label=f"{letter}:{name}", title=f"({letter}) {title}", ylabel=label)
+        for key, (its_look, traces) in lines.items():
+            panel.add(key, its_look, traces)
+        if not panel.series:
+            say(axes, "no data" if self.selection.of(family) else "no runs")
+        self.panels.append(panel)
+        return panel
 
     def panel(
         self,
@@ -62,59 +88,60 @@ class Page:
         *,
         norms: Sequence[str] = (),
         lrs: Sequence[float] = (),
-        title: str = "",
+        title: str | None = None,
         direction: str = "gradient",
     ) -> Panel:
         """A panel of one quantity over steps, one series per norm and learning rate.
 
         They are those that the figure needs of the family, unless others are given. The second
-        learning rate is drawn faded. Says in the panel what it could not draw.
+        learning rate is drawn faded. Says in the panel what it could not draw. Without a letter
+        its place in the grid gives one.
         """
-        panel = Panel(
-            axes, quantity.log, self.selection.steps(family), quantity.limits, quantity.small
-        )
+        steps = self.selection.steps(family)
+        panel = Panel(axes, quantity.log, steps, quantity.limits, quantity.small)
+        if not letter:
+            letter = self.letter(axes)
+            title = f"({letter}) {title}"
         axes.set_label(":".join([letter, quantity.name] + [f"layer{layer}"] * (layer is not None)))
-        axes.set(title=title, ylabel=quantity.label)
-        any_runs = False
+        axes.set(title=f"({letter})" if title is None else title, ylabel=quantity.label)
         rates = lrs or self.selection.lrs(family, quantity.table)
-        for rank, lr in enumerate(rates):
-            for norm in norms or self.selection.norms(family):
-                series, key = look(norm, bool(rank)), f"{norm}:{lr:g}"
-                if len(rates) > 1:
-                    series = replace(series, label=f"{series.label}, LR={lr:g}")
-                runs = self.selection.runs(family, norm, lr, quantity.table, direction)
-                any_runs |= bool(runs)
-                traces = [quantity.trace(run, layer) for run in runs]
-                kind = "band" if quantity.filled else "line"
-                panel.add(key, series, traces, kind, self._remark_of_chance(runs))
-                if self.paper and self.number.isdecimal():
-                    number = int(self.number)
-                    curve = paper_curves.curve(number, letter, quantity.name, norm, lr, layer)
-                    if curve is not None:
-                        panel.add_paper(key, series, curve)
-        if not panel.ours:
+        kinds = [(lr, norm) for lr in rates for norm in norms or self.selection.norms(family)]
+        any_runs = False
+        for lr, norm in kinds:
+            its_look, key = look(norm, lr != rates[0]), f"{norm}:{lr:g}"
+            if len(rates) > 1:
+                its_look = replace(its_look, label=f"{its_look.label}, LR={lr:g}")
+            runs = self.selection.runs(family, norm, lr, quantity.table, direction)
+            any_runs |= bool(runs)
+            traces = [quantity.trace(run, layer) for run in runs]
+            remark = "" if quantity.small else _remark_of_chance(runs)
+            panel.add(key, its_look, traces, "band" if quantity.filled else "line", remark)
+            if self.paper and self.number.isdecimal():
+                number = int(self.number)
+                curve = paper_curves.curve(number, letter, quantity.name, norm, lr, layer)
+                if curve is not None:
+                    panel.add_paper(key, its_look, curve)
+        if not any(series.kind != "paper" for series in panel.series):
             lacking = f"these runs have no layer {layer}" if layer is not None else "no data"
             say(axes, lacking if any_runs else "no runs")
         self.panels.append(panel)
         return panel
 
     def finish(self) -> Figure:
-        """Draws all panels, then sets legend and text around them."""
+        """Draws all panels, then sets title, legend and footer around them."""
         rows = set()
         for panel in self.panels:
             panel.finish()
-            axes = panel.axes
-            if (spec := axes.get_subplotspec()) is not None:
-                if spec.is_last_row():
-                    axes.set_xlabel("steps")
-                row = (id(spec.get_gridspec()), spec.rowspan.start, axes.get_ylabel())
-                if row in rows:
-                    axes.set_ylabel("")
-                rows.add(row)
-        lines = self._footer()
-        handles = self._handles()
+            spec = panel.axes.get_subplotspec()
+            assert spec is not None
+            if spec.is_last_row():
+                panel.axes.set_xlabel("steps")
+            row = (id(spec.get_gridspec()), spec.rowspan.start, panel.axes.get_ylabel())
+            if row in rows:
+                panel.axes.set_ylabel("")
+            rows.add(row)
+        figure, lines, handles = self.figure, self._footer(), self._handles()
         head, foot = 0.27, 0.06 + _LINE * len(lines)
-        figure = self.figure
         figure.set_size_inches(WIDTH, 10.0)
         for columns in range(len(handles), 0, -1):  # the most that fit
             legend = figure.legend(
@@ -142,66 +169,61 @@ class Page:
         figure.set_layout_engine("none")
         return figure
 
-    def _remark_of_chance(self, runs: tuple[Run, ...]) -> str:
-        """What to say of a series that stays at chance although the paper's does not; or ""."""
-        if runs not in self._remarks_of_chance:
-            dead = sum(paper_trains(run) and at_chance(run) for run in runs)
-            some = f" ({dead} of {len(runs)} seeds)" * (dead < len(runs))
-            self._remarks_of_chance[runs] = f"at chance{some}" if dead else ""
-        return self._remarks_of_chance[runs]
+    @property
+    def _series(self) -> list[Series]:
+        return [series for panel in self.panels for series in panel.series]
 
     def _handles(self) -> list[Artist]:
-        """The series that were drawn, the paper's below ours where the legend has two rows."""
-        series = [series for panel in self.panels for series in panel.series]
-        looks: dict[Look, None] = {}
-        for ours in dict.fromkeys(s.look for panel in self.panels for s in panel.ours):
-            theirs = of_paper(ours)
-            looks |= dict.fromkeys([ours, *[theirs] * any(s.look == theirs for s in series)])
+        """The series that were drawn, each with the paper's after ours."""
+        drawn = dict.fromkeys(s.look for s in self._series if s.kind != "beside")
+        ours = [it for it in drawn if it.dash != PAPER_DASH]
+        looks = [it for mine in ours for it in (mine, of_paper(mine)) if it in drawn]
         handles: list[Artist] = [
             Line2D([], [], color=it.colour, linestyle=it.dash, label=it.label, linewidth=it.width)
             for it in looks
         ]
         if self._over():
             handles.append(Patch(facecolor=(GREY, 0.2), label="min to max"))
-        if any(s.ends for s in series):
-            handles.append(
-                Line2D([], [], color=GREY, linestyle="", marker="x", markersize=5, label="diverged")
-            )
+        if any(s.ends for s in self._series):
+            cross = Line2D([], [], color=GREY, linestyle="", marker="x", markersize=5)
+            cross.set_label("diverged")
+            handles.append(cross)
         return handles
 
     def _over(self) -> str:
         """What bands of median and min to max are over; "" where there are none."""
-        ours = [series for panel in self.panels for series in panel.ours]
-        over = ["seeds"] * any(s.line.seeds > 1 for s in ours)
-        over += ["short stretches of steps"] * any(s.line is not s.whole for s in ours)
+        ours = [s.whole for s in self._series if s.kind in ("line", "band")]
+        over = ["seeds"] * any(whole.seeds > 1 for whole in ours)
+        over += ["short stretches of steps"] * any(len(whole.x) > MAX_POINTS for whole in ours)
         return " and ".join(over)
 
     def _footer(self) -> list[tuple[str, str]]:
-        selection = self.selection
-        paragraphs: list[tuple[str, str]] = []
+        selection, words = self.selection, list[tuple[str, str]]()
         for family in self.families:
-            runs = selection.of(family)
-            if not runs:
-                continue
-            paragraphs.append((f"Runs: {selection.describe_runs(family)}.", GREY))
-            varied = any(need.varies for need in selection.matches)
-            if family in EXPERIMENTS and not varied and not at_paper_scale(runs[0]):
-                words = f"Not the paper's scale, which is: {EXPERIMENTS[family].size}."
-                paragraphs.append((words, WARNING))
+            if runs := selection.of(family):
+                words.append((f"Runs: {selection.describe_runs(family)}.", GREY))
+                varied = any(need.varies for need in selection.matches)
+                if family in EXPERIMENTS and not varied and not at_paper_scale(runs[0]):
+                    size = EXPERIMENTS[family].size
+                    words.append((f"Not the paper's scale, which is: {size}.", WARNING))
         if left_out := selection.describe_left_out():
-            words = f"Left out: {left_out}; to draw these: bnexp figures --where KEY=VALUE."
-            paragraphs.append((words, WARNING))
+            how = "to draw these: bnexp figures --where KEY=VALUE"
+            words.append((f"Left out: {left_out}; {how}.", WARNING))
         if self.figure.findobj(lambda artist: str(artist.get_gid()).startswith("paper:")):
-            words = (
-                "Thin dashes: the paper's curves, arXiv 1805.11604v3, over the steps shown here."
-            )
-            paragraphs.append((words, GREY))
+            curves = "the paper's curves, arXiv 1805.11604v3, over the steps shown here"
+            words.append((f"Thin dashes: {curves}.", GREY))
         if over := self._over():
-            paragraphs.append((f"Faint bands: median and min to max over {over}.", GREY))
-        paragraphs += [(remark, GREY) for remark in self.remarks]
+            words.append((f"Faint bands: median and min to max over {over}.", GREY))
+        words += [(remark, GREY) for remark in self.remarks]
         if missing := selection.describe_missing():
-            paragraphs.append((f"Not drawn, no such run: {missing}.", WARNING))
-        return [(line, c) for text, c in paragraphs for line in textwrap.wrap(text, _CHARACTERS)]
+            words.append((f"Not drawn, no such run: {missing}.", WARNING))
+        return [(line, c) for text, c in words for line in textwrap.wrap(text, _CHARACTERS)]
+
+
+def _remark_of_chance(runs: Sequence[Run]) -> str:
+    """What to say of a series that stays at chance although the paper's does not; or ""."""
+    dead = sum(paper_trains(run) and at_chance(run) for run in runs)
+    return f"at chance{f' ({dead} of {len(runs)} seeds)' * (dead < len(runs))}" * bool(dead)
 
 
 def figure(
@@ -224,13 +246,3 @@ def figure(
         return fill
 
     return enter
-
-
-def letters(index: int) -> str:
-    """The letter of panel ``index``, from 0."""
-    return "abcdefghijklmnopqrstuvwxyz"[index]
-
-
-def plateau(runs: Sequence[Run], quantity: Quantity) -> float:
-    """The quantity's median over the last half of the run, and over seeds."""
-    return median_of([median(last_half(quantity.trace(run, None), run.steps)) for run in runs])

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
 
 from bnexp.analysis.paper import Curve
 from bnexp.analysis.series import Array, Summary, Trace, clipped, limits, over_seeds, thinned
-from bnexp.figures.style import (
-    GREY,
-    HALO,
-    SMALL,
-    WARNING,
-    Dash,
-    Look,
-    mixed,
-    of_paper,
-    set_log_ticks,
-)
+from bnexp.figures import style
+from bnexp.figures.style import GREY, HALO, SMALL, Dash, Look, mixed, of_paper
 
-_MARKS = 25  # at most so many triangles for values beyond the limits
-_REFERENCE_DASHES: tuple[Dash, ...] = (
-    (0.0, (1.0, 1.0)), (1.0, (4.0, 4.0)), (0.0, (6.0, 2.0, 1.0, 2.0)),
-)  # fmt: skip
+_MARKS = 25  # about so many triangles at most for values beyond the limits
+_DASHES: tuple[Dash, ...] = ((0, (1, 1)), (1, (4, 4)), (0, (6, 2, 1, 2)))  # of references
 _STEPS = [1, 2, 2.5, 5, 10]  # between ticks
 
 
@@ -43,8 +32,7 @@ class Series:
     key: str
     look: Look
     whole: Summary
-    line: Summary
-    ends: tuple[tuple[float, float], ...] = ()
+    ends: Sequence[tuple[float, float]] = ()
     remark: str = ""
 
 
@@ -52,8 +40,8 @@ class Series:
 class Panel:
     """Collects what is to be drawn, then draws it when the limits are known (`finish`).
 
-    Every artist's gid tells what it is: `line:`, `band:`, `spread:`, `beside:`, `paper:`,
-    `reference:`, `diverged:`, `chance:` or `beyond:`, followed by the series.
+    Every artist's gid tells what it is: the series' kind, `spread:`, `reference:`, `diverged:`,
+    `chance:` or `beyond:`, followed by the series.
 
     Attributes:
         log: whether y is logarithmic.
@@ -71,37 +59,28 @@ class Panel:
     small: bool = False
     always: list[float] = field(default_factory=list)
     series: list[Series] = field(default_factory=list)
-    references: list[tuple[str, float, str]] = field(default_factory=list)
     note: str = ""
     siblings: Sequence[Panel] = ()
-
-    @property
-    def ours(self) -> list[Series]:
-        """The series of our runs."""
-        return [series for series in self.series if series.kind in ("line", "band")]
+    references: dict[str, tuple[float, str]] = field(default_factory=dict)
 
     def add(
         self, key: str, look: Look, traces: Sequence[Trace], kind: str = "line", remark: str = ""
     ) -> None:
         """Our runs of one series, one trace per seed; empty traces are left out."""
-        drawn = [trace for t in traces if len((trace := t.until_diverged()).x)]
-        if drawn:
-            ends = tuple((float(t.x[-1]), float(t.hi[-1])) for t in drawn if t.diverged)
-            whole = over_seeds(drawn)
-            ends = ends if kind != "beside" else ()
-            self.series.append(Series(kind, key, look, whole, thinned(whole), ends, remark))
+        if drawn := [trace for t in traces if len((trace := t.until_diverged()).x)]:
+            ends = [(t.x[-1], t.hi[-1]) for t in drawn if t.diverged and kind != "beside"]
+            self.series.append(Series(kind, key, look, over_seeds(drawn), ends, remark))
 
     def add_paper(self, key: str, look: Look, curve: Curve) -> None:
         """A curve of the paper, over the steps that our runs cover."""
-        if self.x_max is not None:
-            curve = curve.until(self.x_max, self.log)
-        if len(curve.x):
-            line = Summary(curve.x, curve.lo, curve.hi, curve.lo, curve.hi)
-            self.series.append(Series("paper", key, of_paper(look), line, line))
+        c = curve if self.x_max is None else curve.until(self.x_max, self.log)
+        if len(c.x):
+            whole = Summary(c.x, c.lo, c.hi, c.lo, c.hi)
+            self.series.append(Series("paper", key, of_paper(look), whole))
 
     def reference(self, key: str, y: float, label: str) -> None:
         """A horizontal line at y, inside the limits whatever the data."""
-        self.references.append((key, y, label))
+        self.references[key] = y, label
         self.always.append(y)
 
     def finish(self) -> None:
@@ -109,11 +88,11 @@ class Panel:
         axes = self.axes
         lo, hi = self._limits()
         axes.set(yscale="log" if self.log else "linear", ylim=(lo, hi))
-        right = self.x_max or max((s.line.x[-1] for s in self.series), default=1.0)
+        right = self.x_max or max((s.whole.x[-1] for s in self.series), default=1.0)
         axes.set_xlim(-0.015 * right, 1.015 * right)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=_STEPS))
         if self.log:
-            set_log_ticks(axes.yaxis, lo, hi, 3 if self.small else 6)
+            style.set_log_ticks(axes.yaxis, (lo, hi), 3 if self.small else 6)
         else:
             axes.yaxis.set_major_locator(MaxNLocator(3 if self.small else 6, steps=_STEPS))
         for series in self.series:
@@ -121,11 +100,7 @@ class Panel:
             self._mark_beyond(series, lo, hi)
             self._mark_ends(series, lo, hi, right)
         self._draw_references()
-        if self.note:
-            axes.text(
-                0.03, 0.98, self.note, transform=axes.transAxes, fontsize=SMALL, va="top",
-                color=GREY, bbox=HALO, zorder=6,
-            )  # fmt: skip
+        self._say(self.note, (0.03, 0.98), GREY, va="top", xycoords="axes fraction")
 
     def _values(self) -> list[Array]:
         """All values that may count for the y limits."""
@@ -141,7 +116,7 @@ class Panel:
         return (float(least) - 0.05 if least < self.fixed[0] else self.fixed[0]), self.fixed[1]
 
     def _draw(self, series: Series, lo: float, hi: float) -> None:
-        s, look, gid = series.line, series.look, f"{series.kind}:{series.key}"
+        s, look, gid = thinned(series.whole), series.look, f"{series.kind}:{series.key}"
         lower, upper, least, most = (
             clipped(y, lo, hi, self.log) for y in (s.lo, s.hi, s.least, s.most)
         )
@@ -151,7 +126,7 @@ class Panel:
                 gid=f"spread:{series.key}",
             )  # fmt: skip
         if series.kind == "band":
-            fill = 0.3 if len(self.ours) < 3 else 0.18
+            fill = 0.3 if sum(s.kind == "band" for s in self.series) < 3 else 0.18
             self.axes.fill_between(
                 s.x, lower, upper, facecolor=(look.colour, fill), linewidth=0.5,
                 edgecolor=(look.colour, 0.9), zorder=2, gid=gid,
@@ -167,22 +142,20 @@ class Panel:
 
     def _mark_beyond(self, series: Series, lo: float, hi: float) -> None:
         """Triangles at the edge where a line lies outside the limits, inf included."""
-        line, paper = series.whole, series.kind == "paper"
+        line, paper, colour = series.whole, series.kind == "paper", series.look.colour
         for name, beyond, y in (("above", line.hi > hi, 1.0), ("below", line.lo < lo, 0.0)):
-            x = line.x[beyond]
-            x = x[np.unique(np.linspace(0, len(x) - 1, min(len(x), _MARKS)).round().astype(int))]
+            x = line.x[beyond][:: max(1, beyond.sum() // _MARKS)]
             if len(x):
                 self.axes.plot(
-                    x, np.full(len(x), y), "^" if y else "v", color=series.look.colour,
-                    markersize=3, markeredgewidth=0.6, clip_on=False, zorder=4,
-                    markerfacecolor="white" if paper else series.look.colour,
-                    transform=self.axes.get_xaxis_transform(),
+                    x, np.full(len(x), y), "^" if y else "v", color=colour, markersize=3,
+                    markerfacecolor="white" if paper else colour, markeredgewidth=0.6, zorder=4,
+                    transform=self.axes.get_xaxis_transform(), clip_on=False,
                     gid=f"beyond:{name}:{'paper:' * paper}{series.key}",
                 )  # fmt: skip
 
     def _mark_ends(self, series: Series, lo: float, hi: float, right: float) -> None:
         """A cross where each diverged run ended, the word beside the first; the remark."""
-        colour = mixed(series.look.colour, "black", 0.3)
+        colour, s = mixed(series.look.colour, "black", 0.3), series.whole
         if series.ends:
             x, y = np.array(series.ends).T
             y = np.clip(y, lo, hi)
@@ -190,34 +163,36 @@ class Panel:
                 x, y, "x", color=colour, markersize=5, markeredgewidth=1.4, zorder=5,
                 clip_on=False, gid=f"diverged:{series.key}",
             )  # fmt: skip
-            self._say_at("diverged", x[0], y[0], x[0] < 0.6 * right, colour)
+            left = x[0] < 0.6 * right
+            ha, shift = ("left", (5, 4)) if left else ("right", (-5, 4))
+            self._say("diverged", (x[0], y[0]), colour, ha=ha, xytext=shift)
         if series.remark:
-            end = series.line.hi[-1]
-            end = float(np.clip(end, lo, hi)) if np.isfinite(end) else lo
-            self._say_at(series.remark, series.line.x[-1], end, False, series.look.colour).set_gid(
-                f"chance:{series.key}"
-            )
-
-    def _say_at(self, text: str, x: float, y: float, right: bool, colour: str) -> Annotation:
-        return self.axes.annotate(
-            text, (x, y), xytext=(5 if right else -5, 4), textcoords="offset points",
-            ha="left" if right else "right", fontsize=SMALL, color=colour, bbox=HALO, zorder=6,
-        )  # fmt: skip
+            end = np.clip(s.hi[-1] if np.isfinite(s.hi[-1]) else lo, lo, hi)
+            self._say(
+                series.remark, (s.x[-1], end), series.look.colour, ha="right", va="bottom",
+                xytext=(-2, 3), gid=f"chance:{series.key}",
+            )  # fmt: skip
 
     def _draw_references(self) -> None:
         """The lines, each named once at the right; lines at the same height share their name."""
         names: dict[float, list[str]] = {}
-        for (key, y, label), dash in zip(self.references, _REFERENCE_DASHES, strict=False):
+        for (key, (y, label)), dash in zip(self.references.items(), _DASHES, strict=False):
             self.axes.axhline(
                 y, color=GREY, linestyle=dash, linewidth=0.9, zorder=2.6, gid=f"reference:{key}"
-            )  # fmt: skip
+            )
             same = next((other for other in names if np.isclose(other, y, rtol=1e-3)), y)
-            names.setdefault(same, []).extend([label] if label else [])
+            names.setdefault(same, []).append(label)
         for y, labels in names.items():
+            self._say(
+                " = ".join(filter(None, labels)), (1.0, y), GREY, ha="right", va="bottom",
+                xycoords=("axes fraction", "data"), xytext=(-1, 2.5),
+            )  # fmt: skip
+
+    def _say(self, text: str, xy: tuple[float, float], colour: str, **more: Any) -> None:
+        if text:
             self.axes.annotate(
-                " = ".join(labels), (1.0, y), xycoords=("axes fraction", "data"),
-                xytext=(-1, 2.5), textcoords="offset points", ha="right", va="bottom",
-                fontsize=SMALL, color=GREY, bbox=HALO, zorder=6,
+                text, xy, **{"xytext": (0, 0), **more}, textcoords="offset points",
+                fontsize=SMALL, color=colour, bbox=HALO, zorder=6,
             )  # fmt: skip
 
 
@@ -225,7 +200,7 @@ def say(axes: Axes, text: str) -> None:
     """Words in the middle of axes: why they are empty."""
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=SMALL,
-        color=WARNING, bbox=HALO, zorder=7,
+        color=style.WARNING, bbox=HALO, zorder=7,
     )  # fmt: skip
 
 

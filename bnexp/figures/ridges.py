@@ -14,10 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import gaussian_filter1d
 
 from bnexp.analysis.quantities import TEST_ACCURACY, TRAIN_ACCURACY
+from bnexp.analysis.read import History, histories
 from bnexp.analysis.scales import BOTH, DLN, LP, NOISY, VGG
 from bnexp.analysis.select import needs
 from bnexp.analysis.series import Array
-from bnexp.analysis.units import History, histories
 from bnexp.figures.page import Page, figure
 from bnexp.figures.panel import say
 from bnexp.figures.style import HALO, SMALL, look, mixed, short

@@ -106,8 +106,9 @@ def short(norm: str) -> str:
     return look(norm).label
 
 
-def set_log_ticks(axis: Axis, lo: float, hi: float, most: int) -> None:
+def set_log_ticks(axis: Axis, ends: tuple[float, float], most: int) -> None:
     """About `most` ticks from `lo` to `hi` of a log axis; plain numbers where short."""
+    lo, hi = ends
     decades = math.log10(hi / lo)
     if decades >= 2:
         # An even distance in decades; otherwise neighbouring panels look alike and are not.

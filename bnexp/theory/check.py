@@ -1,110 +1,121 @@
-"""Checks every theorem on cases, and sums up what came of it."""
+"""Checks every theorem on cases, and both sides of 4.1 and 4.2 for the layers of a probe."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from bnexp.theory.setting import Case, Point, Unit
-from bnexp.theory.theorems import THEOREMS, Form, Sides
+from bnexp.theory.theorems import SIDES, STATEMENTS, Sides, Statement
 
 TOLERANCE = 1e-9
 """Relative to the largest term of the two sides, in float64."""
 
+Finding = dict[str, Any]
+"""A statement's fields and what came of it over the cases that meet its condition.
 
-@dataclass
-class Finding:
-    """What came of one form of one theorem over a set of cases.
-
-    ``violation`` is the largest by which a case is against it (by which the sides of an equality
-    differ), ``gap`` the largest by which the right side exceeds the left, both relative to the
-    largest term; NaN where no case meets the form's condition.
-    """
-
-    theorem: str
-    name: str
-    form: Form
-    cases: int = 0
-    against: int = 0
-    violation: float = math.nan
-    gap: float = math.nan
-
-    def add(self, sides: Sides) -> None:
-        """Count one case."""
-        if not sides.applies:
-            return
-        scale = sides.scale if sides.scale > 0 else 1.0
-        gap = (sides.right - sides.left) / scale
-        wrong = abs(gap) if self.form.relation == "=" else max(0.0, -gap)
-        if math.isnan(wrong):
-            wrong = math.inf
-        self.violation = wrong if self.cases == 0 else max(self.violation, wrong)
-        self.gap = gap if self.cases == 0 else max(self.gap, gap)
-        self.cases += 1
-        self.against += wrong > TOLERANCE
-
-    @property
-    def verdict(self) -> str:
-        """``holds``, ``does not hold``, or ``no case`` where none meets its condition."""
-        if self.cases == 0:
-            return "no case"
-        return "does not hold" if self.against else "holds"
-
-    @property
-    def wrong(self) -> bool:
-        """Whether a statement that must hold does not."""
-        return self.form.must and self.against > 0
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON would have it: numbers that are none are null."""
-        found = {**asdict(self), "verdict": self.verdict}
-        return {k: None if isinstance(v, float) and not math.isfinite(v) else v
-                for k, v in found.items()}  # fmt: skip
+``violation`` is the largest by which any of the ``cases`` is ``against`` it (by which the sides of
+an equality differ), ``gap`` the largest by which the right side exceeds the left, both relative to
+the largest term and None where they are not finite. ``verdict``: holds, does not hold, or no case.
+"""
 
 
-@dataclass(frozen=True)
-class Report:
-    """The findings on one set of cases: where they are from, how many units, how many skipped.
+def finding(statement: Statement, sides: Iterable[Sides]) -> Finding:
+    """The finding from both sides in every case."""
+    left, right, scale = np.array(list(sides)).reshape(-1, 3).T
+    gap = (right - left) / np.where(scale > 0, scale, 1.0)
+    violation = np.maximum(0.0, -gap) if "<=" in statement.text else np.abs(gap)
+    against = int((~(violation <= TOLERANCE)).sum())
+    largest = {"violation": violation.max(initial=-np.inf), "gap": gap.max(initial=-np.inf)}
+    numbers = {name: float(x) if np.isfinite(x) else None for name, x in largest.items()}
+    verdict = "no case" if not len(gap) else "does not hold" if against else "holds"
+    counts = {"cases": len(gap), "against": against}
+    return {**asdict(statement), **counts, **numbers, "verdict": verdict}
 
-    ``skipped`` units are constant over their batch.
-    """
+
+class Report(NamedTuple):
+    """The findings on one set of cases: where they are from, how many units were checked."""
 
     where: str
     units: int
-    skipped: int
-    findings: tuple[Finding, ...]
+    constant_units_skipped: int
+    findings: list[Finding]
 
     @property
-    def wrong(self) -> bool:
-        """Whether anything that must hold does not."""
-        return any(finding.wrong for finding in self.findings)
+    def wrong(self) -> list[Finding]:
+        """The statements that must hold and do not."""
+        return [finding for finding in self.findings if finding["must"] and finding["against"]]
 
 
 def check_cases(where: str, cases: Iterable[Case], units: int | None = None) -> Report:
-    """Every theorem on every unit of every case, or on the first ``units`` of each."""
-    findings = {
-        (theorem.id, name): Finding(theorem.id, name, form)
-        for theorem in THEOREMS.values()
-        for name, form in theorem.forms.items()
-    }
+    """Every theorem on every unit of every case, or on ``units`` of each, evenly spread."""
+    sides: dict[tuple[str, str], list[Sides]] = {(s.theorem, s.name): [] for s in STATEMENTS}
     checked = skipped = 0
     for case in cases:
         point = Point(case)
-        there = point.units
-        skipped += len(point.yhat) - len(there)
-        for j in _spread(there, units):
-            unit = Unit(point, j)
-            checked += 1
-            for theorem in THEOREMS.values():
-                for name, sides in theorem.sides(unit).items():
-                    findings[theorem.id, name].add(sides)
-    return Report(where, checked, skipped, tuple(findings.values()))
+        live = len(point.units)
+        count = min(units or live, live)
+        skipped, checked = skipped + len(point.yhat) - live, checked + count
+        for unit in (Unit(point, point.units[i * live // count]) for i in range(count)):
+            for theorem, function in SIDES.items():
+                for name, values in function(unit).items():
+                    sides[theorem, name].append(values)
+    findings = [
+        finding(statement, sides[statement.theorem, statement.name]) for statement in STATEMENTS
+    ]
+    return Report(where, checked, skipped, findings)
 
 
-def _spread(there: Sequence[int], units: int | None) -> list[int]:
-    """``units`` of them, evenly spread; all by default."""
-    if units is None or units >= len(there):
-        return list(there)
-    return [there[i * len(there) // units] for i in range(units)]
+TERMS = (
+    "grad", "bound", "plain", "scaled", "mean_term", "yhat_term",
+    "curv", "curv_bound", "curv_plain", "curv_scaled", "curv_term",
+)  # fmt: skip
+"""See `layer_terms`."""
+
+
+def layer_terms(point: Point) -> dict[str, Tensor]:
+    """Theorem 4.1 summed over the units, and 4.2 along v of the whole layer; scalars by name.
+
+    4.1: ``grad`` = sum_j ||grad_{y_j} L^||^2 is its left side, ``bound`` = ``scaled`` -
+    ``mean_term`` - ``yhat_term`` its right side, of ``scaled`` = sum_j gamma_j^2/sigma_j^2
+    ||g_j||^2 (what scaling alone gives) and the terms with <1, g_j> and <g_j, y^_j>; ``plain`` =
+    sum_j ||g_j||^2 is the network without BN.
+
+    4.2 with v = grad_y L^ and H, H^ the Hessians by all of y: ``curv`` = v'H^v is its left side,
+    ``curv_bound`` = ``curv_scaled`` - ``curv_term`` its right side, u'Hu with u_j =
+    gamma_j/sigma_j v_j less sum_j gamma_j/(m sigma_j^2) <g_j, y^_j> ||v_j||^2; ``curv_plain`` =
+    g'Hg is the network without BN.
+
+    sigma^2 includes the layer's eps. With eps > 0 both are approximate: the left side of 4.1 is
+    less than the right by gamma^2/sigma^2 eps/(m sigma^2) <g, y^>^2. Units that are constant over
+    the batch are left out where eps is 0. Inner products are summed in float64.
+    """
+
+    def dot(a: Tensor, b: Tensor) -> Tensor:
+        return (a.double() * b.double()).sum(1)
+
+    counted = torch.ones_like(point.gamma)
+    if point.case.eps == 0.0:
+        counted = (~point.moments.constant).to(counted)
+    sigma, m = point.moments.sigma, point.m
+    gain = counted * point.gamma / sigma
+    g, v, yhat = (counted[:, None] * rows for rows in (point.g, point.v, point.yhat))
+    u, gain2 = gain[:, None] * v, gain.double().square()
+    squares, lengths, inner = dot(g, g), dot(v, v), dot(g, yhat)
+    scaled = (gain2 * squares).sum()
+    mean_term = (gain2 * g.double().sum(1).square() / m).sum()
+    yhat_term = (gain2 * inner.square() / m).sum()
+    curv_scaled = dot(u, point.times(point.plain, u)).sum()
+    curv_term = (gain.double() / sigma.double() * inner * lengths / m).sum()
+    curv = dot(v, point.times(point.normed, v)).sum()
+    curv_plain = dot(g, point.times(point.plain, g)).sum()
+    values = (
+        lengths.sum(), scaled - mean_term - yhat_term, squares.sum(), scaled, mean_term, yhat_term,
+        curv, curv_scaled - curv_term, curv_plain, curv_scaled, curv_term,
+    )  # fmt: skip
+    return dict(zip(TERMS, values, strict=True))

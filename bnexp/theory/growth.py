@@ -2,19 +2,17 @@
 
 In a wide random network of linear layers, BN and a non-linearity, the squared norm of the gradient
 grows on the way back by a factor per layer: pi/(pi - 1) with ReLU in the limit of large batches,
-and (B - 2)/(B - 3) without a non-linearity. The second follows in a few lines: BN's Jacobian takes
-off two directions, of which one is 1, that the gradient is orthogonal to already, so (B - 2)/(B -
-1) is left of its square; and the mean of 1/sigma^2 over B Gaussian samples less their mean is
-(B - 1)/(B - 3).
+(B - 2)/(B - 3) without a non-linearity: BN's Jacobian takes off two directions, to one of which,
+1, the gradient is orthogonal already, so (B - 2)/(B - 1) of its square is left, and the mean of
+1/sigma^2 over B Gaussian samples less their mean is (B - 1)/(B - 3).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from bnexp.seeds import generator
@@ -23,25 +21,13 @@ from bnexp.theory.setting import normalise
 ENDS = 3
 """Layers at either end that are not counted: there the network is not at its fixed point yet."""
 
-SETTINGS = (
-    # non-linearity, depth, width, batch
-    ("linear", 12, 256, 8),
-    ("linear", 12, 256, 16),
-    ("linear", 12, 256, 32),
-    ("linear", 12, 64, 32),
-    ("linear", 24, 256, 32),
-    ("relu", 12, 256, 8),
-    ("relu", 12, 256, 32),
-    ("relu", 12, 256, 128),
-    ("relu", 12, 64, 128),
-    ("relu", 24, 256, 128),
-    ("relu", 12, 256, 512),
-)
-"""What ``bnexp theory`` measures."""
+LINEAR = ((12, 256, 8), (12, 256, 16), (12, 256, 32), (12, 64, 32), (24, 256, 32))
+RELU = ((12, 256, 8), (12, 256, 32), (12, 256, 128), (12, 64, 128), (24, 256, 128), (12, 256, 512))
+SETTINGS = (*(("linear", *s) for s in LINEAR), *(("relu", *s) for s in RELU))
+"""What ``bnexp theory`` measures: non-linearity, depth, width and batch."""
 
 
-@dataclass(frozen=True)
-class Growth:
+class Growth(NamedTuple):
     """The factor per layer: mean and standard error over networks, and what is predicted.
 
     The prediction is for infinite width, that with ReLU for infinite batches, too.
@@ -51,15 +37,9 @@ class Growth:
     depth: int
     width: int
     batch: int
-    networks: int
     measured: float
     error: float
     predicted: float
-
-
-def predicted(activation: str, batch: int) -> float:
-    """pi/(pi - 1) with ReLU; (B - 2)/(B - 3) for a linear network."""
-    return math.pi / (math.pi - 1) if activation == "relu" else (batch - 2) / (batch - 3)
 
 
 def growth(
@@ -67,37 +47,25 @@ def growth(
 ) -> Growth:
     """The growth of ||dL/dx_l||^2 per layer back, x_l the activations ``(batch, width)``.
 
-    Networks x_l = phi(BN(W_l x_{l-1})) with Gaussian weights (He's; BN takes their scale out),
-    gamma 1, beta 0, eps 0, float64; Gaussian inputs, and a random linear loss.
+    Networks x_l = phi(BN(W_l x_{l-1})) with Gaussian weights, gamma 1, beta 0, eps 0, float64;
+    Gaussian inputs, and a random linear loss. The geometric mean over layers, the mean over nets.
     """
-    factors = torch.stack(
-        [
-            _factor(activation, depth, width, batch, generator(seed, "growth", depth, width, i))
-            for i in range(networks)
-        ]
-    )
-    return Growth(
-        activation, depth, width, batch, networks,
-        float(factors.mean()), float(factors.std() / networks**0.5), predicted(activation, batch),
-    )  # fmt: skip
 
+    def factor(stream: torch.Generator) -> Tensor:
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=stream, dtype=torch.float64)
 
-def _factor(activation: str, depth: int, width: int, batch: int, stream: torch.Generator) -> Tensor:
-    """The geometric mean over the layers counted, in one network."""
+        ones, x = torch.ones(width, dtype=torch.float64), [normal(batch, width).requires_grad_()]
+        with torch.enable_grad():
+            for _ in range(depth):
+                z = normalise(x[-1] @ (normal(width, width) * (2 / width) ** 0.5), ones, 0 * ones)
+                x.append(z.relu() if activation == "relu" else z)
+            gradients = torch.autograd.grad((x[-1] * normal(batch, width)).sum(), x)
+        ratio = gradients[ENDS].square().sum() / gradients[depth - ENDS].square().sum()
+        return ratio ** (1 / (depth - 2 * ENDS))
 
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=stream, dtype=torch.float64)
-
-    ones, zeros = torch.ones(width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
-    x = normal(batch, width).requires_grad_()
-    activations = [x]
-    with torch.enable_grad():
-        for _ in range(depth):
-            y = activations[-1] @ (normal(width, width) * (2 / width) ** 0.5)
-            z = normalise(y, ones, zeros)
-            activations.append(F.relu(z) if activation == "relu" else z)
-        loss = (activations[-1] * normal(batch, width)).sum()
-        gradients = torch.autograd.grad(loss, activations)
-    first, last = ENDS, depth - ENDS
-    ratio = gradients[first].square().sum() / gradients[last].square().sum()
-    return ratio ** (1 / (last - first))
+    streams = [generator(seed, "growth", depth, width, i) for i in range(networks)]
+    factors = torch.stack([factor(stream) for stream in streams])
+    predicted = math.pi / (math.pi - 1) if activation == "relu" else (batch - 2) / (batch - 3)
+    mean, error = float(factors.mean()), float(factors.std() / networks**0.5)
+    return Growth(activation, depth, width, batch, mean, error, predicted)

@@ -1,268 +1,200 @@
-"""What each theorem of the paper compares: one function per theorem that returns both sides.
+"""The paper's theorems (section 4, Appendix C): a table of statements, and both sides of each.
 
-Section 4 and Appendix C of the paper. In all of them g = dL/dy_j of the network without BN, v =
-grad_{y_j} L^ of the one with BN (by automatic differentiation), H_jj the loss's Hessian by y_j,
-y^ = (y_j - mu) / sigma; setting.py says at which point.
+In all of them g = dL/dy_j of the network without BN, v = grad_{y_j} L^ of the one with BN (by
+automatic differentiation), H and H^ the Hessians by y_j, y^ = (y_j - mu) / sigma; setting.py says
+at which point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bnexp.objective import SecondOrder
-from bnexp.theory.setting import Unit, normalise
+from bnexp.theory.setting import Point, Unit, normalise
 
-KINDS = ("as printed", "as corrected", "ours", "condition")
-"""Forms of a statement. ``as printed`` and ``as corrected`` are the paper's own; ``ours`` is one
-whose wording is ours; a ``condition`` is what the paper says is usually so, and is counted."""
+PRINTED, CORRECTED, OURS, CONDITION = "as printed", "as corrected", "ours", "condition"
+"""Kinds of statement: the paper's; the paper's put right; in our wording; what the paper says is
+usually so, which is counted."""
+
+Sides = tuple[float, float, float]
+"""The left and the right side in one case, and the size of the largest term they are made of."""
 
 
 @dataclass(frozen=True)
-class Form:
-    """One statement that left and right stand to each other in ``relation``, ``=`` or ``<=``.
+class Statement:
+    """That two sides are equal, or the left at most the right where ``text`` has <=.
 
     ``must``: whether it is a mathematical fact, so that a case against it is an error somewhere.
     """
 
+    theorem: str
+    name: str
     kind: str
-    left: str
-    relation: str
-    right: str
-    must: bool
+    text: str
     about: str = ""
-
-    @property
-    def statement(self) -> str:
-        """The statement on one line."""
-        return f"{self.left}  {self.relation}  {self.right}"
+    must: bool = True
 
 
-@dataclass(frozen=True)
-class Sides:
-    """Both sides in one case, and the size of the largest term that they are made of.
-
-    ``applies``: whether the case meets the statement's own condition.
-    """
-
-    left: float
-    right: float
-    scale: float
-    applies: bool = True
-
-
-@dataclass(frozen=True)
-class Theorem:
-    """A theorem: its forms by name, and the function that computes their sides for a unit."""
-
-    id: str
-    title: str
-    forms: Mapping[str, Form]
-    sides: Callable[[Unit], dict[str, Sides]]
-
-
-THEOREMS: dict[str, Theorem] = {}
-"""Every theorem that is checked, by the paper's number."""
-
-_Sides = Callable[[Unit], dict[str, Sides]]
-
-
-def theorem(number: str, title: str, **forms: Form) -> Callable[[_Sides], _Sides]:
-    """Function decorator: enter it among THEOREMS; it returns sides for some of ``forms``."""
-
-    def enter(sides: _Sides) -> _Sides:
-        THEOREMS[number] = Theorem(number, title, forms, sides)
-        return sides
-
-    return enter
+TITLES = {
+    "4.1": "The effect of BatchNorm on the Lipschitzness of the loss",
+    "4.2": "The effect of BatchNorm on smoothness",
+    "4.3": "BatchNorm does more than rescaling (Observation)",
+    "4.4": "Minimax bound on weight-space Lipschitzness",
+    "C.1": "Gradient through BatchNorm (Fact), and the curvature by the weights",
+    "4.5": "BatchNorm leads to a favourable initialisation (Lemma)",
+}
+_41 = "gamma^2/sigma^2 (||g||^2 - <1,g>^2/m - <g,y^>^2/m)"
+_42 = "gamma^2/sigma^2 v'Hv - gamma/(m sigma^2) <g,y^> ||v||^2"
+_43 = "||grad_{W,gamma,beta} L^|| at a minimum of L  =  0"
+S = Statement
+# fmt: off
+STATEMENTS = (
+    S("4.1", "bound", PRINTED, f"||grad_y L^||^2  <=  {_41}"),
+    S("4.1", "equality", CORRECTED, f"||grad_y L^||^2  =  {_41}", "it is an equality"),
+    S("4.2", "bound", PRINTED, f"v'H^v  <=  {_42}", "first line"),
+    S("4.2", "equality", CORRECTED, f"v'H^v  =  {_42}", "first line: an equality"),
+    S("4.2", "second", PRINTED, "v'H^v  <=  gamma^2/sigma^2 (g'Hg - <g,y^> ||v||^2 / (m gamma))",
+      "second line, where H keeps the relative norms of g and v: v'Hv <= g'Hg"),
+    S("4.2", "keeps", CONDITION, "v'Hv  <=  g'Hg", "the second line's condition", False),
+    S("4.2", "aligned", CONDITION, "0  <=  gamma <g,y^>", "BN lowers the curvature if so", False),
+    S("4.2", "convex", CONDITION, "0  <=  v'Hv", "the loss is convex along v", False),
+    S("4.3", "activations", PRINTED, "max |z - y| at gamma = sigma, beta = mu  =  0",
+      "same activations"),
+    S("4.3", "loss", PRINTED, "L^ at gamma = sigma, beta = mu  =  L at y", "same loss"),
+    S("4.3", "rescaled", PRINTED, "sigma^2/gamma^2 ||grad_y L^||^2  <=  ||g||^2",
+      "no larger with the scale taken out"),
+    S("4.3", "minima", CORRECTED, _43, "minima are kept where the linear layer has a bias"),
+    S("4.3", "minima_without_bias", PRINTED, _43,
+      "minima are kept whatever the linear layer: not without a bias", False),
+    S("4.4", "printed", PRINTED, "max ||grad_W L^||^2  <=  "
+      "gamma^2/sigma^2 (g_j^2 - m mu_g^2 - lambda^2 <g,y^>^2)", "", False),
+    S("4.4", "corrected", CORRECTED, "max ||grad_W L^||^2  =  "
+      "gamma^2/sigma^2 (g_j^2 - lambda^2 m mu_g^2 - lambda^2/m <g,y^>^2)",
+      "y^ and sigma held fixed while X varies; the maximum is attained"),
+    S("4.4", "actual", CORRECTED, "||grad_W L^||^2 at the case's own X  <=  "
+      "gamma^2/sigma^2 (||X||^2 ||g||^2 - ..)", "by automatic differentiation, lambda = ||X||"),
+    S("4.4", "moving", CONDITION, "max ||grad_W L^||^2, y^ and sigma moving with X  <=  "
+      "as corrected", "what the theorem would say if it did not hold y^ and sigma fixed", False),
+    S("C.1", "gradient", PRINTED, "grad_y L^  =  "
+      "gamma/(m sigma) (m g - sum_k g_k - y^ sum_k g_k y^_k)",
+      "the left side is the distance between the two"),
+    S("C.1", "weights", OURS, "w'(d2L^/dW2)w  =  "
+      "gamma^2/sigma^2 [(Pu)'H(Pu) + (<g,y^>(3k^2 - ||c||^2/m) - 2k<g,c>)/gamma]",
+      "w = grad_W L^, u = Xw, c = u less its mean, k = <y^,u>/m, P takes off 1 and y^"),
+    S("C.1", "as_4_2", OURS, "w'(d2L^/dW2)w  <=  "
+      "gamma^2/sigma^2 u'Hu - gamma/(m sigma^2) <g,y^> ||u||^2",
+      "4.2's bound carried over to the weights as it is", False),
+    S("4.5", "distance", PRINTED, "||W0 - W^*||^2  <=  "
+      "||W0 - W*||^2 - (||W*||^2 - <W*,W0>)^2 / ||W*||^2",
+      "W^* = k W*, k = <W*,W0>/||W*||^2, where <W*,W0> > 0"),
+    S("4.5", "gain", CORRECTED, "||W0 - W*||^2 - ||W0 - W^*||^2  =  ||W*||^2 (1 - k)^2",
+      "an identity, whatever the sign of <W*,W0>"),
+    S("4.5", "same", PRINTED, "L^ at k W*  =  L^ at W*", "so k W* is an optimum too, if k > 0"),
+    S("4.5", "optimum", PRINTED,
+      "||grad_W L^|| at a minimum W* of L, gamma and beta at their best  =  0",
+      "W* is an optimum of the BN network, the premise: not without a bias "
+      "(Dannemann and Junike 2025)", False),
+    S("4.5", "negative", CONDITION, "L^ at k W*  =  L^ at W*", "the same with k < 0", False),
+)
+# fmt: on
 
 
 def square(values: Tensor) -> float:
+    """The squared 2-norm."""
     return float(values.square().sum())
 
 
-# ---------------------------------------------------------------------------------------- 4.1
+def length(values: Tensor) -> float:
+    """The 2-norm."""
+    return float(values.norm())
 
-_BOUND_41 = "gamma^2/sigma^2 (||g||^2 - <1,g>^2/m - <g,y^>^2/m)"
 
-
-@theorem(
-    "4.1",
-    "The effect of BatchNorm on the Lipschitzness of the loss",
-    bound=Form("as printed", "||grad_y L^||^2", "<=", _BOUND_41, True),
-    equality=Form("as corrected", "||grad_y L^||^2", "=", _BOUND_41, True, "it is an equality"),
-)
 def theorem_4_1(unit: Unit) -> dict[str, Sides]:
-    """Theorem 4.1, for one unit j.
-
-    As printed: ||grad_{y_j} L^||^2 <= gamma^2/sigma_j^2 (||grad_{y_j} L||^2 - <1, grad_{y_j} L>^2/m
-    - <grad_{y_j} L, y^_j>^2/m). It is an equality: BN's Jacobian is gamma/sigma times the
-    projection off 1 and y^.
-    """
+    """BN's Jacobian is gamma/sigma times the projection off 1 and y^."""
     right = unit.gain**2 * sum(terms_4_1(unit).values())
-    sides = Sides(square(unit.v), right, unit.gain**2 * square(unit.g))
+    sides = square(unit.v), right, unit.gain**2 * square(unit.g)
     return {"bound": sides, "equality": sides}
 
 
 def terms_4_1(unit: Unit) -> dict[str, float]:
     """The three terms in the bracket of 4.1, signs included."""
-    return {
-        "g": square(unit.g),
-        "mean": -(float(unit.g.sum()) ** 2) / unit.m,
-        "yhat": -(float(unit.g @ unit.yhat) ** 2) / unit.m,
-    }
+    mean, yhat = float(unit.g.sum()) ** 2 / unit.m, unit.inner**2 / unit.m
+    return {"g": square(unit.g), "mean": -mean, "yhat": -yhat}
 
 
-# ---------------------------------------------------------------------------------------- 4.2
-
-_BOUND_42 = "gamma^2/sigma^2 v'Hv - gamma/(m sigma^2) <g,y^> ||v||^2"
-
-
-@theorem(
-    "4.2",
-    "The effect of BatchNorm on smoothness",
-    bound=Form("as printed", "v'H^v", "<=", _BOUND_42, True, "first line"),
-    equality=Form("as corrected", "v'H^v", "=", _BOUND_42, True, "first line: an equality"),
-    second=Form(
-        "as printed",
-        "v'H^v",
-        "<=",
-        "gamma^2/sigma^2 (g'Hg - <g,y^> ||v||^2 / (m gamma))",
-        True,
-        "second line, where H keeps the relative norms of g and v: v'Hv <= g'Hg",
-    ),
-    keeps=Form("condition", "v'Hv", "<=", "g'Hg", False, "the second line's condition"),
-    aligned=Form("condition", "0", "<=", "gamma <g,y^>", False, "BN lowers the curvature if so"),
-    convex=Form("condition", "0", "<=", "v'Hv", False, "the loss is convex along v"),
-)
 def theorem_4_2(unit: Unit) -> dict[str, Sides]:
-    """Theorem 4.2, for one unit j; H is H_jj, H^ is the Hessian of L^ by y_j.
+    """The second line's condition is read as v'Hv <= g'Hg, with which it follows from the first.
 
-    As printed, first line: v'H^v <= gamma^2/sigma^2 v'H v - gamma/(m sigma^2) <g, y^> ||v||^2; it
-    is an equality. Second line, "if H_jj preserves the relative norms of g and grad_{y_j} L^":
-    v'H^v <= gamma^2/sigma^2 (g'H g - 1/(m gamma) <g, y^> ||v||^2). The condition is read as
-    v'Hv <= g'Hg, with which the second line follows from the first. The paper adds that the bound
-    makes gradients more predictive where <g, y^> >= 0 (we count gamma <g, y^>, the term's own sign)
-    and H is positive semi-definite; both are counted.
+    The paper adds that gradients become more predictive where <g, y^> >= 0 (counted with gamma, the
+    term's own sign) and H is positive semi-definite.
     """
-    inner = float(unit.g @ unit.yhat)
-    gained, drop = unit.gain**2 * float(unit.v @ unit.hv), curvature_drop(unit)
-    plain = float(unit.g @ unit.hessian(unit.g))
-    left, right = unit.curvature_left, gained - drop
-    scale = max(abs(gained), abs(drop))
-    kept = float(unit.v @ unit.hv)
-    first = Sides(left, right, scale)
-    aligned = abs(unit.gamma) * float(unit.g.norm()) * unit.m**0.5
-    return {
-        "bound": first,
-        "equality": first,
-        "second": Sides(
-            left,
-            unit.gain**2 * plain - drop,
-            max(scale, abs(unit.gain**2 * plain)),
-            applies=kept <= plain,
-        ),
-        "keeps": Sides(kept, plain, max(abs(kept), abs(plain))),
-        "aligned": Sides(0.0, unit.gamma * inner, aligned),
-        "convex": Sides(0.0, kept, float(unit.v.norm() * unit.hv.norm())),
+    hv = unit.hessian(unit.v)
+    left = float(unit.v @ unit.hessian(unit.v, after_bn=True))
+    kept, plain = float(unit.v @ hv), float(unit.g @ unit.hessian(unit.g))
+    drop, gain2 = drop_4_2(unit, unit.v), unit.gain**2
+    scale = max(abs(gain2 * kept), abs(drop))
+    sides = {
+        "equality": (left, gain2 * kept - drop, scale),
+        "keeps": (kept, plain, max(abs(kept), abs(plain))),
+        "aligned": (0.0, unit.gamma * unit.inner, abs(unit.gamma) * length(unit.g) * unit.m**0.5),
+        "convex": (0.0, kept, length(unit.v) * length(hv)),
     }
+    if kept <= plain:
+        sides["second"] = left, gain2 * plain - drop, max(scale, abs(gain2 * plain))
+    return {**sides, "bound": sides["equality"]}
 
 
-def curvature_drop(unit: Unit) -> float:
-    """gamma/(m sigma^2) <g, y^> ||v||^2, the term that 4.2 takes off."""
-    inner = float(unit.g @ unit.yhat)
-    return unit.gamma / (unit.m * unit.sigma**2) * inner * square(unit.v)
+def drop_4_2(unit: Unit, u: Tensor) -> float:
+    """gamma/(m sigma^2) <g, y^> ||u||^2, which 4.2 takes off along u = v."""
+    return unit.gamma / (unit.m * unit.sigma**2) * unit.inner * square(u)
 
 
-# ---------------------------------------------------------------------------------------- 4.3
-
-
-@theorem(
-    "4.3",
-    "BatchNorm does more than rescaling (Observation)",
-    activations=Form(
-        "as printed", "max |z - y| at gamma = sigma, beta = mu", "=", "0", True, "same activations"
-    ),
-    loss=Form("as printed", "L^ at gamma = sigma, beta = mu", "=", "L at y", True, "same loss"),
-    rescaled=Form(
-        "as printed",
-        "sigma^2/gamma^2 ||grad_y L^||^2",
-        "<=",
-        "||g||^2",
-        True,
-        "no larger with the scale taken out",
-    ),
-    minima=Form(
-        "as corrected",
-        "||grad_{W,gamma,beta} L^|| at a minimum of L",
-        "=",
-        "0",
-        True,
-        "minima are kept where the linear layer has a bias",
-    ),
-    minima_without_bias=Form(
-        "as printed",
-        "||grad_{W,gamma,beta} L^|| at a minimum of L",
-        "=",
-        "0",
-        False,
-        "minima are kept whatever the linear layer: not without a bias",
-    ),
-)
 def observation_4_3(unit: Unit) -> dict[str, Sides]:
-    """Observation 4.3: BN does more than rescaling.
+    """With gamma = sigma and beta = mu the BN network is the one without, so its minima are kept.
 
-    For any input X and weights W there is a BN configuration (W, gamma, beta) with the same
-    activations y_j, and with gamma = sigma_j; so all minima of the normal landscape are kept in
-    the BN one. Checked: z = y and L^ = L there; with the scale gamma/sigma taken out, the gradient
-    is no larger than g; and that a minimum of L by (W, b) is a stationary point of L^ by (W, gamma,
-    beta). For that, L = ||z - t||^2 / 2 with t chosen so that the present weights are its least
-    squares minimum. As printed it does not ask for a bias b, but beta is one: without it the BN
-    network can go lower.
+    By least squares: L = ||z - t||^2 / 2, with t such that the present (W, b) is its minimum, is
+    stationary in (W, gamma, beta). As printed no bias b is required, but beta is one: without b the
+    BN network can go lower.
     """
-    point = unit.point
-    gap = float((point.restored - point.y)[:, unit.j].abs().max())
-    with_bn, without = point.restored_losses
-    found = {
-        "activations": Sides(gap, 0.0, float(unit.y.abs().max())),
-        "loss": Sides(with_bn, without, abs(without)),
-        "rescaled": Sides(square(unit.v) / unit.gain**2, square(unit.g), square(unit.g)),
+    gaps, with_bn, without = unit.point.restored
+    return {
+        "activations": (float(gaps[unit.j]), 0.0, float(unit.y.abs().max())),
+        "loss": (with_bn, without, abs(without)),
+        "rescaled": (square(unit.v) / unit.gain**2, square(unit.g), square(unit.g)),
+        **at_a_minimum(unit, "minima", bias=True),
+        **at_a_minimum(unit, "minima_without_bias"),
     }
-    for name, bias in (("minima", True), ("minima_without_bias", False)):
-        if (sides := at_a_minimum(unit, bias)) is not None:
-            found[name] = sides
-    return found
 
 
 LARGEST = 1 << 21
 """X with more entries is not factorised."""
 
 
-def at_a_minimum(unit: Unit, bias: bool, fitted: bool = False) -> Sides | None:
+def at_a_minimum(
+    unit: Unit, name: str, bias: bool = False, fitted: bool = False
+) -> dict[str, Sides]:
     """The gradient by (W, gamma, beta) where the plain layer, with or without bias, is at rest.
 
     At gamma = sigma, beta = mu; or the gradient by W at the best gamma and beta where ``fitted``.
-    None where X is too large, or so wide that a least squares minimum leaves nothing.
+    Nothing where X is too large, or so wide that a least squares minimum leaves no residual.
     """
     x = unit.point.x
-    if x.numel() > LARGEST:
-        return None
-    if len(x) < x.shape[1] + bias + 2:
-        return None
+    if x.numel() > LARGEST or len(x) < x.shape[1] + bias + 2:
+        return {}
     offset = unit.y - x @ unit.w if bias else torch.zeros_like(unit.y)
-    y = x @ unit.w + offset
+    basis = unit.point.basis if bias else unit.point.basis[:, :-1]
     away = unit.normal(len(x), stream=unit.stream("minimum"))
-    basis = unit.point.basis(bias)
     for _ in range(2):  # twice, so that what is left is orthogonal to rounding
         away = away - basis @ (basis.T @ away)
-    target = y - away
-
-    gradient = least_squares(x, offset, target, unit.w, fitted).gradient
-    length = sum(square(part) for part in gradient[: 1 if fitted else 3]) ** 0.5
-    return Sides(length, 0.0, float(away.norm()) * max(1.0, float(x.norm())))
+    fit = least_squares(x, offset, x @ unit.w + offset - away, unit.w, fitted)
+    size = sum(square(part) for part in fit.gradient[: 1 if fitted else 3]) ** 0.5
+    return {name: (size, 0.0, length(away) * max(1.0, length(x)))}
 
 
 def least_squares(
@@ -273,14 +205,138 @@ def least_squares(
     At gamma = sigma and beta = mu, or at the best gamma and beta where ``fitted``.
     """
     y = x @ w + offset
-    sigma, mean = y.std(correction=0)[None], y.mean()[None]
-    gamma, beta = sigma, mean
+    gamma, beta = y.std(correction=0)[None], y.mean()[None]
     if fitted:
-        yhat = (y - mean) / sigma
-        gamma, beta = (yhat @ target / len(y))[None], target.mean()[None]
+        gamma, beta = ((y - beta) / gamma @ target / len(y))[None], target.mean()[None]
 
     def loss(w: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         z = normalise((x @ w + offset)[:, None], gamma, beta)[:, 0]
         return (z - target).square().sum() / 2
 
     return SecondOrder(loss, [w, gamma, beta])
+
+
+def counterexample() -> dict[str, Any]:
+    """Lemma 4.5's premise refuted by one linear neuron on three points.
+
+    At W* = (2/3, -1/3), the only optimum of the plain network (its gradient is
+    ``plain_gradient``), L^ has ``gradient`` by W and is ``loss``, gamma and beta at their best; at
+    (0, -1) it is ``least``. Of the kind of Dannemann and Junike (2025, arXiv 2502.17913).
+    """
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    t, best = x.new_tensor([1.0, 0.0, 0.0]), x.new_tensor([0.0, -1.0])
+    optimum = torch.linalg.lstsq(x, t[:, None]).solution[:, 0]
+    at_optimum, at_best = (least_squares(x, 0 * t, t, w, True) for w in (optimum, best))
+    return {
+        "optimum": optimum.tolist(),
+        "plain_gradient": length(x.T @ (x @ optimum - t)),
+        "gradient": length(at_optimum.gradient[0]),
+        "loss": float(at_optimum.value),
+        "least": float(at_best.value),
+    }
+
+
+DRAWS = 4
+"""How many random X the maximum of 4.4 is held against."""
+
+
+def theorem_4_4(unit: Unit) -> dict[str, Sides]:
+    """For one unit j, whose gradient by W_j is X'v.
+
+    g_j^2 = max_{||X|| <= lambda} ||grad_W L||^2 is read as lambda^2 ||g||^2, as in the paper's
+    proof. The maximum is over X with y^, sigma and g held fixed although they depend on X. It is
+    lambda^2 ||v||^2, attained at X = lambda v a'/||v|| for any unit vector a; the left side is the
+    largest of that X and of random ones of spectral norm lambda. In linear layers these are tried
+    with y^ and sigma that move, too.
+    """
+    stream, point = unit.stream("4.4"), unit.point
+    lam = 10 ** float(2 * torch.rand((), generator=stream, device=unit.y.device) - 1)
+    gain2, lam2, own2 = unit.gain**2, lam**2, square(point.x)
+    shape = unit.m, min(4, len(unit.w), unit.m)
+    draws = [torch.linalg.qr(unit.normal(*shape, stream=stream))[0] for _ in range(DRAWS)]
+    tried = [F.normalize(unit.v, dim=0)[:, None], *draws]
+    largest = max(square(lam * (x.T @ unit.v)) for x in tried)
+    first, second, third = terms_4_1(unit).values()
+    whole, last = first + second + third, lam2 * unit.m * third
+    own = square(point.by_weight.gradient[0][unit.j])
+    right, scale = gain2 * (lam2 * first + second + last), gain2 * max(lam2 * first, -second, -last)
+    corrected = gain2 * lam2 * whole, gain2 * lam2 * first
+    sides = {
+        "printed": (largest, right, scale),
+        "corrected": (largest, *corrected),
+        "actual": (own, gain2 * own2 * whole, gain2 * own2 * first),
+    }
+    if point.case.x.dim() == 2:
+        moved = []
+        for _ in range(DRAWS):
+            x = unit.normal(*point.x.shape, stream=stream)
+            x *= lam / torch.linalg.matrix_norm(x, 2)
+            other = Point(replace(point.case, x=x, gamma=point.gamma, beta=point.beta))
+            moved.append(square(other.by_weight.gradient[0][unit.j]))
+        sides["moving"] = (max(moved), *corrected)
+    return sides
+
+
+def theorem_c_1(unit: Unit) -> dict[str, Sides]:
+    """C.1 of Appendix C: the Fact that all rests on, and 4.2's counterpart for the weights.
+
+    Of a Theorem C.1 in weight space we had no text to check, so the wording is ours. For any
+    direction u of y_j: u'H^u = gamma^2/sigma^2 (Pu)'H(Pu) + gamma/sigma^2 (<g, y^> (3 k^2 -
+    ||c||^2/m) - 2 k <g, c>). With u = v it is 4.2; here u = X w, w = grad_{W_j} L^ = X'v, which is
+    not orthogonal to 1 and y^.
+    """
+    g, yhat, m, gain2 = unit.g, unit.yhat, unit.m, unit.gain**2
+    formula = unit.gain / m * (m * g - g.sum() - yhat * unit.inner)
+    by_weight = unit.point.by_weight
+    w = torch.zeros_like(by_weight.gradient[0])
+    w[unit.j] = by_weight.gradient[0][unit.j]
+    left = float((w * by_weight.hvp([w])[0]).sum())
+    u = unit.point.x @ w[unit.j].flatten()
+    hu, c, k = unit.hessian(u), u - u.mean(), float(yhat @ u) / m
+    pu = c - yhat * k
+    bend = unit.inner * (3 * k**2 - square(c) / m) - 2 * k * float(g @ c)
+    right = gain2 * float(pu @ unit.hessian(pu)) + unit.gamma / unit.sigma**2 * bend
+    # of the terms before P and the bracket cancel (with one weight a unit has no curvature)
+    size = abs(unit.gamma) / unit.sigma**2 * length(g) * square(u) / m**0.5
+    flat, drop = gain2 * float(u @ hu), drop_4_2(unit, u)
+    return {
+        "gradient": (length(unit.v - formula), 0.0, abs(unit.gain) * length(g)),
+        "weights": (left, right, max(size, gain2 * length(u) * length(hu))),
+        "as_4_2": (left, flat - drop, max(abs(flat), abs(drop), abs(left))),
+    }
+
+
+def lemma_4_5(unit: Unit) -> dict[str, Sides]:
+    """For the weights W_j of one unit, an identity about two lengths.
+
+    W* and W^* are the closest optima to W0 of the network without and with BN; W* here is the
+    case's weight. L^ does not depend on the length of W_j, so k W* is an optimum for every k > 0
+    if W* is, and the nearest has k = <W*, W0>/||W*||^2. The premise, that an optimum of the plain
+    network is one of the BN network, is refuted by `counterexample`.
+    """
+    case, best = unit.point.case, unit.w
+    w0 = best.norm() * len(best) ** -0.5 * unit.normal(len(best), stream=unit.stream("4.5"))
+    if case.start is not None:
+        w0 = case.start[unit.j].to(best).flatten()
+    inner, length2 = float(best @ w0), square(best)
+    if length2 == 0:
+        return {}
+    k, gain = inner / length2, (length2 - inner) ** 2 / length2
+    far, near = square(w0 - best), square(w0 - k * best)
+    scale = max(far, length2, gain)
+    scaled = case.weight.detach().clone()
+    scaled[unit.j] *= k
+    with torch.no_grad():
+        losses = [float(unit.point.loss_of_weight(w)) for w in (scaled, case.weight)]
+    sides = {"gain": (far - near, length2 * (1 - k) ** 2, scale)}
+    if inner > 0:
+        sides["distance"] = near, far - gain, scale
+    sides["same" if inner > 0 else "negative"] = losses[0], losses[1], abs(losses[1])
+    return sides | at_a_minimum(unit, "optimum", fitted=True)
+
+
+SIDES: dict[str, Callable[[Unit], dict[str, Sides]]] = {
+    "4.1": theorem_4_1, "4.2": theorem_4_2, "4.3": observation_4_3, "4.4": theorem_4_4,
+    "C.1": theorem_c_1, "4.5": lemma_4_5,
+}  # fmt: skip
+"""By theorem, both sides of its statements in the case of one unit, where their conditions hold."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import numpy as np
 import pytest
 
 from bnexp.claims.statistics import (
@@ -41,72 +40,42 @@ def test_students_interval_of_three() -> None:
 @pytest.mark.parametrize(("seeds", "rank"), [(6, 1), (8, 1), (9, 2), (10, 2), (12, 3)])
 def test_exact_interval_is_between_order_statistics(seeds: int, rank: int) -> None:
     """The ranks of the sign test's 95 % interval of the median, as in any table of it."""
-    values = [float(i) for i in range(1, seeds + 1)]
-    found = estimate(known(values[::-1]), ABOVE)
+    found = estimate(known(range(seeds, 0, -1)), ABOVE)
     assert (found.low, found.high) == (rank, seeds + 1 - rank)
     assert found.value == (seeds + 1) / 2
 
 
-def test_exact_interval_covers_the_median() -> None:
-    """In 95 % of samples or more, whatever the distribution: here a heavy-tailed one."""
-    rng = np.random.default_rng(0)
-    samples = [estimate(known(rng.standard_cauchy(10)), ABOVE) for _ in range(100)]
-    assert np.mean([one.low <= 0 <= one.high for one in samples]) >= 0.95
-
-
 def test_infinite_effects_have_an_exact_interval_but_no_students() -> None:
-    """A ratio whose denominator is zero is an effect, too: the largest."""
     many = estimate(known([1.0, 2.0, 3.0, 4.0, 5.0, math.inf, math.inf]), ABOVE)
-    assert many.low == 1
-    assert many.high == math.inf
+    assert (many.low, many.high) == (1, math.inf)
     assert judge(many, ABOVE)[0] == HOLDS
-    few = estimate(known([1.0, 2.0, math.inf]), ABOVE)
-    assert math.isnan(few.low)
-    assert judge(few, ABOVE)[0] == OPEN
+    assert judge(estimate(known([1.0, 2.0, math.inf]), ABOVE), ABOVE)[0] == OPEN
 
 
-def test_p_of_six_on_one_side() -> None:
-    """The sign test: 2^-6."""
-    assert estimate(known([1.0, 2, 3, 4, 5, 6]), ABOVE).p == pytest.approx(2**-6)
-    assert estimate(known([-1.0, -2, -3, -4, -5, -6]), ABOVE).p == pytest.approx(1)
-
-
-def test_two_sided_regions_need_both_edges() -> None:
-    inside = Region(-1.0, 1.0)
-    within = estimate(known([-0.3, -0.2, -0.1, 0.1, 0.2, 0.3]), inside)
-    assert judge(within, inside)[0] == HOLDS
-    above = estimate(known([1.3, 1.2, 1.1, 1.4, 1.5, 1.6]), inside)
-    assert judge(above, inside)[0] == FAILS
-    assert above.size == -1
-    assert above.p == pytest.approx(1)
-    wide = estimate(known([-3.0, -0.2, 0.1, 0.1, 0.3, 4.0]), inside)
-    assert judge(wide, inside) == (MIXED, "in 4 of 6 seeds")
-
-
-def test_rank_biserial_by_hand() -> None:
-    """Ranks of |x|: -1 has 1, 2 has 2, 3 has 3: (2 + 3 - 1)/6."""
-    assert estimate(known([-1.0, 2.0, 3.0]), ABOVE).size == pytest.approx(4 / 6)
-
-
-def test_equal_effects_are_certain() -> None:
-    found = estimate(known([0.5] * 4), ABOVE)
-    assert (found.low, found.high, found.p) == (0.5, 0.5, 0)
-    assert judge(found, ABOVE)[0] == HOLDS
-    assert judge(estimate(known([0.0] * 4), ABOVE), ABOVE)[0] == FAILS  # not any amount above
-
-
-def test_no_number_is_left_out() -> None:
-    found = estimate(known([math.nan, 1.0, math.nan]), ABOVE)
-    assert found.seeds == 1
-    assert judge(found, ABOVE) == (OPEN, "1 seed")
-    assert judge(estimate(known([math.nan]), ABOVE), ABOVE) == (OPEN, "no runs")
-
-
-def test_disagreeing_seeds_are_mixed_from_a_fifth_on() -> None:
-    split = [-1.0] * 2 + [1.0] * 8
-    assert judge(estimate(known(split), ABOVE), ABOVE) == (MIXED, "in 8 of 10 seeds")
-    assert judge(estimate(known([-1.0] + [1.0] * 6), ABOVE), ABOVE)[0] == OPEN
-    assert len(split) >= EXACT
+@pytest.mark.parametrize(
+    ("values", "region", "verdict", "size", "p"),
+    [
+        ([1, 2, 3, 4, 5, 6], ABOVE, (HOLDS, ""), 1, 2**-6),  # the sign test
+        ([-1, -2, -3, -4, -5, -6], ABOVE, (FAILS, ""), -1, 1),
+        ([-1, 2, 3], ABOVE, (OPEN, "3 seeds leave both possible"), 4 / 6, None),  # (2 + 3 - 1)/6
+        ([0.5] * 4, ABOVE, (HOLDS, ""), 1, 0),
+        ([0.0] * 4, ABOVE, (FAILS, ""), 0, 1),  # not any amount above
+        ([-0.3, -0.2, -0.1, 0.1, 0.2, 0.3], Region(-1, 1), (HOLDS, ""), 1, 2**-6),
+        ([1.3, 1.2, 1.1, 1.4, 1.5, 1.6], Region(-1, 1), (FAILS, ""), -1, 1),
+        ([-3.0, -0.2, 0.1, 0.1, 0.3, 4.0], Region(-1, 1), (MIXED, "in 4 of 6 seeds"), None, None),
+        ([-1] * 2 + [1] * 8, ABOVE, (MIXED, "in 8 of 10 seeds"), None, None),
+        ([-1] + [1] * 6, ABOVE, (OPEN, "7 seeds leave both possible"), None, None),
+        ([math.nan, 1.0, math.nan], ABOVE, (OPEN, "1 seed"), math.nan, math.nan),
+        ([math.nan], ABOVE, (OPEN, "no runs"), math.nan, math.nan),
+    ],
+)
+def test_verdicts_on_one_number(
+    values: list[float], region: Region, verdict: tuple[str, str], size: float, p: float
+) -> None:
+    found = estimate(known(values), region)
+    assert judge(found, region) == verdict
+    assert size is None or found.size == pytest.approx(size, nan_ok=True)
+    assert p is None or found.p == pytest.approx(p, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -124,36 +93,25 @@ def test_a_statement_is_all_its_parts(parts: list[str], whole: str) -> None:
     assert combine(parts) == whole
 
 
-def test_regions_in_words() -> None:
-    assert str(Region(low=0.0)) == "> 0"
-    assert str(Region(high=20.0)) == "< 20"
-    assert str(Region(-0.1, 0.1)) == "in (-0.1, 0.1)"
-
-
-@pytest.mark.parametrize("bound", ["at least", "at most"])
-@pytest.mark.parametrize("seeds", [3, 4, EXACT, 9])
-def test_a_bound_limits_one_side_only(bound: str, seeds: int) -> None:
+@pytest.mark.parametrize("seeds", [3, EXACT, 9])
+def test_a_bound_limits_one_side_only(seeds: int) -> None:
     """Effects known to be at least 1: at least as much as with 1 from below, open from above."""
-    sign = 1.0 if bound == "at least" else -1.0
-    exact = [sign * (1 + 0.1 * i) for i in range(seeds)]
-    bounds = [Effect(value, bound) for value in exact]
-    censored, plain = estimate(bounds, ABOVE), estimate(known(exact), ABOVE)
-    assert (censored.censored, plain.censored) == (seeds, 0)
-    if bound == "at least":
-        assert (censored.low, censored.high) == (plain.low, math.inf)
-        assert judge(censored, ABOVE) == judge(plain, ABOVE)
-        assert judge(censored, Region(high=0.5))[0] == FAILS
-        assert judge(censored, Region(0.0, 2.0))[0] == OPEN
-    else:
-        assert (censored.low, censored.high) == (-math.inf, plain.high)
-        assert judge(censored, ABOVE)[0] == FAILS
+    values = [1 + 0.1 * i for i in range(seeds)]
+    plain = estimate(known(values), ABOVE)
+    least = estimate([Effect(value, "at least") for value in values], ABOVE)
+    assert (least.censored, least.low, least.high) == (seeds, plain.low, math.inf)
+    assert judge(least, ABOVE) == judge(plain, ABOVE)
+    assert judge(least, Region(high=0.5))[0] == FAILS
+    assert judge(least, Region(0.0, 2.0))[0] == OPEN
+    most = estimate([Effect(-value, "at most") for value in values], ABOVE)
+    assert (most.low, most.high) == (-math.inf, -plain.low)
+    assert judge(most, ABOVE)[0] == FAILS
     assert judge(estimate([Effect(1.0, "at most")] * seeds, ABOVE), ABOVE)[0] == OPEN
 
 
 def test_one_bound_among_many_moves_the_exact_interval_by_its_rank() -> None:
     """Of nine, the interval is between ranks 2 and 8: one open end does not reach it, two do."""
-    values = known(float(i) for i in range(1, 8))
     for open_ends, high in ((1, 8), (2, math.inf)):
-        rest = known([8.0] * (2 - open_ends))
-        found = estimate([*values, *rest, *[Effect(8.0, "at least")] * open_ends], ABOVE)
+        rest = [Effect(8.0)] * (2 - open_ends) + [Effect(8.0, "at least")] * open_ends
+        found = estimate([*known(range(1, 8)), *rest], ABOVE)
         assert (found.low, found.high) == (2, high)

@@ -43,12 +43,13 @@ USUAL: dict[str, float] = {
 }
 
 Knobs = Mapping[str, float]
+Change = Callable[[str, float], Knobs]
+"""The knobs of a run by its normalisation and learning rate."""
 
 
-Columns = dict[str, Any]
-
-
-def table(name: str, knobs: Knobs, family: str, lr: float, rng: np.random.Generator) -> Columns:
+def table(
+    name: str, knobs: Knobs, family: str, lr: float, rng: np.random.Generator
+) -> dict[str, Any]:
     """One table of one run, with 1 % of noise on every number."""
     t = np.arange(0, STEPS + 1, EVERY)
 
@@ -172,10 +173,6 @@ class World:
             wanted = [value] if isinstance(value, int | str) else list(value)
             frame = frame[frame[name].isin(wanted)]
         return frame[columns].reset_index(drop=True)
-
-
-Change = Callable[[str, float], Knobs]
-"""The knobs of a run by its normalisation and learning rate."""
 
 
 def fill(world: World, claim: Claim, seeds: Iterable[int], change: Callable[[int], Change]) -> None:

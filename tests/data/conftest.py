@@ -13,7 +13,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-MODES = {".tar": "w", ".tar.xz": "w:xz", ".txz": "w:xz", ".tar.gz": "w:gz", ".tgz": "w:gz"}
+MODES = {".tar": "w", ".tar.xz": "w:xz", ".tgz": "w:gz"}
 Files = dict[str, bytes]
 CONFIGS = Path(__file__).parents[2] / "configs" / "data"
 
@@ -23,23 +23,20 @@ def defaults(name: str, **changes: object) -> dict[str, Any]:
     return {**OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml")), **changes}  # type: ignore[dict-item]
 
 
-def _encoded(pixels: torch.Tensor, kind: str = "PNG") -> bytes:
+def encoded(pixels: torch.Tensor, kind: str = "PNG") -> bytes:
     """uint8 (3, h, w) as the bytes of an image file."""
     out = io.BytesIO()
     Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(out, kind, lossless=True)
     return out.getvalue()
 
 
-def _noise(seed: int, side: int = 32) -> torch.Tensor:
+def noise(seed: int, side: int = 32) -> torch.Tensor:
     source = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (3, side, side), generator=source, dtype=torch.uint8)
 
 
 class Maker:
     """Writes {name: bytes} below one folder, as a folder or an archive, in the order given."""
-
-    encoded = staticmethod(_encoded)
-    noise = staticmethod(_noise)
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -54,9 +51,7 @@ class Maker:
             path.write_bytes(data)
         return self.root / name
 
-    def tar(
-        self, files: Files, suffix: str = ".tar", extra: tuple[tarfile.TarInfo, ...] = ()
-    ) -> Path:
+    def tar(self, files: Files, suffix: str = ".tar", *extra: tarfile.TarInfo) -> Path:
         path = self.root / f"archive{suffix}"
         with tarfile.open(path, MODES[suffix]) as archive:
             for name, data in files.items():
@@ -67,16 +62,18 @@ class Maker:
                 archive.addfile(member)
         return path
 
-    def zip(self, files: Files, method: int = zipfile.ZIP_DEFLATED) -> Path:
+    def zip(self, files: Files, method: int = zipfile.ZIP_DEFLATED, mode: int = 0) -> Path:
         path = self.root / "archive.zip"
         with zipfile.ZipFile(path, "w", method) as archive:
             for name, data in files.items():
-                archive.writestr(name, data)
+                member = zipfile.ZipInfo(name)
+                member.external_attr = mode << 16
+                archive.writestr(member, data, method)
+            archive.mkdir("train")  # a folder is no member
         return path
 
     def config(self, path: Path) -> dict[str, Any]:
-        cache = str(self.root / "cache")
-        return defaults("images", path=str(path), cache=cache)
+        return defaults("images", path=str(path), cache=str(self.root / "cache"))
 
 
 @pytest.fixture
@@ -88,9 +85,9 @@ def make(tmp_path: Path) -> Maker:
 def pixels() -> dict[str, torch.Tensor]:
     """What is in `tree`, by name: 2 classes, 3 + 1 training images, 1 + 1 test images."""
     names = ["train/cat/0", "train/cat/1", "train/cat/2", "train/dog/0", "test/cat/0", "test/dog/0"]
-    return {name: _noise(seed) for seed, name in enumerate(names)}
+    return {name: noise(seed) for seed, name in enumerate(names)}
 
 
 @pytest.fixture
 def tree(pixels: dict[str, torch.Tensor]) -> Files:
-    return {f"{name}.png": _encoded(image) for name, image in pixels.items()}
+    return {f"{name}.png": encoded(image) for name, image in pixels.items()}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from bnexp.data import Batches, fingerprint, load_dataset
+from bnexp.data import fingerprint, load_dataset
 from bnexp.data.gaussian import GaussianOptions
 from bnexp.data.gaussian import draw as draw_options
 from bnexp.errors import UserError
@@ -22,16 +22,12 @@ def draw(seed: int, **changes: object) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("law", ["uniform", "normal"])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_targets_are_a_x(seed: int, law: str) -> None:
-    data = load_dataset(CFG | {"A": law}, seed)
-    X, A = draw(seed, A=law)
+def test_targets_are_a_x(law: str) -> None:
+    data = load_dataset(CFG | {"A": law}, 1)
+    X, A = draw(1, A=law)
     assert torch.equal(data.train.inputs, X)
     for x, y in zip(X[:20], data.train.targets[:20], strict=True):
         torch.testing.assert_close(y, A @ x, rtol=1e-12, atol=1e-12)
-    # And A can be told from the data alone: least squares leaves nothing.
-    fitted = torch.linalg.lstsq(X, data.train.targets).solution.T
-    torch.testing.assert_close(fitted, A, rtol=1e-10, atol=1e-10)
     assert data.test is None
     assert data.classes is None
 
@@ -61,24 +57,7 @@ def test_x_is_drawn_before_a_and_normal_a_follows_in_the_stream() -> None:
     assert torch.equal(drawn[0], X)
     assert torch.equal(drawn[1], 0.3 * A)
     assert torch.equal(draw(5)[0], X)
-
-
-def test_each_seed_has_data_of_its_own() -> None:
-    drawn = [load_dataset(CFG, seed).train.inputs for seed in (0, 1, 2)]
-    assert torch.equal(drawn[0], load_dataset(CFG, 0).train.inputs)
-    assert not any(torch.equal(a, b) for a, b in ((drawn[0], drawn[1]), (drawn[1], drawn[2])))
-
-
-def test_full_batch_is_everything_in_order_and_unchanged() -> None:
-    data = load_dataset(CFG, 0)
-    batches = Batches(data, None, 0, "cpu", torch.float64)
-    batch = batches.at(7)
-    assert torch.equal(batch.inputs, data.train.inputs)
-    assert torch.equal(batch.targets, data.train.targets)
-    assert torch.equal(batch.index, torch.arange(1000))
-    assert batches.at(0) is batch
-    single = Batches(data, None, 0, "cpu", torch.float32).at(0)
-    assert single.inputs.dtype == single.targets.dtype == torch.float32
+    assert not torch.equal(draw(6)[0], X)
 
 
 def test_fingerprint_tells_options_apart() -> None:
@@ -93,13 +72,12 @@ def test_fingerprint_tells_options_apart() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *[("samples", 0), ("samples", 1.5), ("d", None), ("d", 0), ("A_std", 0)],
-        *[("A_std", math.inf), ("A_std", math.nan), ("A_std", "x"), ("A", "cauchy")],
-        *[("A_low", 1.0), ("A_low", -math.inf), ("A_high", 0.0), ("A_high", math.nan)],
+        *[("samples", 0), ("samples", 1.5), ("d", None), ("d", 0), ("A", "cauchy")],
+        *[("A_std", 0), ("A_std", math.inf), ("A_std", math.nan), ("A_std", "x")],
+        *[("A_high", 0.0), ("A_high", math.nan), ("A_high", math.inf)],
         *[("augment", True), ("label", "a\nb"), ("label", "a\x1b[31m"), ("label", "x" * 101)],
     ],
 )
 def test_bad_options_are_named(key: str, value: object) -> None:
-    name = "A_(low|high)" if key in ("A_low", "A_high") else key
-    with pytest.raises(UserError, match=rf"data\.{name}: expected .*got"):
+    with pytest.raises(UserError, match=rf"data\.{key}: expected .*got"):
         load_dataset(CFG | {key: value}, 0)

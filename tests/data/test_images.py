@@ -1,40 +1,63 @@
+"""Images of a user's own: read right or refused by name, and decoded once."""
+
 from __future__ import annotations
 
 import os
+import stat
+import struct
+import tarfile
 import zipfile
+import zlib
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from bnexp.data import Dataset, content, fingerprint, images, load_dataset
+from bnexp.data import Dataset, fingerprint, images, load_dataset
 from bnexp.errors import UserError
+from tests.data.conftest import encoded, noise
 
-ROWS = ["train/cat/0", "train/cat/1", "train/cat/2", "train/dog/0"]
+ODD = "train/cat/9.png"
 
 
 def holds(data: Dataset, pixels: dict[str, torch.Tensor]) -> None:
     assert data.test is not None
-    assert torch.equal(data.train.inputs, torch.stack([pixels[name] for name in ROWS]))
-    test = torch.stack([pixels["test/cat/0"], pixels["test/dog/0"]])
-    assert torch.equal(data.test.inputs, test)
+    rows = [pixels[name] for name in pixels]  # in the order of their names already
+    assert torch.equal(data.train.inputs, torch.stack(rows[:4]))
+    assert torch.equal(data.test.inputs, torch.stack(rows[4:]))
+    assert data.train.inputs.is_contiguous(memory_format=torch.channels_last)
     assert data.train.targets.tolist() == [0, 0, 0, 1]
     assert data.test.targets.tolist() == [0, 1]
     assert data.classes == 2
+
+
+def refused(make: Any, path: Path, *words: str) -> None:
+    """Loading ``path`` raises one line with all of ``words`` and leaves every file as it was."""
+    before = sorted(make.root.rglob("*"))
+    with pytest.raises(UserError) as caught:
+        load_dataset(make.config(path), 0)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in (f"data.path {path}", *words)), message
+    assert sorted(make.root.rglob("*")) == before
+
+
+# What is read
 
 
 def test_folder_and_every_archive_of_it_are_the_same_data(
     make: Any, tree: Any, pixels: Any
 ) -> None:
     for path in make.all_kinds(tree):
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(path, "a") as archive:
-                archive.mkdir("train")  # a folder is no member
         for _ in range(2):  # decoded, then from the cache
             holds(load_dataset(make.config(path), 0), pixels)
+    (make.root / "link").symlink_to(make.root / "folder")
+    holds(load_dataset(make.config(make.root / "link"), 0), pixels)
 
 
-@pytest.mark.parametrize("prefix", ["", "top/", "./", "./top/"])
+@pytest.mark.parametrize("prefix", ["top/", "./", "./top/"])
 def test_order_in_the_archive_and_a_folder_on_top_do_not_matter(
     make: Any, tree: Any, pixels: Any, prefix: str
 ) -> None:
@@ -42,111 +65,127 @@ def test_order_in_the_archive_and_a_folder_on_top_do_not_matter(
     holds(load_dataset(make.config(make.tar(files)), 0), pixels)
 
 
-def test_missing_test_split_is_none_and_the_label_may_be_given(make: Any, tree: Any) -> None:
+@pytest.mark.parametrize("label", [None, "mine"])
+def test_missing_test_split_is_none_and_the_label_may_be_given(
+    make: Any, tree: Any, label: str | None
+) -> None:
     files = {name: data for name, data in tree.items() if name.startswith("train")}
-    cfg = make.config(make.tar(files))
-    for label in ("archive.tar", "mine"):
-        data = load_dataset(cfg | {"label": None if label == "archive.tar" else label}, 0)
-        assert (data.test, data.label) == (None, label)
+    data = load_dataset(make.config(make.tar(files)) | {"label": label}, 0)
+    assert (data.test, data.label) == (None, label or "archive.tar")
 
 
 @pytest.mark.parametrize("kind", images.FORMATS)
 def test_formats_are_decoded_to_rgb(make: Any, kind: str) -> None:
     flat = torch.tensor([10, 200, 90], dtype=torch.uint8)[:, None, None].expand(3, 32, 32)
-    path = make.tar({"train/a/0.img": make.encoded(flat, kind)})
-    found = load_dataset(make.config(path), 0).train.inputs[0].int()
-    assert (found - flat.int()).abs().max() <= (3 if kind == "JPEG" else 0)
+    path = make.tar({"train/a/0.img": encoded(flat, kind)})
+    difference = load_dataset(make.config(path), 0).train.inputs[0].int() - flat.int()
+    assert difference.abs().max() <= (3 if kind == "JPEG" else 0)
 
 
-def test_cache_stands_in_for_decoding(make: Any, tree: Any, pixels: Any, monkeypatch: Any) -> None:
-    cfg = make.config(make.tar(tree))
-    load_dataset(cfg, 0)
-    assert len(list((make.root / "cache").iterdir())) == 1
-    monkeypatch.setattr(images, "decode", None)  # a second decoding would fail
-    holds(load_dataset(cfg, 0), pixels)
+# What is refused
 
 
-def test_content_changed_is_content_decoded_again(make: Any, tree: Any, pixels: Any) -> None:
-    load_dataset(make.config(make.tar(tree)), 0)
-    other = make.noise(99)
-    path = make.tar(tree | {"train/cat/1.png": make.encoded(other)})
-    holds(load_dataset(make.config(path), 0), pixels | {"train/cat/1": other})
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *[(name, "relative") for name in ("/train/a/0.png", "../0.png", "train/a/../../../0")],
+        *[(name, "class/file") for name in ("readme", "train/0.png", "train/a/b/0", "val/a/0.png")],
+        *[(name, "class/file") for name in ("a/b/train/a/0.png", "top/train/cat/7.png", "a\nb")],
+        ("./train/cat/0.png", "different"),
+    ],
+)
+def test_files_out_of_place(make: Any, tree: Any, name: str, expected: str) -> None:
+    for write in (make.tar, make.zip):
+        refused(make, write(tree | {name: encoded(noise(9))}), repr(name), expected)
 
 
-def test_cache_that_cannot_be_written_costs_time_only(
-    make: Any, tree: Any, pixels: Any, caplog: Any
-) -> None:
-    (make.root / "file").write_text("in the way")
-    cfg = make.config(make.tar(tree)) | {"cache": str(make.root / "file" / "cache")}
-    holds(load_dataset(cfg, 0), pixels)
-    assert "cannot be written" in caplog.text
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, b"6"])
+def test_links_and_devices_in_tar(make: Any, tree: Any, kind: bytes) -> None:
+    member = tarfile.TarInfo(ODD)
+    member.type, member.linkname = kind, "train/cat/0.png"
+    refused(make, make.tar(tree, ".tar", member), repr(ODD), "links")
 
 
-def test_change_while_reading_is_told_and_not_kept(make: Any, tree: Any, monkeypatch: Any) -> None:
-    path = make.tar(tree)
-    decode = images.decode
-
-    def slow(*arguments: Any) -> Any:
-        splits = decode(*arguments)
-        make.tar(tree | {"train/cat/1.png": make.encoded(make.noise(99))})
-        return splits
-
-    monkeypatch.setattr(images, "decode", slow)
-    with pytest.raises(UserError, match="changed while it was being read"):
-        load_dataset(make.config(path), 0)
-    assert not (make.root / "cache").exists()
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
+def test_links_and_devices_in_zip(make: Any, kind: int) -> None:
+    refused(make, make.zip({ODD: b"/etc/passwd"}, mode=kind | 0o644), repr(ODD), "links")
 
 
-# The fingerprint
+def test_links_and_pipes_in_or_as_a_path(make: Any, tree: Any) -> None:
+    path = make.folder(tree)
+    for target in ("train/cat/0.png", "train"):
+        (path / ODD).symlink_to(path / target)
+        refused(make, path, repr(ODD), "links")
+        (path / ODD).unlink()
+    os.mkfifo(path / ODD)
+    refused(make, path, repr(ODD), "links")
+    (make.root / "zero.tar").symlink_to("/dev/zero")
+    for device in (path / ODD, make.root / "zero.tar"):
+        refused(make, device, "plain file")
 
 
-def test_fingerprint_is_of_content_not_of_names_or_times(make: Any, tree: Any) -> None:
-    for path in make.all_kinds(tree):
-        first = fingerprint(make.config(path))
-        os.utime(path, (1, 1))
-        assert fingerprint(make.config(path)) == first
-        moved = path.rename(make.root / f"moved{path.name[path.name.find('.') :]}")
-        assert fingerprint(make.config(moved)) == first
+@pytest.mark.parametrize("suffix", [".tar.xz", ".tgz", ".zip", "folder"])
+def test_limits(make: Any, tree: Any, suffix: str, monkeypatch: Any) -> None:
+    def write(files: Any) -> Any:
+        kinds = {".zip": make.zip, "folder": make.folder}
+        return kinds[suffix](files) if suffix in kinds else make.tar(files, suffix)
 
-
-def test_fingerprint_differs_when_one_byte_does(make: Any, tree: Any) -> None:
-    for path in make.all_kinds(tree):
-        first = fingerprint(make.config(path))
-        file = path / "train/dog/0.png" if path.is_dir() else path
-        data = bytearray(file.read_bytes())
-        for position in (0, len(data) // 2, len(data) - 1):  # size and clock tick stay the same
-            data[position] ^= 1
-            file.write_bytes(data)
-            assert fingerprint(make.config(path)) != first
-            data[position] ^= 1
-        file.write_bytes(data)
-        assert fingerprint(make.config(path)) == first
-
-
-def test_fingerprint_of_a_folder_tells_names_from_contents(make: Any) -> None:
-    trees = [{"a": b"bc"}, {"ab": b"c"}, {"a": b"b", "c": b""}, {"a": b"", "b": b"c"}, {}]
-    found = set()
-    for number, files in enumerate(trees):
-        (make.root / str(number)).mkdir()
-        found.add(content.fingerprint(make.folder(files, str(number))))
-    assert len(found) == len(trees)
-
-
-def test_fingerprint_asked_again_reads_nothing(make: Any, tree: Any, monkeypatch: Any) -> None:
-    paths = make.all_kinds(tree)
-    for path in paths:
-        for file in [path, *path.rglob("*")]:
-            os.utime(file, (1, 1))  # settled: not changed within the last clock tick
-    first = [fingerprint(make.config(path)) for path in paths]
-    monkeypatch.setattr(content, "_digest", None)  # a second reading would fail
-    assert [fingerprint(make.config(path)) for path in paths] == first
+    monkeypatch.setattr(images, "MAX_MEMBERS", 5)
+    refused(make, write(tree), "at most 5 files")
     monkeypatch.undo()
-    for path in paths:
-        file = path / "train/dog/0.png" if path.is_dir() else path
-        file.write_bytes(file.read_bytes() + b"\0")
-    assert all(
-        fingerprint(make.config(path)) != before for path, before in zip(paths, first, strict=True)
-    )
+    refused(make, write(tree | {ODD: bytes(images.MAX_BYTES + 1)}), repr(ODD), "1048577")
+    if suffix != "folder":
+        monkeypatch.setattr(images, "MAX_EXPANSION", 1)
+        big = {f"{n}.png": bytes(1 << 20) for n in range(2)}
+        with pytest.raises(UserError, match="1048576 bytes in all"):
+            list(images.walk(write(big)))
+
+
+def test_gigabytes_of_zeros_and_claims_are_not_read(make: Any) -> None:
+    member = tarfile.TarInfo(ODD)
+    member.size = 1 << 40
+    path = make.root / "claim.tar"
+    path.write_bytes(member.tobuf() + bytes(10240))
+    refused(make, path, repr(ODD), str(1 << 40))
+    path.write_bytes(bytes(8 << 20))
+    refused(make, path, "end")
+
+
+def test_zip_methods_that_cannot_be_bounded(make: Any, tree: Any) -> None:
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        refused(make, make.zip(tree, method), "'train/cat/0.png'", "deflated")
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(side: int, bits: int, colour: int) -> bytes:
+    """A PNG that claims to be ``side`` x ``side`` and holds 32 rows of at most 32 pixels."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(bytes(32 * 97))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + body
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        *[(b"", "image"), (b"not an image", "image"), (png(32, 8, 2)[:60], "image")],
+        *[(png(30000, 8, 2), "image"), (png(33, 8, 2), "33x33"), (png(32, 16, 0), "I;16")],
+    ],
+)
+def test_members_that_are_no_fitting_image(make: Any, tree: Any, data: bytes, word: str) -> None:
+    load_dataset(make.config(make.tar(tree | {ODD: png(32, 8, 2)}, ".tgz")), 0)
+    refused(make, make.tar(tree | {ODD: data}), repr(ODD), word)
+
+
+def test_layouts_that_are_no_data_set(make: Any, tree: Any) -> None:
+    refused(make, make.tar({k: v for k, v in tree.items() if k.startswith("test")}), "train/")
+    refused(make, make.tar({}), "train/")
+    for name in ("test/zebra/0.png", "train/zebra/0.png"):
+        refused(make, make.tar(tree | {name: encoded(noise(9))}), "['zebra']", "classes")
+    (make.root / "data.rar").write_bytes(b"x")
+    refused(make, make.root / "data.rar", "tar or zip")
 
 
 @pytest.mark.parametrize("name", [None, "", "/nowhere/at/all.tar", "a\0b", "a\nb", "x" * 300])
@@ -155,3 +194,102 @@ def test_missing_path_is_named(make: Any, name: str | None) -> None:
     for ask in (fingerprint, lambda cfg: load_dataset(cfg, 0)):
         with pytest.raises(UserError, match=r"data\.path"):
             ask(cfg)
+
+
+def test_damaged_archive_is_not_a_smaller_one(make: Any, tree: Any) -> None:
+    for path in make.all_kinds(tree)[1:]:
+        whole = path.read_bytes()
+        for length in (0, 100, len(whole) // 2, len(whole) // 512 // 2 * 512, len(whole) - 10240):
+            path.write_bytes(whole[: max(length, 0)])
+            refused(make, path)
+    path = make.tar(tree)
+    whole = path.read_bytes()
+    with tarfile.open(path) as archive:
+        start = archive.getmembers()[4].offset
+    for damaged in (
+        whole[:start],
+        *(whole[:start] + x + whole[start + len(x) :] for x in (b"\xff", bytes(512))),
+    ):
+        path.write_bytes(damaged)
+        refused(make, path, "missing end")
+
+
+# The fingerprint and the cache
+
+
+def test_fingerprint_is_of_content_not_of_names_or_times(make: Any, tree: Any) -> None:
+    for path in make.all_kinds(tree):
+        first = fingerprint(make.config(path))
+        os.utime(path, (1, 1))
+        moved = path.rename(make.root / f"moved{path.name[path.name.find('.') :]}")
+        assert fingerprint(make.config(moved)) == first
+        file = moved / "train/dog/0.png" if moved.is_dir() else moved
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+        os.utime(file, (2, 2))  # later than the clock's grain
+        assert fingerprint(make.config(moved)) != first
+
+
+def test_fingerprint_of_a_folder_tells_names_from_contents(make: Any) -> None:
+    trees = [{"a": b"bc"}, {"ab": b"c"}, {"a": b"b", "c": b""}, {"a": b"", "b": b"c"}]
+    folders = [make.folder(files, str(number)) for number, files in enumerate(trees)]
+    assert len({fingerprint(make.config(folder)) for folder in folders}) == len(trees)
+
+
+def test_fingerprint_asked_again_reads_nothing(make: Any, tree: Any, monkeypatch: Any) -> None:
+    configs = [make.config(path) for path in make.all_kinds(tree)]
+    first = [fingerprint(cfg) for cfg in configs]
+    monkeypatch.setattr(images, "walk", None)  # a second reading would fail
+    monkeypatch.setattr(images.hashlib, "file_digest", None)
+    assert [fingerprint(cfg) for cfg in configs] == first
+
+
+def test_content_decides_whether_the_cache_stands_in(
+    make: Any, tree: Any, pixels: Any, monkeypatch: Any
+) -> None:
+    cfg = make.config(make.tar(tree))
+    load_dataset(cfg, 0)
+    decode = images.decode
+    monkeypatch.setattr(images, "decode", None)  # a second decoding would fail
+    holds(load_dataset(cfg, 0), pixels)
+
+    def slow(path: Path) -> Any:
+        splits = decode(path)
+        make.tar(tree)
+        return splits
+
+    make.tar(tree | {"train/cat/1.png": encoded(noise(99))})
+    monkeypatch.setattr(images, "decode", slow)
+    with pytest.raises(UserError, match="changed while it was being read"):
+        load_dataset(cfg, 0)
+    monkeypatch.undo()
+    make.tar(tree | {"train/cat/1.png": encoded(noise(98))})
+    holds(load_dataset(cfg, 0), pixels | {"train/cat/1": noise(98)})
+    assert len(list((make.root / "cache").iterdir())) == 2
+
+
+def test_damaged_cache_is_made_again(make: Any, tree: Any, pixels: Any, caplog: Any) -> None:
+    cfg = make.config(make.tar(tree))
+    load_dataset(cfg, 0)
+    (cached,) = (make.root / "cache").iterdir()
+    whole = cached.read_bytes()
+    flips = [whole[:n] + bytes([whole[n] ^ 1]) + whole[n + 1 :] for n in range(60, 2000, 250)]
+    for damaged in (b"", whole[:-100], b"not a cache", *flips):
+        cached.write_bytes(damaged)
+        holds(load_dataset(cfg, 0), pixels)
+        caplog.clear()
+        holds(load_dataset(cfg, 0), pixels)
+        assert not caplog.text  # whole again
+
+
+def test_cache_that_cannot_be_written_costs_time_only(
+    make: Any, tree: Any, pixels: Any, caplog: Any, monkeypatch: Any
+) -> None:
+    def full(*arguments: Any, **arrays: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(np, "savez", full)
+    holds(load_dataset(make.config(make.tar(tree)), 0), pixels)
+    assert "cannot be written" in caplog.text
+    assert not list((make.root / "cache").iterdir())

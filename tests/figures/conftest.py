@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from synthetic_runs import make_run, runs_in
 
-from bnexp.figures import figure, select
+from bnexp.analysis.select import select
+from bnexp.figures import figure
 from bnexp.figures.style import style
 from bnexp.runs import Run
 
@@ -37,33 +38,19 @@ def draw(runs: list[Run]) -> Draw:
     """Draws one figure from the runs above (each once), or from others; without the layout."""
     drawn: dict[tuple[str, bool], Figure] = {}
 
-    def fresh(number: str, paper: bool, of: list[Run], layout: bool) -> Figure:
+    def draw(number: str, paper: bool = True, of: list[Run] | None = None) -> Figure:
+        if of is None and (number, paper) in drawn:
+            return drawn[number, paper]
         recipe = figure(number)
         with style(), pytest.MonkeyPatch.context() as patch:
-            if not layout:  # most of the time goes there
-                patch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
-            return recipe.draw(select(recipe.needs, of), paper)
-
-    def draw(
-        number: str, paper: bool = True, of: list[Run] | None = None, layout: bool = False
-    ) -> Figure:
-        if of is not None or layout:
-            return fresh(number, paper, runs if of is None else of, layout)
-        if (number, paper) not in drawn:
-            drawn[number, paper] = fresh(number, paper, runs, layout=False)
-        return drawn[number, paper]
+            # Most of the time goes there.
+            patch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
+            result = recipe.draw(select(recipe.needs, runs if of is None else of), paper)
+        if of is None:
+            drawn[number, paper] = result
+        return result
 
     return draw
-
-
-@pytest.fixture(scope="session")
-def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
-    """Three seeds of the DLN, none and BN."""
-    root = tmp_path_factory.mktemp("seeds")
-    for seed in range(3):
-        for norm in ("none", "bn"):
-            make_run(root, "dln", norm, 1e-6, seed=seed, steps=60)
-    return runs_in(root)
 
 
 @pytest.fixture

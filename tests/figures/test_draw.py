@@ -6,11 +6,17 @@ import matplotlib
 import numpy as np
 import pytest
 from looking import artists, band, line, panels, words
+from matplotlib.figure import Figure
 from synthetic_runs import make_run, runs_in
 
+from bnexp.analysis.quantities import TRAIN_LOSS
+from bnexp.analysis.select import needs
+from bnexp.cli import main
+from bnexp.commands.figures import chosen
 from bnexp.errors import UserError
 from bnexp.figures import draw_figures, figure, figure_ids, message
-from bnexp.runs import TableWriter
+from bnexp.figures.page import figure as register
+from bnexp.registry import FIGURES
 
 IDS = ["1", "2", "3", "4", "5", "6", "8", "9", "10", "11", "12", "13"]
 
@@ -52,7 +58,7 @@ def test_the_same_tables_give_the_same_bytes(runs, tmp_path):
 def test_files_are_named_by_figure_and_hold_no_dates(runs, tmp_path):
     (drawn,) = draw_figures(["4"], runs, tmp_path)
     assert [path.name for path in drawn.paths] == ["fig04.png", "fig04.pdf"]
-    assert drawn.missing == ()
+    assert drawn.selection.missing == ()
     pdf = (tmp_path / "fig04.pdf").read_bytes()
     assert not re.search(rb"CreationDate|ModDate|Producer", pdf)
     assert b"/FontFile2" in pdf  # TrueType, embedded
@@ -63,16 +69,12 @@ def test_files_are_named_by_figure_and_hold_no_dates(runs, tmp_path):
     assert int.from_bytes(png[png.index(b"pHYs") + 4 :][:4], "big") == 5906
 
 
-def test_drawing_leaves_matplotlib_as_it_was(runs, tmp_path):
-    before = dict(matplotlib.rcParams)
-    draw_figures(["5"], runs, tmp_path, ["png"])
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_the_users_own_style_changes_nothing(runs, tmp_path):
+def test_the_users_own_style_changes_nothing_and_is_left_as_it_was(runs, tmp_path):
     draw_figures(["5"], runs, tmp_path / "plain", ["png"])
     with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "axes.grid": True}):
+        before = dict(matplotlib.rcParams)
         draw_figures(["5"], runs, tmp_path / "styled", ["png"])
+        assert dict(matplotlib.rcParams) == before
     plain, styled = (tmp_path / name / "fig05.png" for name in ("plain", "styled"))
     assert plain.read_bytes() == styled.read_bytes()
 
@@ -80,7 +82,6 @@ def test_the_users_own_style_changes_nothing(runs, tmp_path):
 def test_no_runs_no_file_and_one_message_with_the_command(tmp_path):
     drawn = draw_figures(["1", "4"], [], tmp_path / "out")
     assert [one.paths for one in drawn] == [(), ()]
-    assert drawn[1].missing == tuple(n for n in figure("4").needs if not n.optional)
     assert not (tmp_path / "out").exists()
     words = message(drawn)
     assert "figure 4: not drawn, no runs: VGG none lr 0.1; VGG bn lr 0.1" in words
@@ -98,22 +99,55 @@ def test_some_runs_are_drawn_and_the_figure_says_what_lacks(root, tmp_path, draw
 
 
 def test_nothing_lacks_nothing_is_said(runs, tmp_path):
-    assert message(draw_figures(["4"], runs, tmp_path, ["png"])) is None
+    assert not message(draw_figures(["4"], runs, tmp_path, ["png"]))
 
 
-@pytest.mark.parametrize(
-    ("ids", "formats"), [(["7"], ["png"]), (["4", "x"], ["png"]), (["4"], ["svg"])]
-)
-def test_what_cannot_be_drawn_is_refused_before_anything_is_written(runs, tmp_path, ids, formats):
-    with pytest.raises(UserError, match=r"expected some of"):
-        draw_figures(ids, runs, tmp_path / "out", formats)
+@pytest.mark.parametrize("ids", [["7"], ["4", "x"]])
+def test_what_cannot_be_drawn_is_refused_before_anything_is_written(runs, tmp_path, ids):
+    with pytest.raises(UserError, match=r"expected one of"):
+        draw_figures(ids, runs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_several_seeds_are_a_median_with_a_band(seeds, draw):
+def test_a_plugins_figure_is_drawn_like_the_others(root):
+    """Of a registered function that makes the whole figure, or of one that fills a page."""
+    mine = needs("fig4", "mlp", ["none"], [0.1], {"train": "all"})
+
+    @FIGURES.register("whole", title="Mine", recipes=("fig4",), needs=mine)
+    def whole(selection, paper):
+        page = Figure()
+        run = selection.runs("mlp", "none", 0.1, "train")[0]
+        page.add_subplot().plot(run.table("train")["loss"])
+        return page
+
+    @register("filled", "Mine", mine)
+    def filled(page):
+        page.panel(page.figure.subplots(), "", TRAIN_LOSS, "mlp", title="loss")
+
+    try:
+        make_run(root, "vgg", "none", 0.1, model={"name": "mlp", "family": "mlp"})
+        assert figure_ids()[-2:] == ["filled", "whole"]
+        command = ["figures", "whole", "filled", "--runs", str(root), "--format", "png"]
+        assert main(command) == 0
+        assert sorted(p.name for p in (root / "figures").iterdir()) == ["filled.png", "whole.png"]
+    finally:
+        FIGURES._entries.pop("whole")
+        FIGURES._entries.pop("filled")
+
+
+def test_figures_draws_those_asked_for_or_the_papers(root, capsys):
+    make_run(root, "dln", "bn", 1e-6)
+    assert chosen(["e5"]) == chosen(["figE5"]) == ["E5"]
+    assert chosen([]) == IDS
+    assert main(["figures", "E5", "--runs", str(root)]) == 1, "it has no runs"
+
+
+def test_several_seeds_are_a_median_with_a_band(root, draw):
+    for seed in range(3):
+        make_run(root, "dln", "bn", 1e-6, seed=seed)
+    seeds = runs_in(root)
     axes = panels(draw("10", of=seeds))["c:beta_smoothness"][0]
-    tables = np.array([r.table("smoothness")["beta"] for r in seeds if r.norm == "bn"])
-    assert len(tables) == 3
+    tables = np.array([run.table("smoothness")["beta"] for run in seeds])
     _, y = line(axes, "line:bn:1e-06")
     np.testing.assert_allclose(y, np.median(tables, axis=0), rtol=1e-12)
     _, lo, hi = band(axes, "spread:bn:1e-06")
@@ -121,20 +155,12 @@ def test_several_seeds_are_a_median_with_a_band(seeds, draw):
     np.testing.assert_allclose(hi, tables.max(axis=0), rtol=1e-12)
 
 
-def test_overflow_is_clipped_and_marked(root, draw):
-    path = make_run(root, "dln", "none", 1e-6, tables=["train"])
-    steps = np.arange(0, 41, 2)
-    top = np.where(steps == 10, np.inf, np.where(steps == 20, 1e300, 1e5))
-    writer = TableWriter(path / "tables")
-    rows = {"loss_min": 1e3, "predictiveness_min": 1e2, "beta": top, "beta_eta": 1e-6}
-    rows |= {"step": steps, "loss_max": top, "predictiveness_max": top}
-    writer.add("smoothness", rows)
-    writer.flush()
-    axes = panels(draw("10", paper=False, of=runs_in(root)))
-    for name in ("a:loss_landscape", "b:gradient_predictiveness", "c:beta_smoothness"):
-        assert axes[name][0].get_ylim()[1] < 1e25
-        x, _ = line(axes[name][0], "beyond:above:none")
-        np.testing.assert_array_equal(x, [10, 20])
+def test_the_figure_says_what_was_drawn(draw, root):
+    assert "VGG-16 ×1/8, digits, batch 128, 40 steps; 1 seed (0)" in words(draw("4"))
+    assert "Not the paper's scale, which is: full-width VGG-16, CIFAR-10" in words(draw("4"))
+    for norm in ("none", "bn"):
+        make_run(root, "dln", norm, 1e-6, steps=10_000, every=2000)
+    assert "scale" not in words(draw("10", of=runs_in(root)))
 
 
 def test_long_runs_are_drawn_by_stretches_with_nothing_lost(root, draw):

@@ -16,101 +16,75 @@ from tests.claims.worlds import Knobs, World, fill
 CLAIMS = all_claims()
 
 
-def judged(world: World, name: str, seeds: int, dead: int, alive: Knobs) -> Judgement:
+def judged(world: World, name: str, seeds: int, dead: int) -> Judgement:
     """The claim where the first ``dead`` seeds of its baseline are at chance."""
-    claim = CLAIMS[name]
+    claim, slow = CLAIMS[name], {"to_80": 0.7}
 
     def change(seed: int, norm: str) -> Knobs:
         if norm != claim.baseline:
             return {"to_80": 0.2}
-        return {"accuracy": 0.1} if seed < dead else alive
+        return {"accuracy": 0.1} if seed < dead else slow
 
     fill(world, claim, range(seeds), lambda seed: lambda norm, _: change(seed, norm))
     return judge_claim(claim, world.runs, "there")
 
 
-@pytest.mark.parametrize("seeds", [1, 3, 8])
-@pytest.mark.parametrize("name", ["1.1", "1.2", "2.2", "3.1", "4.1", "5.1", "5.5", "E4.1"])
-def test_nothing_holds_against_a_baseline_at_chance(name: str, seeds: int, world: World) -> None:
-    judgement = judged(world, name, seeds, seeds, {})
+@pytest.mark.parametrize("name", ["1.1", "1.2", "3.1", "5.1", "5.5", "E4.1"])
+def test_nothing_holds_against_a_baseline_at_chance(name: str, world: World) -> None:
+    judgement = judged(world, name, 3, 3)
     assert judgement.verdict == DEAD
-    assert f"{CLAIMS[name].baseline} untrained in {seeds} of {seeds} seeds" in judgement.where
+    assert f"{CLAIMS[name].baseline} untrained in 3 of 3 seeds" in judgement.where
     assert judgement.inside is False
     assert judgement.command == ""
 
 
+@pytest.mark.parametrize(("seeds", "verdict"), [(8, HOLDS), (3, OPEN)])
+def test_one_dead_baseline_decides_nothing(seeds: int, verdict: str, world: World) -> None:
+    """One of eight: it holds with the others as well. One of three: too few are left."""
+    judgement = judged(world, "1.1", seeds, 1)
+    assert judgement.verdict == verdict
+    assert f"none untrained in 1 of {seeds} seeds" in judgement.where
+
+
 def test_a_censored_net_that_is_not_at_chance_is_a_lower_bound(world: World) -> None:
     """It ends at 70 %: its steps to 80 % are at least all of the run, five times BN's."""
-    claim = CLAIMS["1.1"]
     knobs = {"none": {"accuracy": 0.7}, "bn": {"to_80": 0.2}}
-    fill(world, claim, range(3), lambda _: lambda norm, _: knobs[norm])
-    judgement = judge_claim(claim, world.runs, "there")
-    (part,) = judgement.parts
+    fill(world, CLAIMS["1.1"], range(3), lambda _: lambda norm, _: knobs[norm])
+    judgement = judge_claim(CLAIMS["1.1"], world.runs, "there")
     assert judgement.verdict == HOLDS
-    assert (part.estimate.low, part.estimate.high) == (pytest.approx(0.7, abs=0.03), float("inf"))
     assert "3 of 3 seeds are bounds only" in judgement.where
     assert ">= 0.678 [0.678, inf]" in markdown([judgement])
     assert json.loads(json.dumps(as_json([judgement])))[0]["parts"][0]["bounds"]["0"] == "at least"
 
 
-def test_few_dead_baselines_decide_nothing(world: World) -> None:
-    """One of eight: it holds with the others as well. One of three: too few are left."""
-    slow = {"to_80": 0.7}
-    whole = judged(world, "1.1", 8, 1, slow)
-    assert whole.verdict == HOLDS
-    assert "none untrained in 1 of 8 seeds" in whole.where
-    world.runs.clear()
-    assert judged(world, "1.1", 3, 1, slow).verdict == OPEN
-
-
 def test_diverged_runs_are_results_and_counted(world: World) -> None:
     """Seven seeds in which l1 is best, one in which it diverges: its loss is infinite."""
-    claim = CLAIMS["5.4"]
     for seed in range(8):
         for norm in ("bn", "l1", "l2", "linf"):
             state = "diverged" if (norm, seed) == ("l1", 0) else "done"
-            world.add(
-                "dln", norm, 1e-6, seed, {"loss": 10.0 if norm == "l1" else 90.0}, state=state
-            )
-    judgement = judge_claim(claim, world.runs, "there")
+            loss = {"loss": 10.0 if norm == "l1" else 90.0}
+            world.add("dln", norm, 1e-6, seed, loss, state=state)
+    judgement = judge_claim(CLAIMS["5.4"], world.runs, "there")
     assert judgement.parts[0].effects[0].value == float("-inf")
     assert judgement.parts[0].estimate.share == pytest.approx(7 / 8)
-    assert judgement.diverged == "1 of 32 runs diverged and count as results"
-    assert judgement.diverged in markdown([judgement])
+    assert "1 of 32 runs diverged and count as results" in markdown([judgement])
 
 
-def test_a_diverged_baseline_is_no_baseline(world: World) -> None:
-    claim = CLAIMS["4.7"]
-    for seed in range(3):
-        world.add("dln", "none", 1e-6, seed, {}, state="diverged")
-        world.add("dln", "bn", 1e-6, seed, {"loss_band": 0.1})
-    assert judge_claim(claim, world.runs, "there").verdict == DEAD
-
-
-@pytest.fixture
-def three(world: World) -> list[Judgement]:
+def test_the_last_words_are_numbers_even_of_one_seed(world: World) -> None:
     """One seed of 1.1 inside, of 4.7 outside its range, and 2.5 without runs."""
     fill(world, CLAIMS["1.1"], [0], lambda _: lambda n, _: {"to_80": 0.6 if n == "none" else 0.2})
     fill(world, CLAIMS["4.7"], [0], lambda _: lambda n, _: {"loss_band": 1 + (n == "bn")})
-    return [judge_claim(CLAIMS[name], world.runs, "there") for name in ("1.1", "2.5", "4.7")]
-
-
-def test_the_last_words_are_numbers_even_of_one_seed(three: list[Judgement]) -> None:
+    three = [judge_claim(CLAIMS[name], world.runs, "there") for name in ("1.1", "2.5", "4.7")]
     lines = closing(three, Path("there/report.html"))
     assert lines[0].startswith("Of 2 claims with numbers, 1 have every number where it is claimed")
     assert "1 have no runs" in lines[0]
     assert "1.1 BN trains faster" in lines[1]
     assert "where claimed so far" in lines[1]
     assert "from 1 seed (the paper 0.491" in lines[1]
-    assert "4.7" in lines[2]
     assert "not where claimed so far" in lines[2]
     assert lines[-1] == "The report: there/report.html"
-    assert not any("cannot tell" in line for line in lines)
-
-
-def test_the_page_begins_with_the_summary(three: list[Judgement]) -> None:
     page = markdown(three).splitlines()
-    assert page[2] == closing(three)[0]
+    assert page[2] == lines[0]
     assert page[4].startswith("- 1.1 BN trains faster")
 
 

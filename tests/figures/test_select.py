@@ -1,0 +1,120 @@
+"""Which runs a figure takes, which a user can choose, and what is said of those left out."""
+
+import pytest
+from looking import artists, line, panels, words
+from synthetic_runs import make_run, runs_in
+
+from bnexp.analysis.scales import at_paper_scale
+from bnexp.analysis.select import needs, select, with_choice
+from bnexp.cli import main
+from bnexp.commands import figures
+from bnexp.errors import UserError
+from bnexp.figures import draw_figures, figure
+from bnexp.figures.style import look
+
+NEEDS = needs("fig4", "vgg", ["none", "bn"], [0.1], {"train": "a"})
+
+
+def seeds(selection, norm):
+    return [run.seed for run in selection.runs("vgg", norm, 0.1, "train")]
+
+
+def test_runs_are_found_by_what_they_computed_one_per_seed(root):
+    for seed in (2, 0):
+        make_run(root, "vgg", "bn", 0.1, seed=seed)
+    make_run(root, "vgg", "bn", 0.2)
+    make_run(root, "vgg", "none", 0.1)
+    found = select(NEEDS, runs_in(root))
+    assert seeds(found, "bn") == [0, 2]
+    assert seeds(found, "none") == [0]
+    assert not found.missing
+
+
+def test_a_run_without_the_table_does_not_meet_the_need(root):
+    make_run(root, "vgg", "bn", 0.1, tables=["eval"])
+    assert len(select(NEEDS, runs_in(root)).missing) == 2
+
+
+def test_of_two_scales_the_more_complete_is_taken_then_the_longer(root):
+    make_run(root, "vgg", "bn", 0.1, steps=80)
+    for norm in ("none", "bn"):
+        make_run(root, "vgg", norm, 0.1, steps=40)
+    assert select(NEEDS, runs_in(root)).steps("vgg") == 40
+    make_run(root, "vgg", "none", 0.1, steps=80)
+    assert select(NEEDS, runs_in(root)).steps("vgg") == 80
+
+
+def test_an_unfinished_run_only_where_there_is_no_other(root):
+    done = make_run(root, "vgg", "bn", 0.1)
+    half = make_run(root, "vgg", "bn", 0.1, seed=1)
+    (half / "status.json").write_text('{"state": "running", "step": 10}')
+    assert seeds(select(NEEDS, runs_in(root)), "bn") == [0]
+    (done / "status.json").write_text('{"state": "failed", "step": 20}')
+    assert seeds(select(NEEDS, runs_in(root)), "bn") == [0, 1]
+
+
+def test_landscapes_along_random_directions_are_not_the_papers(root):
+    make_run(root, "vgg", "bn", 0.1, probes__landscape={"etas": [1], "direction": "random"})
+    assert len(select(figure("4").needs, runs_in(root)).missing) == 2
+
+
+def test_the_papers_scale_is_recognised(root):
+    paper = {"model__width": 1.0, "data__name": "cifar10", "data__label": "CIFAR-10"}
+    make_run(root, "vgg", "bn", 0.1, steps=15_000, every=5000, **paper)
+    make_run(root, "dln", "bn", 1e-6, steps=10_000, every=5000)
+    make_run(root, "vgg", "none", 0.1)
+    found = {(run.family, run.norm): at_paper_scale(run) for run in runs_in(root)}
+    assert found == {("vgg", "bn"): True, ("dln", "bn"): True, ("vgg", "none"): False}
+
+
+def test_other_norms_and_rates_are_drawn_with_looks_of_their_own(root):
+    for norm in ("none", "group"):
+        make_run(root, "vgg", norm, 0.05)
+    recipe = figure("4")
+    selection = select(with_choice(recipe.needs, ["none", "group"], [0.05]), runs_in(root))
+    assert selection.missing == ()
+    drawn = recipe.draw(selection, True)
+    assert line(panels(drawn)["c:beta_smoothness"][0], "line:group:0.05")[0].size
+    assert not artists(drawn, "paper:"), "the paper has no run at this learning rate"
+    assert look("group") == look("group") != look("instance")
+    assert "group" in words(drawn)
+
+
+def test_groups_of_runs_that_could_serve_are_said_and_can_be_chosen(root, capsys):
+    for batch in (128, 64, 16):
+        for norm in ("none", "bn"):
+            make_run(root, "vgg", norm, 0.1, batch_size=batch)
+    command = ["figures", "4", "--runs", str(root), "--format", "png", "--no-paper"]
+    assert main(command) == 0
+    said = capsys.readouterr().err
+    assert "figure 4: left out" in said
+    assert "batch_size=" in said
+    assert "--where KEY=VALUE" in said
+    assert main([*command, "--where", "batch_size=64"]) == 0
+    assert "left out" not in capsys.readouterr().err
+    assert main([*command, "--where", "batch_size=65"]) == 2
+
+
+@pytest.mark.parametrize("other", [{}, {"batch_size": 64}])
+def test_more_measurements_alone_are_no_difference(root, other):
+    for norm in ("none", "bn"):
+        make_run(root, "vgg", norm, 0.1, **other)
+        make_run(root, "vgg", norm, 0.1, seed=1, probes__curvature={"every": 2, "dense": 0})
+    for number in ("4", "E4"):
+        words = select(figure(number).needs, runs_in(root)).describe_left_out()
+        assert "probes" not in words
+        assert bool(words) == bool(other)
+
+
+@pytest.mark.parametrize("bad", ["0", "-1", "x", "", "0.1,nan"])
+def test_learning_rates_are_positive_numbers(bad):
+    with pytest.raises(UserError, match=r"^--lr: expected positive numbers"):
+        figures.lrs_of(bad)
+
+
+def test_a_damaged_part_is_named(root, tmp_path):
+    path = make_run(root, "vgg", "bn", 0.1)
+    (part,) = (path / "tables" / "smoothness").glob("*.parquet")
+    part.write_bytes(part.read_bytes()[:-30])
+    with pytest.raises(UserError, match=part.name):
+        draw_figures(["4"], runs_in(root), tmp_path / "out", ["png"])
