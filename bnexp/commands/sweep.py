@@ -218,7 +218,7 @@ def _launch(launcher: Launcher, runs: Sequence[Planned]) -> dict[str, Outcome]:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Within it a signal to this process stops a sweep's runs, in whatever process they are."""
+    """Within it a signal stops the runs of a sweep, in whatever process they are."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ[STOP_FILE] = str(Path(folder) / "stop")
         try:
@@ -231,11 +231,10 @@ def stoppable() -> Iterator[Stop]:
 def _report(outcomes: Sequence[Outcome]) -> None:
     """Say on stderr what became of each run, and of the failed ones why and where it says more."""
     for outcome in outcomes:
-        more = f"  {outcome.reason}" if outcome.state in ("failed", "skipped") else ""
-        log = RunDirectory(Path(outcome.path)).log_file
-        if outcome.state == "failed" and log.exists():
-            more += f"; see {log}"
-        if len(outcomes) <= LISTED or outcome.state == "failed":
+        failed, log = outcome.state == "failed", RunDirectory(Path(outcome.path)).log_file
+        more = f"  {outcome.reason}" if failed or outcome.state == "skipped" else ""
+        more += f"; see {log}" if failed and log.exists() else ""
+        if failed or len(outcomes) <= LISTED:
             print(f"  {outcome.state:12} {outcome.path}{more}", file=sys.stderr)
     counts = Counter(outcome.state for outcome in outcomes)
     total = ", ".join(f"{count} {state}" for state, count in counts.items())

@@ -39,12 +39,6 @@ def run_id(config: Mapping[str, Any], fingerprint: str, code: str) -> str:
     return "-".join([*readable, digest, code[:4]])
 
 
-def code_of(name: str) -> str | None:
-    """The four digits of the code in a run's id; None in one from before ids had them."""
-    match = _ID.fullmatch(name)
-    return match[2] if match else None
-
-
 def siblings(runs_dir: Path, name: str) -> list[Path]:
     """The directories in ``runs_dir`` of the run called ``name`` as other code made it."""
     match = _ID.fullmatch(name)

@@ -15,8 +15,8 @@ import pandas as pd
 
 from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
-from bnexp.runs.identity import canonical, code_of, model_name
-from bnexp.runs.tables import Part, list_parts, open_part, read_part, read_table
+from bnexp.runs.identity import canonical, model_name
+from bnexp.runs.tables import Part, list_parts, read_part, read_table
 from bnexp.runs.tables import table_names as names_of_tables
 
 GROUPS = ("model", "norm", "data", "optim", "probes")
@@ -77,11 +77,6 @@ class Run:
         return str(self.config.get("data", {}).get("label") or self.option("data.name"))
 
     @property
-    def code(self) -> str | None:
-        """Four hex digits that name the code that made the run; None for runs from before."""
-        return code_of(self.id)
-
-    @property
     def state(self) -> str:
         """``running``, ``done``, ``diverged``, ``failed``, ``interrupted`` or ``damaged``.
 
@@ -133,7 +128,7 @@ class Run:
 
     def columns(self, name: str) -> list[str]:
         """The columns of table ``name``; none when there is no such table."""
-        return [str(c) for part in self.parts(name)[:1] for c in open_part(part).schema_arrow.names]
+        return [str(c) for part in self.parts(name)[:1] for c in read_part(part).column_names]
 
     def parts(self, name: str) -> list[Part]:
         """The parts of table ``name`` by step."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,43 +196,28 @@ def read_part(
     where: Mapping[str, Collection[Any]] | None = None,
 ) -> pa.Table:
     """The ``columns`` (all if None) of the rows that have one of the values in ``where``."""
-    file, where = open_part(part), where or {}
-    with _named(part.path):
+    path, where = part.path, where or {}
+    try:
+        data = path.read_bytes()
+        if part.entry is not None and part.entry["sha256"] != hashlib.sha256(data).hexdigest():
+            raise ValueError("SHA-256")
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        if not pa.types.is_int64(file.schema_arrow.field("step").type):
+            raise ValueError("the steps are no whole numbers")
         if lacking := {*(columns or ()), *where} - {*file.schema_arrow.names}:
             raise ValueError(f"no column {', '.join(sorted(lacking))}")
         needed = None if columns is None else [*{*columns, *where}]
         rows = file.read(columns=needed, use_threads=False)
         for name, values in where.items():
             rows = rows.filter(pc.is_in(rows[name], pa.array(values, rows[name].type)))
-        return rows if columns is None else rows.select([*columns])
-
-
-def open_part(part: Part) -> pq.ParquetFile:
-    """The file of ``part``, in memory, known to be the one that its manifest entry lists."""
-    try:
-        data = part.path.read_bytes()
-    except OSError as error:
-        table, reason = part.path.parent.name, error.strerror
-        state = "is missing" if isinstance(error, FileNotFoundError) else f"is unreadable: {reason}"
-        raise UserError(f"{part.path}: table {table}: part {part.path.name} {state}") from None
-    with _named(part.path):
-        if part.entry is not None and part.entry["sha256"] != hashlib.sha256(data).hexdigest():
-            raise ValueError("SHA-256")
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        if not pa.types.is_int64(file.schema_arrow.field("step").type):
-            raise ValueError("the steps are no whole numbers")
-        return file
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    try:
-        yield
+    except FileNotFoundError:
+        raise UserError(f"{path}: table {path.parent.name}: part {path.name} is missing") from None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0][:120]
         raise UserError(
             f"{path}: expected a table part as bnexp wrote it; the file is damaged ({reason})"
         ) from error
+    return rows if columns is None else rows.select([*columns])
 
 
 def _write_part(folder: Path, rows: pa.Table) -> dict[str, Any]:

@@ -68,9 +68,9 @@ def test_a_sweep_that_cannot_be_is_refused_at_once(override: str, expected: str)
 def test_ten_thousand_runs_are_checked_in_milliseconds_each() -> None:
     expand(["seed=0,1"])  # what is done once
     begin = time.process_time()
-    for request in expand(["model=dln", "norm=none,bn", "seed=range(1000)"]):
+    for request in expand(["model=dln", "norm=none,bn", "seed=range(300)"]):
         check(request.plain)
-    assert (time.process_time() - begin) / 2000 < 0.005
+    assert (time.process_time() - begin) / 600 < 0.005
 
 
 def test_a_path_may_have_any_characters_and_starts_at_home() -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from bnexp.runs import EXCLUDED, siblings
 from bnexp.runs import run_id as name_of
-from bnexp.runs.identity import code_of
 
 from .conftest import DLN, VGG, changed
 
@@ -39,7 +38,6 @@ def test_runs_of_other_code_are_known_by_their_names(tmp_path: Path) -> None:
         (tmp_path / name / "config.yaml").touch()
     assert [path.name for path in siblings(tmp_path, names[0])] == names[1:]
     assert siblings(tmp_path / "none", names[0]) == []
-    assert [code_of(name) for name in (names[0], names[0][:-5])] == ["aaaa", None]
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a/b", "", "été", "A B"])

@@ -184,7 +184,7 @@ OLD = Path(__file__).parent / "old"
 def test_runs_of_version_0_1_are_read() -> None:
     dln, vgg = find_runs(OLD)
     assert (dln.model, dln.family, vgg.model, vgg.family) == ("dln", "dln", "vgg16", "vgg")
-    assert (dln.state, dln.problems, dln.verify(), dln.code) == ("done", [], [], None)
+    assert (dln.state, dln.problems, dln.verify()) == ("done", [], [])
     assert vgg.table("train")["step"].tolist() == [0, 15, 30, 45]
     assert vgg.table("landscape", ["eta"], step=15)["eta"].is_monotonic_increasing
     assert dln.columns("train") == [*dln.table("train").columns]
