@@ -117,7 +117,8 @@ class Page:
             runs = self.selection.runs(family, norm, lr, quantity.table, direction)
             any_runs |= bool(runs)
             traces = [quantity.trace(run, layer) for run in runs]
-            remark = "" if quantity.small else _remark_of_chance(runs)
+            again = quantity.small and any(s.remark and s.key == key for s in self._series)
+            remark = "" if again else _remark_of_chance(runs)
             panel.add(key, its_look, traces, "band" if quantity.filled else "line", remark)
             if self.paper and self.number.isdecimal():
                 number = int(self.number)

@@ -131,6 +131,7 @@ def test_a_baseline_at_chance_is_said_where_the_papers_trains(draw):
         assert [a.get_text() for a in artists(axes, "chance:")] == ["at chance"]
         assert artists(axes, "chance:none:0.1")
     assert not artists(draw("10"), "chance:")
+    assert len(artists(draw("8"), "chance:none:0.1")) == 1, "small panels say it once a page"
 
 
 def test_a_net_without_the_layer_says_so(draw, root):
