@@ -55,31 +55,33 @@ def scaled(quantity: Quantity, factor: Callable[[Run], float], label: str) -> Qu
 
 
 def _accuracy(name: str, table: str, label: str, **where: str) -> Quantity:
-    fraction = Quantity(
-        name, table, label, lambda run, _: read.line(run, table, "accuracy", **where),
-        limits=(0.0, 105.0), ratio=False,
-    )  # fmt: skip
-    return scaled(fraction, lambda _: 100.0, label)
+    def trace(run: Run, _: int | None) -> Trace:
+        line = read.line(run, table, "accuracy", **where)
+        return replace(line, lo=100 * line.lo, hi=100 * line.hi)
+
+    return Quantity(name, table, label, trace, limits=(0.0, 105.0), ratio=False)
 
 
-def _shift(column: str) -> Callable[[Run, int | None], Trace]:
-    return lambda run, layer: read.line(run, "gradient_shift", column, layer=layer or 0)
+def _shift(name: str, column: str, label: str) -> Quantity:
+    def trace(run: Run, layer: int | None) -> Trace:
+        return read.line(run, "gradient_shift", column, layer=layer or 0)
+
+    return Quantity(name, "gradient_shift", label, trace, small=True)
+
+
+def _band(name: str, column: str, log: bool) -> Quantity:
+    def trace(run: Run, _: int | None) -> Trace:
+        return read.eta_band(run, column)
+
+    return Quantity(name, "smoothness", name.replace("_", " "), trace, log=log, filled=True)
 
 
 TRAIN_ACCURACY = _accuracy("train_accuracy", "train", "train accuracy (%)")
 TEST_ACCURACY = _accuracy("test_accuracy", "eval", "test accuracy (%)", split="test")
 TRAIN_LOSS = replace(column("loss", "train", "train loss"), name="train_loss")
-ICS_L2 = Quantity(
-    "l2_difference", "gradient_shift", "ℓ₂ difference", _shift("l2"), log=True, small=True
-)
-ICS_COSINE = Quantity(
-    "cos_angle", "gradient_shift", "cos angle", _shift("cos"), limits=(-1.1, 1.1), small=True,
-    ratio=False,
-)  # fmt: skip
-LOSS_BAND = Quantity(
-    "loss_landscape", "smoothness", "loss landscape",
-    lambda run, _: read.eta_band(run, "loss"), log=True, filled=True,
-)  # fmt: skip
+ICS_L2 = replace(_shift("l2_difference", "l2", "ℓ₂ difference"), log=True)
+ICS_COSINE = replace(_shift("cos_angle", "cos", "cos angle"), limits=(-1.1, 1.1), ratio=False)
+LOSS_BAND = _band("loss_landscape", "loss", log=True)
 """The loss along the gradient, min to max over eta (sec. 4.1)."""
 
 
@@ -88,34 +90,23 @@ def predictiveness_band(log: bool, column: str = "predictiveness") -> Quantity:
 
     ``column``: of table ``landscape``, see `read.predictiveness_column`.
     """
-    return Quantity(
-        "gradient_predictiveness", "smoothness", "gradient predictiveness",
-        lambda run, _: read.eta_band(run, column), log=log, filled=True,
-    )  # fmt: skip
+    return _band("gradient_predictiveness", column, log)
 
 
-BETA = Quantity(
-    "beta_smoothness", "smoothness", "effective β-smoothness",
-    lambda run, _: read.beta(run), log=True,
-)  # fmt: skip
+BETA = replace(column("beta", "smoothness", "effective β-smoothness"), name="beta_smoothness",
+               trace=lambda run, _: read.beta(run))  # fmt: skip
 """Effective beta-smoothness: the max over eta (sec. 4.1)."""
+BETA_ETA = replace(BETA, name="beta_eta", label="η of max", small=True,
+                   trace=lambda run, _: read.beta(run, where=True))  # fmt: skip
+BETA_0 = column("beta_0", "curvature", "‖Hg‖/‖g‖")
+BETA_0_SCALED = column("beta_0_scaled", "curvature", "‖w‖²‖Hg‖/‖g‖")
+SHARPNESS = column("sharpness", "sharpness", "sharpness")
 
 
 def beta_from(least: float) -> Quantity:
     """Effective beta-smoothness had the grid begun at ``least`` times lr."""
-    return replace(
-        BETA, name=f"beta_from_{least:g}", table="landscape",
-        trace=lambda run, _: read.beta(run, least),
-    )  # fmt: skip
-
-
-BETA_ETA = replace(
-    BETA, name="beta_eta", label="η of max", trace=lambda run, _: read.beta(run, where=True),
-    small=True,
-)  # fmt: skip
-BETA_0 = column("beta_0", "curvature", "‖Hg‖/‖g‖")
-BETA_0_SCALED = column("beta_0_scaled", "curvature", "‖w‖²‖Hg‖/‖g‖")
-SHARPNESS = column("sharpness", "sharpness", "sharpness")
+    name, table = f"beta_from_{least:g}", "landscape"
+    return replace(BETA, name=name, table=table, trace=lambda run, _: read.beta(run, least))
 
 
 def unit_shifts(layers: tuple[int, ...]) -> dict[str, Quantity]:

@@ -81,9 +81,7 @@ def points(
 ) -> tuple[Array, Array, Array]:
     """Table ``landscape`` as a matrix: steps (n,), step sizes (m,), values of the column (n, m).
 
-    Args:
-        multiples: the step sizes to take, as multiples of lr.
-        steps: only these; None for all.
+    At the step sizes ``multiples`` times lr, and only at ``steps`` where these are given.
     """
     where = {} if steps is None else {"step": steps}
     frame = rows(run, "landscape", ["step", "eta", column], **where)

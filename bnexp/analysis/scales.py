@@ -19,18 +19,10 @@ LP = ("none", "bn", "l1", "l2", "linf")
 class Experiment:
     """One of the paper's two experiments.
 
-    Attributes:
-        family: as in `Run.family`.
-        label: what figures call the network.
-        lr: the learning rate unless another is said.
-        lrs: those of Fig 3.
-        steps: of training.
-        every: steps between two recorded points.
-        log: whether predictiveness and beta are on logarithmic axes.
-        etas: the landscape's step sizes as multiples of lr, ascending.
-        ics_layers: layers of Fig 3.
-        unit_layers: layers of Figs 2 and 8 (VGG), of Fig 9 (DLN).
-        size: the paper's size in words.
+    ``lrs`` are those of Fig 3, ``every`` the steps between two recorded points, ``etas`` the
+    landscape's step sizes as multiples of lr, ascending; ``log`` says whether predictiveness and
+    beta are on logarithmic axes. ``ics_layers`` are those of Fig 3, ``unit_layers`` those of
+    Figs 2 and 8 (VGG) and of Fig 9 (DLN). ``size`` is the paper's size in words.
     """
 
     family: str

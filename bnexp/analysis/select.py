@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,8 +49,8 @@ class Need:
 def needs(
     recipe: str,
     family: str,
-    norms: Iterable[str],
-    lrs: Iterable[float],
+    norms: Sequence[str],
+    lrs: Sequence[float],
     tables: Mapping[str, str],
     direction: str = "gradient",
     least_eta: float = math.inf,
@@ -61,11 +61,10 @@ def needs(
 
     The other arguments are those of `Need`.
     """
-    rates = tuple(lrs)
     return tuple(
         Need(recipe, panels, family, norm, lr, table, direction, least_eta, optional, varies)
         for norm in norms
-        for lr in rates
+        for lr in lrs
         for table, panels in tables.items()
     )
 
@@ -74,12 +73,9 @@ def with_choice(
     needed: Sequence[Need], norms: Sequence[str] = (), lrs: Sequence[float] = ()
 ) -> tuple[Need, ...]:
     """The needs with other norms and learning rates in place of their own, where any are given."""
-    chosen = [
-        replace(need, norm=norm, lr=lr)
-        for need in needed
-        for norm in norms or [need.norm]
-        for lr in lrs or [need.lr]
-    ]
+    chosen = (
+        replace(n, norm=m, lr=lr) for n in needed for m in norms or [n.norm] for lr in lrs or [n.lr]
+    )
     return tuple(dict.fromkeys(chosen))
 
 
@@ -153,42 +149,31 @@ class Selection:
     def describe_runs(self, family: str) -> str:
         """The family's runs in words: what they are, how many seeds, how many are unfinished."""
         runs = self.of(family)
-        if not runs:
-            return ""
         mine = {need: met for need, met in self._required.items() if need.family == family}
-        varied = dict.fromkeys(key for need in mine for key in need.varies)
-        seeds = _ranges(sorted({run.seed for run in runs}))
-        if varied:
-            text = f"{len(runs)}, which differ in {', '.join(varied)}; seeds {seeds}"
+        if varied := dict.fromkeys(key for need in mine for key in need.varies):
+            text = f"{len(runs)}, which differ in {', '.join(varied)}"
         else:
-            counts = sorted({len(met) for met in mine.values() if met}) or [0]
-            amount = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
-            text = f"{describe(runs[0])}; {amount} seed{'s' * (counts != [1])} ({seeds})"
+            counts = [len(met) for met in mine.values() if met]
+            amount = " to ".join(map(str, dict.fromkeys([min(counts), max(counts)])))
+            text = f"{describe(runs[0])}; {amount} seed{'s' * (amount != '1')}"
         unfinished = sum(run.state not in _FINISHED for run in runs)
         return text + f"; {unfinished} of {len(runs)} runs not finished" * bool(unfinished)
 
     def describe_left_out(self) -> str:
         """What other runs could have served and how to choose them; "" where there are none."""
-        parts = []
-        for keys in dict.fromkeys(tuple(differing) for _, differing in self.left_out):
-            groups = [group for group in self.left_out if tuple(group[1]) == keys]
-            amount = sum(count for count, _ in groups)
-            values = [
-                f"{key}={'|'.join(dict.fromkeys(_short(other[key]) for _, other in groups))}"
-                for key in keys
-            ]
-            parts.append(f"{amount} run{'s' * (amount > 1)} with {', '.join(values)}")
-        return "; ".join(parts)
+        return "; ".join(
+            f"{amount} run{'s' * (amount > 1)} with "
+            + ", ".join(f"{key}={_short(value)}" for key, value in differing.items())
+            for amount, differing in self.left_out
+        )
 
 
 def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
     """Meets the needs of each family and direction with runs of one scale.
 
-    Runs on which other tables were recorded besides are of the same scale.
-
-    Of several scales the one that meets most needs counts, then the one with most steps, then the
-    one with most runs that are needed, or else most runs; the others that meet any are in
-    `Selection.left_out`. Runs that are not finished are taken only where no finished one is.
+    That which meets most needs, then that with most steps, most runs that are needed, most runs.
+    The others that meet any are in `Selection.left_out`. What else was measured makes no other
+    scale. Runs that are not finished are taken only where no finished one is.
     """
     matches: dict[Need, tuple[Run, ...]] = dict.fromkeys(needed, ())
     left_out: list[tuple[int, dict[str, Any]]] = []
@@ -270,10 +255,12 @@ def _measured_as(run: Run, need: Need) -> bool:
     """Whether the run's landscape was measured along the direction, from the eta, needed."""
     probe = run.option("probes.landscape")
     measured = tuple(map(float, probe.get("etas", [0.0])))
-    least = need.least_eta >= min(measured) or is_among(need.least_eta, measured)
     # The paper's grid out of a finer one is taken from the table with a row per step size.
-    whole = len(measured) == len(eta_multiples(run)) or has_table(run, "landscape")
-    return str(probe.get("direction", "gradient")) == need.direction and least and whole
+    return (
+        str(probe.get("direction", "gradient")) == need.direction
+        and (need.least_eta >= min(measured) or is_among(need.least_eta, measured))
+        and (len(measured) == len(eta_multiples(run)) or has_table(run, "landscape"))
+    )
 
 
 def _differing(ours: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,14 +293,3 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(map(_short, value)) + "]"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _ranges(numbers: Collection[int]) -> str:
-    """0, 1, 2, 5 as "0–2, 5"."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(f"{p[0]}–{p[-1]}" if len(p) > 1 else f"{p[0]}" for p in parts)

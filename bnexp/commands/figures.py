@@ -57,7 +57,7 @@ def chosen(ids: Sequence[str]) -> list[str]:
 
 def norms_of(text: str | None) -> list[str]:
     """The normalisations named by ``--norms``."""
-    names = [name.strip() for name in text.split(",")] if text is not None else []
+    names = [] if text is None else [name.strip() for name in text.split(",")]
     if "" in names or len(set(names)) < len(names):
         raise UserError(f"--norms: expected different names separated by commas; got '{text}'")
     return names
@@ -66,10 +66,10 @@ def norms_of(text: str | None) -> list[str]:
 def lrs_of(text: str | None) -> list[float]:
     """The learning rates given by ``--lr``."""
     try:
-        rates = [float(part) for part in text.split(",")] if text is not None else []
+        rates = [] if text is None else [float(part) for part in text.split(",")]
     except ValueError:
         rates = [math.nan]
-    if not all(math.isfinite(rate) and rate > 0 for rate in rates):
+    if not all(0 < rate < math.inf for rate in rates):
         raise UserError(f"--lr: expected positive numbers separated by commas; got '{text}'")
     return list(dict.fromkeys(rates))
 

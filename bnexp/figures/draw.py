@@ -62,11 +62,7 @@ def figure_ids() -> list[str]:
 
 
 def figure(number: str) -> Recipe:
-    """The figure of this id.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The figure of this id; a `UserError` where there is none."""
     entry = FIGURES[number]
     return Recipe(number, draw=entry.item, **entry.more)
 
@@ -82,17 +78,9 @@ def draw_figures(
 ) -> list[Drawn]:
     """Draws figures as `<out>/figNN.<format>`, each file whole or not at all.
 
-    Args:
-        ids: numbers of figures as text, see `figure_ids`.
-        runs: all runs that may be drawn from; each figure takes those that it needs.
-        out: the folder to write to; made if need be.
-        formats: of png (150 dpi) and pdf (vector, embedded fonts).
-        paper: whether to draw the paper's own curves too.
-        norms, lrs: normalisations and learning rates in place of the figures' own, if any.
-
-    Returns:
-        One entry per id, in their order. A figure with some of its runs is drawn with those and
-        says what is missing; one with none is not drawn.
+    ``ids`` are those of `figure_ids`; ``norms`` and ``lrs``, if any, are drawn in place of the
+    figures' own. A figure with some of its runs is drawn with those and says what is missing; one
+    with none is not drawn.
 
     Raises:
         UserError: an unknown figure, or a damaged table.

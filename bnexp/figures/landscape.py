@@ -34,9 +34,9 @@ from bnexp.runs import Run
 
 _OVERLAID = 3  # more bands than this in one panel hide each other
 _NORMS = {
-    "predictiveness": "Gradient predictiveness: the norm of the whole gradient's change.",
-    "predictiveness_tensors": "Gradient predictiveness: norms summed over the parameter tensors, "
-    "as the paper's curves are; β: the norm of the whole gradient.",
+    "predictiveness": "gradient predictiveness is the norm of the whole gradient's change.",
+    "predictiveness_tensors": "gradient predictiveness is summed over the norms of the parameter "
+    "tensors, as the paper's curves are; β is of the whole gradient's norm.",
 }
 
 
@@ -50,7 +50,7 @@ def _landscape(page: Page, experiment: Experiment, training: Quantity | None) ->
         page.selection.norms(family),
         read.predictiveness_column(page.selection.of(family)),
     )
-    page.remarks.append(_NORMS[column])
+    page.remarks.append(_NORMS[column].capitalize())
     first = [training] if training else []
     log = experiment.log
     shown = [q.LOSS_BAND, q.predictiveness_band(log, column), replace(q.BETA, log=log)]
@@ -167,10 +167,7 @@ def _row(page: Page, row: Sequence[Axes], half: Experiment) -> None:
     letter, norms, lr = _LETTERS[family], selection.norms(family), selection.lrs(family)[0]
     steps = selection.steps(family) or half.steps
     column = read.predictiveness_column(selection.of(family))
-    if column != "predictiveness":
-        page.remarks.append(
-            f"({letter}): norms summed over the parameter tensors, as the paper's curves are."
-        )
+    page.remarks.append(f"({letter}): {_NORMS[column]}")
     runs = [selection.runs(family, norm, lr, "landscape")[:1] for norm in norms]
     ours: list[_Lines] = [_recorded(run[0], column) if run else [] for run in runs]
     theirs = [_printed(letter, norm, lr, steps) if page.paper else [] for norm in norms]

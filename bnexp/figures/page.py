@@ -68,13 +68,16 @@ class Page:
         label: str,
     ) -> Panel:
         """A panel on a log axis with a line per entry: its look, and a trace per seed."""
-        letter = self.letter(axes)
         panel = Panel(axes, True, self.selection.steps(family))
+        letter = self.letter(axes)
         axes.set(label=f"{letter}:{name}", title=f"({letter}) {title}", ylabel=label)
         for key, (its_look, traces) in lines.items():
             panel.add(key, its_look, traces)
-        if not panel.series:
-            say(axes, "no data" if self.selection.of(family) else "no runs")
+        return self._entered(panel, bool(self.selection.of(family)), "no data")
+
+    def _entered(self, panel: Panel, any_runs: bool, lacking: str) -> Panel:
+        if all(series.kind == "paper" for series in panel.series):
+            say(panel.axes, lacking if any_runs else "no runs")
         self.panels.append(panel)
         return panel
 
@@ -114,18 +117,16 @@ class Page:
             runs = self.selection.runs(family, norm, lr, quantity.table, direction)
             any_runs |= bool(runs)
             traces = [quantity.trace(run, layer) for run in runs]
-            remark = "" if quantity.small else _remark_of_chance(runs)
+            again = quantity.small and any(s.remark and s.key == key for s in self._series)
+            remark = "" if again else _remark_of_chance(runs)
             panel.add(key, its_look, traces, "band" if quantity.filled else "line", remark)
             if self.paper and self.number.isdecimal():
                 number = int(self.number)
                 curve = paper_curves.curve(number, letter, quantity.name, norm, lr, layer)
                 if curve is not None:
                     panel.add_paper(key, its_look, curve)
-        if not any(series.kind != "paper" for series in panel.series):
-            lacking = f"these runs have no layer {layer}" if layer is not None else "no data"
-            say(axes, lacking if any_runs else "no runs")
-        self.panels.append(panel)
-        return panel
+        lacking = f"these runs have no layer {layer}" if layer is not None else "no data"
+        return self._entered(panel, any_runs, lacking)
 
     def finish(self) -> Figure:
         """Draws all panels, then sets title, legend and footer around them."""

@@ -6,6 +6,7 @@ A ridge is the density of one unit's values at one step, filled; later ones lie 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -67,29 +68,23 @@ def fig2(page: Page) -> None:
     _ridges(page, grid, 1, "", VGG.family, VGG.unit_layers)
 
 
-@figure(
+def _only_ridges(page: Page, family: str, layers: Sequence[int], height: float) -> None:
+    """Ridges alone, which are images in the paper."""
+    norms, page.height = page.selection.norms(family), height
+    shape = (len(norms), len(layers)) if len(layers) > 1 else (1, len(norms))
+    _ridges(page, page.figure.add_gridspec(*shape), 0, "", family, layers)
+
+
+figure(
     "6",
     "Distributions of layer 11 of the VGG under other normalisations",
     needs("fig5a", VGG.family, LP, [VGG.lr], {"activations": "layer 11"}),
-)
-def fig6(page: Page) -> None:
-    """Ridges of one layer, a row per net; images in the paper."""
-    norms = page.selection.norms(VGG.family)
-    page.height = 2.9
-    _ridges(page, page.figure.add_gridspec(1, len(norms)), 0, "", VGG.family, (11,))
-
-
-@figure(
+)(partial(_only_ridges, family=VGG.family, layers=(11,), height=2.9))
+figure(
     "9",
     "Distributions in the deep linear network",
     needs("fig10", DLN.family, BOTH, [DLN.lr], {"activations": "layers 1, 11, 24"}),
-)
-def fig9(page: Page) -> None:
-    """Ridges, a row per net and a column per layer; images in the paper."""
-    page.height = 4.2
-    norms = page.selection.norms(DLN.family)
-    grid = page.figure.add_gridspec(len(norms), len(DLN.unit_layers))
-    _ridges(page, grid, 0, "", DLN.family, DLN.unit_layers)
+)(partial(_only_ridges, family=DLN.family, layers=DLN.unit_layers, height=4.2))
 
 
 def density(values: Array, edges: Array) -> Array:
@@ -174,7 +169,5 @@ def _draw(axes: Axes, past: History, extent: tuple[float, float], run: Run, colo
     ticks = MaxNLocator(4, integer=True).tick_values(0, run.steps)
     axes.set_yticks([tick for tick in ticks if 0 <= tick <= run.steps])
     if run.state == "diverged":
-        axes.text(
-            float(np.mean(extent)), max(past), "× diverged", ha="center", fontsize=SMALL,
-            zorder=5, bbox=HALO, gid="diverged",
-        )  # fmt: skip
+        x = float(np.mean(extent))
+        axes.text(x, max(past), "× diverged", ha="center", fontsize=SMALL, zorder=5, bbox=HALO)

@@ -156,7 +156,7 @@ def test_several_seeds_are_a_median_with_a_band(root, draw):
 
 
 def test_the_figure_says_what_was_drawn(draw, root):
-    assert "VGG-16 ×1/8, digits, batch 128, 40 steps; 1 seed (0)" in words(draw("4"))
+    assert "VGG-16 ×1/8, digits, batch 128, 40 steps; 1 seed." in words(draw("4"))
     assert "Not the paper's scale, which is: full-width VGG-16, CIFAR-10" in words(draw("4"))
     for norm in ("none", "bn"):
         make_run(root, "dln", norm, 1e-6, steps=10_000, every=2000)
