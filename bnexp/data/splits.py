@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,6 +55,12 @@ class Dataset:
     classes: int | None = None
     mean: Tensor | None = None
     std: Tensor | None = None
+
+
+def image_split(pixels: np.ndarray, targets: np.ndarray) -> Split:
+    """The Split of uint8 (n, 32, 32, 3) pixels and int64 (n,) targets."""
+    inputs = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+    return Split(inputs, torch.from_numpy(targets))
 
 
 def pixel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
