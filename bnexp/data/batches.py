@@ -32,10 +32,8 @@ class Batch:
 class Batches:
     """The batches of a run, held on its device.
 
-    Args:
-        batch_size: in 1..n; None gives the whole training split, in order, at every step.
-        seed_order: decides the order of the samples and the augmentation.
-        augment: training images are shifted and mirrored (`augmented`); not with a full batch.
+    ``batch_size`` None gives the whole training split, in order, at every step. ``seed_order``
+    decides the order of the samples and of the shifts and mirrors of ``augment`` (`augmented`).
     """
 
     def __init__(

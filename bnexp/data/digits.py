@@ -1,7 +1,6 @@
 """scikit-learn's handwritten digits as 32x32 images, plain and varied: data without a network.
 
-VGG-16 at width 1/8 learns the varied ones with batch normalisation in some hundred steps and
-several times slower without (docs/quick_task.md), as on CIFAR-10; it learns plain ones too soon.
+VGG-16 learns plain ones too soon to tell norms apart, varied ones as CIFAR-10 (docs/quick_task.md).
 """
 
 from __future__ import annotations
@@ -78,10 +77,8 @@ def _varied(split: Split, name: str, copies: int) -> Split:
 def warped(images: Tensor, size: Tensor, turn: Tensor, shift: Tensor) -> Tensor:
     """(n, 8, 8) of 0..16 drawn on (n, 32, 32) of 0..4096, all int32, bilinear.
 
-    Args:
-        size: (n,), per mille of the size that fills the image.
-        turn: (n,), degrees within +-90; positive turns from down to right.
-        shift: (n, 2), down and right, in 1/16 pixel.
+    ``size`` (n,): per mille of the size that fills the image. ``turn`` (n,): degrees within +-90,
+    from down to right. ``shift`` (n, 2): down and right, in 1/16 pixel.
     """
     angles = [math.radians(angle) for angle in range(-90, 91)]
     cos, sin = (
