@@ -33,8 +33,8 @@ def cifar10(options: Cifar10Options, _seed: int) -> Dataset:
 
     def read(place: str | Path, download: bool) -> Dataset:
         files = [CIFAR10(place, train, download=download) for train in (True, False)]
-        splits = (image_split(file.data, np.array(file.targets)) for file in files)
-        return image_dataset(options.label or "CIFAR-10", *splits, 10)
+        train, test = (image_split(file.data, np.array(file.targets)) for file in files)
+        return image_dataset(options.label or "CIFAR-10", train, test, 10)
 
     cache = Path(platformdirs.user_cache_dir("bnexp"), "cifar10")
     folder = Path(options.path or cache).expanduser()
