@@ -5,8 +5,7 @@ A data set is a function in `bnexp.registry.DATASETS`, registered with its `Data
     @DATASETS.register("mine", MyOptions, task="classification", fingerprint=name_of)
     def mine(options: MyOptions, seed: int) -> Dataset: ...
 
-``task`` may also be "regression". ``fingerprint`` gives of the options one line that differs for
-other data; it neither decodes nor downloads.
+``task`` may be "regression". ``fingerprint`` gives of options one line that differs for other data.
 """
 
 from collections.abc import Mapping

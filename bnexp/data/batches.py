@@ -32,10 +32,8 @@ class Batch:
 class Batches:
     """The batches of a run, held on its device.
 
-    Args:
-        batch_size: in 1..n; None gives the whole training split, in order, at every step.
-        seed_order: decides the order of the samples and the augmentation.
-        augment: training images are shifted and mirrored (`augmented`); not with a full batch.
+    ``batch_size`` None gives the whole training split, in order, at every step. ``seed_order``
+    decides the order of the samples and of the shifts and mirrors of ``augment`` (`augmented`).
     """
 
     def __init__(
@@ -54,11 +52,17 @@ class Batches:
         expect(not augment or (images and batch_size is not None), "data.augment", expected, True)
         self.batch_size = batch_size
         self.steps_per_epoch = n // (batch_size or n)
-        self._dataset, self._seed, self._augment = dataset, seed_order, augment
+        self._label, self._seed, self._augment = dataset.label, seed_order, augment
         self._device, self._dtype = torch.device(device), dtype
-        self._splits: dict[str, Split] = {}
         self._order: tuple[int, Tensor] | None = None
         self._full: Batch | None = None
+        self._splits: dict[str, Split] = {}
+        for name, split in (("train", dataset.train), ("test", dataset.test)):
+            if split is not None:
+                inputs = split.inputs.to(self._device)
+                if inputs.ndim == 4:  # kept (n, h, w, 3): a row is one run of memory
+                    inputs = inputs.permute(0, 2, 3, 1).contiguous()
+                self._splits[name] = Split(inputs, split.targets.to(self._device))
         if dataset.mean is not None and dataset.std is not None:
             # In units of a pixel, so that uint8 becomes a normalised float in two operations.
             self._mean = (255 * dataset.mean).to(self._device, dtype)
@@ -67,42 +71,26 @@ class Batches:
     def at(self, step: int) -> Batch:
         """The training batch of ``step`` (>= 0).
 
-        An epoch is n // batch_size steps over a permutation of its own; the samples left over at
-        its end are not used in it.
+        An epoch is n // batch_size steps over a permutation of its own, without what is left over.
         """
         if self.batch_size is None:
             self._full = self._full or next(self.split("train", None))
             return self._full
-        epoch, position = divmod(step, self.steps_per_epoch)
+        train, (epoch, position) = self._splits["train"], divmod(step, self.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
             # Drawn on the CPU: the order is the same whatever the device.
-            source = generator(self._seed, "order", epoch)
-            order = torch.randperm(len(self._dataset.train), generator=source)
+            order = torch.randperm(len(train), generator=generator(self._seed, "order", epoch))
             self._order = epoch, order.to(self._device)
-        first = position * self.batch_size
-        rows = self._order[1][first : first + self.batch_size]
-        return self._batch(self._on_device("train"), rows, step if self._augment else None)
+        rows = self._order[1][position * self.batch_size :][: self.batch_size]
+        return self._batch(train, rows, step if self._augment else None)
 
     def split(self, name: str, batch_size: int | None) -> Iterator[Batch]:
-        """All of split ``name`` ("train" or "test") in order, never augmented.
-
-        The last batch may be smaller; ``batch_size`` None gives one batch.
-        """
-        split = self._on_device(name)
-        rows = torch.arange(len(split), device=self._device)
-        for part in torch.split(rows, batch_size or len(split)):
-            yield self._batch(split, part)
-
-    def _on_device(self, name: str) -> Split:
+        """All of split "train" or "test" in order, never augmented; None gives one batch."""
         if name not in self._splits:
-            split = {"train": self._dataset.train, "test": self._dataset.test}[name]
-            if split is None:
-                raise UserError(f"data: {self._dataset.label} has no split {name!r}")
-            inputs = split.inputs.to(self._device)
-            if inputs.ndim == 4:  # kept (n, h, w, 3): a row is one run of memory
-                inputs = inputs.permute(0, 2, 3, 1).contiguous()
-            self._splits[name] = Split(inputs, split.targets.to(self._device))
-        return self._splits[name]
+            raise UserError(f"data: {self._label} has no split {name!r}")
+        rows = torch.arange(len(self._splits[name]), device=self._device)
+        for part in torch.split(rows, batch_size or len(rows)):
+            yield self._batch(self._splits[name], part)
 
     def _batch(self, split: Split, rows: Tensor, augment_step: int | None = None) -> Batch:
         inputs, targets = split.inputs[rows], split.targets[rows]
@@ -119,8 +107,7 @@ class Batches:
 def augmented(images: Tensor, source: torch.Generator) -> Tensor:
     """Each image of (b, h, w, c) shifted by up to `PAD` pixels either way, half of them mirrored.
 
-    The shift is a crop of size (h, w), at one of (2 PAD + 1)^2 places, from the image with `PAD`
-    black (0) pixels around it. ``source`` is on the CPU.
+    What comes in at the border is black (0). ``source`` is on the CPU.
     """
     b, h, w, _ = images.shape
     offsets = torch.randint(0, 2 * PAD + 1, (2, b), generator=source)

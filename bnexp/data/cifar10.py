@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import platformdirs
-import torch
 
-from bnexp.data.splits import DataOptions, Dataset, Split, image_dataset
+from bnexp.data.splits import DataOptions, Dataset, image_dataset, image_split
 from bnexp.errors import UserError
 from bnexp.registry import DATASETS
 
@@ -31,35 +29,29 @@ class Cifar10Options(DataOptions):
 )
 def cifar10(options: Cifar10Options, _seed: int) -> Dataset:
     """50,000 training and 10,000 test images of ten classes, each file verified by its md5."""
+    from torchvision.datasets import CIFAR10
+
+    def read(place: str | Path, download: bool) -> Dataset:
+        files = [CIFAR10(place, train, download=download) for train in (True, False)]
+        train, test = (image_split(file.data, np.array(file.targets)) for file in files)
+        return image_dataset(options.label or "CIFAR-10", train, test, 10)
+
     cache = Path(platformdirs.user_cache_dir("bnexp"), "cifar10")
     folder = Path(options.path or cache).expanduser()
+    with contextlib.suppress(RuntimeError):  # not there
+        return read(folder, False)
     try:
-        return image_dataset(options.label or "CIFAR-10", *_splits(folder), 10)
-    except (OSError, RuntimeError, http.client.HTTPException) as problem:
+        folder.mkdir(parents=True, exist_ok=True)
+        # In a folder of its own: runs that start together must not write the same files.
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            if (archive := folder / CIFAR10.filename).is_file():
+                Path(own, archive.name).symlink_to(archive.resolve())
+            data = read(own, True)
+            with contextlib.suppress(OSError):  # another run was first
+                Path(own, CIFAR10.base_folder).rename(folder / CIFAR10.base_folder)
+            return data
+    except Exception as problem:  # of the network or the files
         raise UserError(
             f"data=cifar10: no CIFAR-10 in {folder} and the download failed ({problem}); "
             f"expected a network, or cifar-10-python.tar.gz put into that folder"
         ) from problem
-
-
-def _splits(folder: Path) -> tuple[Split, Split]:
-    from torchvision.datasets import CIFAR10
-
-    with contextlib.suppress(RuntimeError):  # not there
-        return _split(CIFAR10(folder, True)), _split(CIFAR10(folder, False))
-    folder.mkdir(parents=True, exist_ok=True)
-    # In a folder of its own: runs that start together must not write the same files.
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        own, archive = Path(temporary), folder / CIFAR10.filename
-        if archive.is_file():
-            (own / archive.name).symlink_to(archive.resolve())
-        splits = _split(CIFAR10(own, True, download=True)), _split(CIFAR10(own, False))
-        with contextlib.suppress(OSError):  # another run was first
-            (own / CIFAR10.base_folder).rename(folder / CIFAR10.base_folder)
-        return splits
-
-
-def _split(files: Any) -> Split:
-    inputs = torch.from_numpy(files.data).permute(0, 3, 1, 2)
-    inputs = inputs.contiguous(memory_format=torch.channels_last)
-    return Split(inputs, torch.tensor(files.targets))

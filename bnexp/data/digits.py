@@ -1,7 +1,6 @@
 """scikit-learn's handwritten digits as 32x32 images, plain and varied: data without a network.
 
-VGG-16 at width 1/8 learns the varied ones with batch normalisation in some hundred steps and
-several times slower without (docs/quick_task.md), as on CIFAR-10; it learns plain ones too soon.
+VGG-16 learns plain ones too soon to tell norms apart, varied ones as CIFAR-10 (docs/quick_task.md).
 """
 
 from __future__ import annotations
@@ -16,15 +15,6 @@ from bnexp.data.splits import DataOptions, Dataset, Split, image_dataset
 from bnexp.registry import DATASETS
 from bnexp.seeds import generator
 
-TEST_EVERY = 5  # of each class's samples, in the order of the file, every fifth is for testing
-COPIES = {"train": 4, "test": 2}  # varied images of each original digit; no original is in both
-SHIFT = 4 * 16  # up to 4 pixels each way, in 1/16 pixel
-SIZE = (600, 1000)  # per mille of the size at which a digit fills the image
-TURN = 25  # degrees, either way
-BACKGROUND = (100, 155)  # of 255, of each channel
-INK = (80, 200)  # added to the background where the ink is full, of each channel
-NOISE = 85  # added to each pixel of each channel: uniform between -85 and 85
-
 
 @DATASETS.register("digits", DataOptions, task="classification", fingerprint=lambda _: "digits-1")
 def digits(options: DataOptions, _seed: int) -> Dataset:
@@ -38,7 +28,8 @@ def digits(options: DataOptions, _seed: int) -> Dataset:
 )
 def varied_digits(options: DataOptions, _seed: int) -> Dataset:
     """Digits varied in place, size, turn, colour and noise: 5,768 and 710, by fixed rules."""
-    train, test = map(_varied, originals(), COPIES)
+    train, test = originals()
+    train, test = _varied(train, "train", 4), _varied(test, "test", 2)
     return image_dataset(options.label or "varied digits", train, test, 10)
 
 
@@ -46,11 +37,11 @@ def originals() -> tuple[Split, Split]:
     """Train and test digits, float64 (n, 8, 8) of whole numbers 0..16, and their classes."""
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    images, targets = torch.from_numpy(digits.images), torch.from_numpy(digits.target).long()
+    bundled = load_digits()
+    images, targets = torch.from_numpy(bundled.images), torch.from_numpy(bundled.target).long()
     test = torch.zeros(len(targets), dtype=torch.bool)
-    for digit in range(10):
-        test[(targets == digit).nonzero().flatten()[TEST_EVERY - 1 :: TEST_EVERY]] = True
+    for digit in range(10):  # every fifth of each class, in the order of the file, is for testing
+        test[(targets == digit).nonzero().flatten()[4::5]] = True
     return Split(images[~test], targets[~test]), Split(images[test], targets[test])
 
 
@@ -64,16 +55,17 @@ def upsampled(images: Tensor) -> Tensor:
     return pixels.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
-def _varied(split: Split, name: str) -> Split:
-    copies, source = COPIES[name], generator(0, "varied_digits", name)
-    n = copies * len(split)
+def _varied(split: Split, name: str, copies: int) -> Split:
+    n, source = copies * len(split), generator(0, "varied_digits", name)
 
     def draw(low: int, high: int, *shape: int) -> Tensor:
         return torch.randint(low, high + 1, shape, generator=source, dtype=torch.int32)
 
-    size, turn, shift = draw(*SIZE, n), draw(-TURN, TURN, n), draw(-SHIFT, SHIFT, n, 2)
-    background, strength = draw(*BACKGROUND, n, 3, 1, 1), draw(*INK, n, 3, 1, 1)
-    pixels = draw(-NOISE, NOISE, n, 3, 32, 32)
+    size = draw(600, 1000, n)  # per mille of the size at which a digit fills the image
+    turn, shift = draw(-25, 25, n), draw(-64, 64, n, 2)  # degrees and 1/16 pixel
+    background = draw(100, 155, n, 3, 1, 1)  # of 255
+    strength = draw(80, 200, n, 3, 1, 1)  # added to the background where the ink is full
+    pixels = draw(-85, 85, n, 3, 32, 32)  # noise
     digits = split.inputs.to(torch.int32).repeat(copies, 1, 1)
     for rows in torch.split(torch.arange(n), 128):  # what is in between stays in the cache
         ink = warped(digits[rows], size[rows], turn[rows], shift[rows])
@@ -85,10 +77,8 @@ def _varied(split: Split, name: str) -> Split:
 def warped(images: Tensor, size: Tensor, turn: Tensor, shift: Tensor) -> Tensor:
     """(n, 8, 8) of 0..16 drawn on (n, 32, 32) of 0..4096, all int32, bilinear.
 
-    Args:
-        size: (n,), per mille of the size that fills the image.
-        turn: (n,), degrees within +-90; positive turns from down to right.
-        shift: (n, 2), down and right, in 1/16 pixel.
+    ``size`` (n,): per mille of the size that fills the image. ``turn`` (n,): degrees within +-90,
+    from down to right. ``shift`` (n, 2): down and right, in 1/16 pixel.
     """
     angles = [math.radians(angle) for angle in range(-90, 91)]
     cos, sin = (

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import math
 import os
 import stat
 import tarfile
@@ -23,9 +22,10 @@ from typing import Any
 
 import numpy as np
 import platformdirs
-import torch
+from PIL import Image
+from tqdm import tqdm
 
-from bnexp.data.splits import DataOptions, Dataset, Split, image_dataset
+from bnexp.data.splits import DataOptions, Dataset, Split, image_dataset, image_split
 from bnexp.errors import UserError
 from bnexp.registry import DATASETS, expect
 
@@ -36,7 +36,6 @@ MAX_BYTES = 1 << 20  # of one member: a 32x32 image takes a few thousand
 MAX_MEMBERS = 1_000_000
 MAX_EXPANSION = 100  # times the size of an archive, or 1 MiB: bounds the time of a bomb
 _log = logging.getLogger(__name__)
-Members = Iterator[tuple[str, int, bool, Callable[[], Any]]]  # name, bytes, plain file?, opener
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,6 @@ class ImagesOptions(DataOptions):
 
     path: str
     cache: str | None
-
-    def check(self, key: str) -> None:
-        super().check(key)
-        ok = len(self.path.splitlines()) == 1 and "\0" not in self.path
-        expect(ok, f"{key}.path", "a folder or archive of images", self.path)
-        expect("\0" not in (self.cache or ""), f"{key}.cache", "a folder", self.cache)
 
 
 def fingerprint(options: ImagesOptions) -> str:
@@ -69,22 +62,22 @@ def fingerprint(options: ImagesOptions) -> str:
             state.update(repr(key).encode())
         return _digest(path, state.digest())
     except (OSError, ValueError, RecursionError) as problem:
-        expected = "expected a folder or plain file"
-        raise UserError(f"data.path {path}: {expected}; got {problem}") from problem
+        raise UserError(f"data.path {str(path)!r}: cannot be read, {problem}") from problem
 
 
 @DATASETS.register("images", ImagesOptions, task="classification", fingerprint=fingerprint)
 def images(options: ImagesOptions, _seed: int) -> Dataset:
     """The images at ``path``, decoded once and kept in ``cache``."""
     path, digest = Path(options.path).expanduser(), fingerprint(options)
-    folder = Path(options.cache or platformdirs.user_cache_dir("bnexp")).expanduser()
-    cached = folder / f"images-1-{digest[:32]}.npz"
-    splits = read_cache(cached)
-    if splits is None:
+
+    def make() -> dict[str, Split]:
         splits = decode(path)
         if fingerprint(options) != digest:
             raise UserError(f"data.path {path}: was changed while it was being read")
-        write_cache(cached, splits)
+        return splits
+
+    folder = Path(options.cache or platformdirs.user_cache_dir("bnexp")).expanduser()
+    splits = cached(folder / f"images-1-{digest[:32]}.npz", make)
     label = options.label or "".join(c if c.isprintable() else "?" for c in path.name)
     classes = int(splits["train"].targets.max()) + 1
     return image_dataset(label, splits["train"], splits.get("test"), classes)
@@ -92,8 +85,6 @@ def images(options: ImagesOptions, _seed: int) -> Dataset:
 
 def decode(path: Path) -> dict[str, Split]:
     """The splits of the folder or archive; UserError names what is no image or out of place."""
-    from tqdm import tqdm
-
     place = f"data.path {path}"
     rows: dict[str, dict[tuple[str, str], np.ndarray]] = {"train": {}, "test": {}}
     tops = set()
@@ -109,7 +100,7 @@ def decode(path: Path) -> dict[str, Split]:
     odd = sorted({*train} ^ {*classes.get("test", train)})
     expect(not odd, place, "the same classes in train/ and test/", odd[:1])
     return {
-        split: _split(
+        split: image_split(
             np.stack([rows[split][key] for key in sorted(rows[split])]),
             np.array([train.index(label) for label, _ in sorted(rows[split])]),
         )
@@ -118,30 +109,23 @@ def decode(path: Path) -> dict[str, Split]:
 
 
 def _pixels(place: str, name: str, data: bytes) -> np.ndarray:
-    from PIL import Image
-
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            fits = image.size == (SIDE, SIDE) and image.mode in MODES  # known from the header
-            got = f"{image.size[0]}x{image.size[1]} pixels of mode {image.mode} in {name!r}"
-            pixels = np.asarray(image.convert("RGB")) if fits else np.empty(0)
+            if image.size != (SIDE, SIDE) or image.mode not in MODES:  # known from the header
+                raise ValueError(f"{image.width}x{image.height} pixels of mode {image.mode}")
+            return np.asarray(image.convert("RGB"))
     except Exception as problem:  # the decoders raise whatever they like on bytes like these
-        got = f"{name!r}, which is no readable image"
-        raise UserError(f"{place}: expected {', '.join(FORMATS)}; got {got}") from problem
-    if not fits:
-        raise UserError(f"{place}: expected {SIDE}x{SIDE} pixels of 8-bit colour; got {got}")
-    return pixels
+        expected = f"{SIDE}x{SIDE} images of 8 bits, {', '.join(FORMATS)}"
+        raise UserError(f"{place}: expected {expected}; got {name!r} ({problem})") from problem
 
 
 def walk(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name ("a/b/c", relative) and bytes of every file, in an archive's order or a folder's sorted.
 
-    Raises:
-        UserError: a member is a link or device, is there twice, leads elsewhere ("..", absolute)
-            or is larger than `MAX_BYTES`; ``path`` is damaged, of no known kind or expands too far.
+    UserError names what is damaged, no plain file, larger than allowed, or leads elsewhere ("..").
     """
     place, total, names = f"data.path {path}", 0, set()
-    limit = MAX_EXPANSION * max(1 << 20, path.stat().st_size) if path.is_file() else math.inf
+    limit = MAX_EXPANSION * max(1 << 20, path.stat().st_size)
     try:
         for name, size, is_plain, opened in _members(path):
             plain = PurePosixPath(name)
@@ -150,7 +134,7 @@ def walk(path: Path) -> Iterator[tuple[str, bytes]]:
             expect(is_plain, place, "plain files, no links or devices, in a zip deflated", name)
             expect(size <= MAX_BYTES, place, f"at most {MAX_BYTES} bytes in {name!r}", size)
             total += size
-            expect(total <= limit, place, f"at most {limit} bytes in all", total)
+            expect(total <= limit or path.is_dir(), place, f"at most {limit} bytes in all", total)
             expect(plain not in names, place, "different members", name)
             names.add(plain)
             expect(len(names) <= MAX_MEMBERS, place, f"at most {MAX_MEMBERS} files", name)
@@ -164,7 +148,8 @@ def walk(path: Path) -> Iterator[tuple[str, bytes]]:
         raise UserError(f"{place}: expected {expected}; got {got}") from problem
 
 
-def _members(path: Path) -> Members:
+def _members(path: Path) -> Iterator[tuple[str, int, bool, Callable[[], Any]]]:
+    """Of each member: name, size in bytes, whether it is a plain file, and what opens it."""
     if path.is_dir():
         for entry in _files(path):
             file, is_plain = Path(entry.path), entry.is_file(follow_symlinks=False)
@@ -212,24 +197,18 @@ def _digest(path: Path, _state: bytes) -> str:
     return total.hexdigest()
 
 
-def read_cache(path: Path) -> dict[str, Split] | None:
-    """The splits kept at ``path``, or None where there are none or the file is damaged."""
-    if not path.is_file():
-        return None
+def cached(path: Path, make: Callable[[], dict[str, Split]]) -> dict[str, Split]:
+    """The splits kept at ``path``; if none are or they are damaged, those of ``make``, kept."""
     try:
         with zipfile.ZipFile(path) as file:  # numpy skips checksums where an array's header is bad
-            if (damaged := file.testzip()) is not None:
-                raise ValueError(f"checksum of {damaged}")
-        with np.load(path, allow_pickle=False) as arrays:
-            names = map(str, arrays["names"][1:])
-            return {n: _split(arrays[f"{n}_inputs"], arrays[f"{n}_targets"]) for n in names}
+            expect(file.testzip() is None, str(path), "whole arrays", file.testzip())
+        with np.load(path, allow_pickle=False) as kept:
+            names = map(str, kept["names"][1:])
+            return {n: image_split(kept[f"{n}_inputs"], kept[f"{n}_targets"]) for n in names}
     except Exception as problem:  # whatever it is, this is not the file that was written
-        _log.warning("%s is damaged (%s): decoding again", path, problem)
-        return None
-
-
-def write_cache(path: Path, splits: dict[str, Split]) -> None:
-    """Keep ``splits`` at ``path``, whole or not at all; where that fails the next run decodes."""
+        if path.is_file():
+            _log.warning("%s is damaged (%s): decoding again", path, problem)
+    splits = make()
     arrays = {"names": np.array([path.stem, *splits])}
     for name, split in splits.items():
         arrays[f"{name}_inputs"] = split.inputs.permute(0, 2, 3, 1).numpy()
@@ -237,11 +216,8 @@ def write_cache(path: Path, splits: dict[str, Split]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            np.savez(unfinished := Path(folder) / path.name, **arrays)  # type: ignore[arg-type]
-            unfinished.replace(path)
-    except OSError as problem:
+            np.savez(unfinished := Path(folder, path.name), **arrays)  # type: ignore[arg-type]
+            unfinished.replace(path)  # whole or not at all
+    except (OSError, ValueError) as problem:
         _log.warning("%s cannot be written (%s): the next run decodes again", path, problem)
-
-
-def _split(pixels: np.ndarray, targets: np.ndarray) -> Split:
-    return Split(torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(targets))
+    return splits

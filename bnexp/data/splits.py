@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,17 +21,15 @@ class DataOptions(Options):
     augment: bool
 
     def check(self, key: str) -> None:
-        label = self.label or ""
-        ok = label.isprintable() and len(label) <= 100
+        ok = not self.label or (self.label.isprintable() and len(self.label) <= 100)
         expect(ok, f"{key}.label", "at most 100 printable characters", self.label)
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Inputs and targets, row by row.
+    """``inputs``: uint8 (n, 3, 32, 32) images in channels_last memory, or float64 (n, d).
 
-    ``inputs``: uint8 (n, 3, 32, 32) images in channels_last memory, or float64 (n, d).
-    ``targets``: int64 (n,) classes, or float64 (n, d).
+    ``targets``, row by row: int64 (n,) classes, or float64 (n, d).
     """
 
     inputs: Tensor
@@ -42,10 +41,9 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A training split, perhaps a test split, and what is needed to normalise them.
+    """``classes`` is None for regression.
 
-    ``classes`` is None for regression. ``mean`` and ``std`` are float64 (3,), of the *training*
-    pixels / 255 per channel, and None where inputs are used as they are.
+    ``mean`` and ``std``, float64 (3,), are of the *training* pixels / 255 per channel, or None.
     """
 
     label: str
@@ -56,11 +54,16 @@ class Dataset:
     std: Tensor | None = None
 
 
-def pixel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased standard deviation of pixels / 255 per channel, each float64 (c,).
+def image_split(pixels: np.ndarray, targets: np.ndarray) -> Split:
+    """The Split of uint8 (n, 32, 32, 3) pixels and int64 (n,) targets."""
+    inputs = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+    return Split(inputs, torch.from_numpy(targets))
 
-    ``images`` is uint8 (n, c, h, w). Sums are of whole numbers: the result is exact. A channel
-    that never varies gets std 1.
+
+def pixel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased standard deviation of pixels / 255 per channel, each float64 (c,), exact.
+
+    ``images`` is uint8 (n, c, h, w). A channel that never varies gets std 1.
     """
     values, moments = torch.arange(256), []
     for channel in range(images.shape[1]):

@@ -30,9 +30,9 @@ def encoded(pixels: torch.Tensor, kind: str = "PNG") -> bytes:
     return out.getvalue()
 
 
-def noise(seed: int, side: int = 32) -> torch.Tensor:
+def noise(seed: int) -> torch.Tensor:
     source = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (3, side, side), generator=source, dtype=torch.uint8)
+    return torch.randint(0, 256, (3, 32, 32), generator=source, dtype=torch.uint8)
 
 
 class Maker:

@@ -8,7 +8,6 @@ import pickle
 import tarfile
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,29 +30,21 @@ def offline(monkeypatch: Any) -> None:
 
 
 @pytest.fixture
-def archive(monkeypatch: Any, make: Any) -> bytes:
-    """Two training files and a test file of 4 images each, with torchvision told their sums."""
-
-    def listed(name: str, content: object) -> tuple[list[str], tuple[str, bytes]]:
-        data = pickle.dumps(content)
-        return [name, hashlib.md5(data).hexdigest()], (f"cifar-10-batches-py/{name}", data)
-
-    sums, files = [], []
-    for number, name in enumerate(["data_batch_1", "data_batch_2", "test_batch"]):
-        rows = torch.stack([noise(4 * number + row) for row in range(4)]).flatten(1).numpy()
-        line, file = listed(name, {"data": rows, "labels": [number, 1, 2, 3]})
-        sums.append(line)
-        files.append(file)
-    line, file = listed("batches.meta", {"label_names": list("abcdefghij")})
-    out = io.BytesIO()
+def archive(monkeypatch: Any) -> bytes:
+    """Two training files and a test file of 4 images each, with torchvision's md5 sums of them."""
+    out, sums = io.BytesIO(), []
     with tarfile.open(fileobj=out, mode="w:gz") as tar:
-        for name, data in [*files, file]:
-            member = tarfile.TarInfo(name)
+        for number, name in enumerate(["data_batch_1", "data_batch_2", "test_batch", "meta"]):
+            rows = torch.stack([noise(4 * number + row) for row in range(4)]).flatten(1).numpy()
+            content = {"data": rows, "labels": [number, 1, 2, 3], "label_names": list("abcdefghij")}
+            data = pickle.dumps(content)
+            sums.append([name, hashlib.md5(data).hexdigest()])
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     monkeypatch.setattr(CIFAR10, "train_list", sums[:2])
-    monkeypatch.setattr(CIFAR10, "test_list", sums[2:])
-    meta = {"filename": line[0], "key": "label_names", "md5": line[1]}
+    monkeypatch.setattr(CIFAR10, "test_list", sums[2:3])
+    meta = {"filename": "meta", "key": "label_names", "md5": sums[3][1]}
     monkeypatch.setattr(CIFAR10, "meta", meta)
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(out.getvalue()).hexdigest())
     return out.getvalue()
@@ -61,7 +52,6 @@ def archive(monkeypatch: Any, make: Any) -> bytes:
 
 @pytest.mark.usefixtures("offline")
 def test_archive_in_the_folder_is_read_row_for_row(make: Any, archive: bytes) -> None:
-    assert fingerprint(CFG) == f"md5:{cifar10.MD5}"
     (make.root / "cifar-10-python.tar.gz").write_bytes(archive)
     for _ in range(2):  # unpacked, then found unpacked
         data = load_dataset(CFG | {"path": str(make.root)}, 0)
@@ -71,22 +61,17 @@ def test_archive_in_the_folder_is_read_row_for_row(make: Any, archive: bytes) ->
         assert data.train.targets.tolist() == [0, 1, 2, 3, 1, 1, 2, 3]
         assert data.test.targets.tolist() == [2, 1, 2, 3]
         assert data.train.inputs.is_contiguous(memory_format=torch.channels_last)
-        assert data.label == "CIFAR-10"
-        assert data.classes == 10
+        assert (data.label, data.classes) == ("CIFAR-10", 10)
 
 
 @pytest.mark.usefixtures("offline")
-def test_without_files_and_network_the_error_says_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [False, True])
+def test_without_files_and_network_the_error_says_what_to_do(
+    make: Any, archive: bytes, damaged: bool
+) -> None:
+    if damaged:
+        (make.root / "cifar-10-python.tar.gz").write_bytes(archive[:-9])
     with pytest.raises(UserError, match=r"cifar10.*no network.*expected"):
-        load_dataset(CFG | {"path": str(tmp_path / "cifar10")}, 0)
-
-
-@pytest.mark.usefixtures("offline")
-def test_changed_archive_is_refused(make: Any, archive: bytes) -> None:
-    changed = bytearray(archive)
-    changed[len(changed) // 2] ^= 1
-    (make.root / "cifar-10-python.tar.gz").write_bytes(changed)
-    with pytest.raises(UserError, match="cifar10"):
         load_dataset(CFG | {"path": str(make.root)}, 0)
 
 

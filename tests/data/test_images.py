@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
-import struct
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from bnexp.data import Dataset, fingerprint, images, load_dataset
 from bnexp.errors import UserError
@@ -40,11 +40,8 @@ def refused(make: Any, path: Path, *words: str) -> None:
         load_dataset(make.config(path), 0)
     message = str(caught.value)
     assert "\n" not in message
-    assert all(word in message for word in (f"data.path {path}", *words)), message
+    assert all(word in message for word in ("data.path", str(path), *words)), message
     assert sorted(make.root.rglob("*")) == before
-
-
-# What is read
 
 
 def test_folder_and_every_archive_of_it_are_the_same_data(
@@ -65,13 +62,11 @@ def test_order_in_the_archive_and_a_folder_on_top_do_not_matter(
     holds(load_dataset(make.config(make.tar(files)), 0), pixels)
 
 
-@pytest.mark.parametrize("label", [None, "mine"])
-def test_missing_test_split_is_none_and_the_label_may_be_given(
-    make: Any, tree: Any, label: str | None
-) -> None:
-    files = {name: data for name, data in tree.items() if name.startswith("train")}
-    data = load_dataset(make.config(make.tar(files)) | {"label": label}, 0)
-    assert (data.test, data.label) == (None, label or "archive.tar")
+def test_missing_test_split_is_none_and_the_label_may_be_given(make: Any, tree: Any) -> None:
+    cfg = make.config(make.tar({k: v for k, v in tree.items() if k.startswith("train")}))
+    for label in (None, "mine"):
+        data = load_dataset(cfg | {"label": label}, 0)
+        assert (data.test, data.label) == (None, label or "archive.tar")
 
 
 @pytest.mark.parametrize("kind", images.FORMATS)
@@ -80,9 +75,6 @@ def test_formats_are_decoded_to_rgb(make: Any, kind: str) -> None:
     path = make.tar({"train/a/0.img": encoded(flat, kind)})
     difference = load_dataset(make.config(path), 0).train.inputs[0].int() - flat.int()
     assert difference.abs().max() <= (3 if kind == "JPEG" else 0)
-
-
-# What is refused
 
 
 @pytest.mark.parametrize(
@@ -99,29 +91,22 @@ def test_files_out_of_place(make: Any, tree: Any, name: str, expected: str) -> N
         refused(make, write(tree | {name: encoded(noise(9))}), repr(name), expected)
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, b"6"])
-def test_links_and_devices_in_tar(make: Any, tree: Any, kind: bytes) -> None:
-    member = tarfile.TarInfo(ODD)
-    member.type, member.linkname = kind, "train/cat/0.png"
-    refused(make, make.tar(tree, ".tar", member), repr(ODD), "links")
-
-
-@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
-def test_links_and_devices_in_zip(make: Any, kind: int) -> None:
-    refused(make, make.zip({ODD: b"/etc/passwd"}, mode=kind | 0o644), repr(ODD), "links")
-
-
-def test_links_and_pipes_in_or_as_a_path(make: Any, tree: Any) -> None:
+def test_links_devices_and_unbounded_compression(make: Any, tree: Any) -> None:
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, b"6"):
+        member = tarfile.TarInfo(ODD)
+        member.type, member.linkname = kind, "train/cat/0.png"
+        refused(make, make.tar(tree, ".tar", member), repr(ODD), "links")
+    for mode in (stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO):
+        refused(make, make.zip({ODD: b"/etc/passwd"}, mode=mode | 0o644), repr(ODD), "links")
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        refused(make, make.zip(tree, method), "'train/cat/0.png'", "deflated")
     path = make.folder(tree)
-    for target in ("train/cat/0.png", "train"):
+    for target in ("train/cat/0.png", "train", "/dev/zero"):
         (path / ODD).symlink_to(path / target)
         refused(make, path, repr(ODD), "links")
+        if target == "/dev/zero":
+            refused(make, path / ODD, "a device")
         (path / ODD).unlink()
-    os.mkfifo(path / ODD)
-    refused(make, path, repr(ODD), "links")
-    (make.root / "zero.tar").symlink_to("/dev/zero")
-    for device in (path / ODD, make.root / "zero.tar"):
-        refused(make, device, "plain file")
 
 
 @pytest.mark.parametrize("suffix", [".tar.xz", ".tgz", ".zip", "folder"])
@@ -141,41 +126,29 @@ def test_limits(make: Any, tree: Any, suffix: str, monkeypatch: Any) -> None:
             list(images.walk(write(big)))
 
 
-def test_gigabytes_of_zeros_and_claims_are_not_read(make: Any) -> None:
+def test_a_size_that_is_only_claimed(make: Any) -> None:
     member = tarfile.TarInfo(ODD)
     member.size = 1 << 40
     path = make.root / "claim.tar"
     path.write_bytes(member.tobuf() + bytes(10240))
     refused(make, path, repr(ODD), str(1 << 40))
-    path.write_bytes(bytes(8 << 20))
-    refused(make, path, "end")
 
 
-def test_zip_methods_that_cannot_be_bounded(make: Any, tree: Any) -> None:
-    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
-        refused(make, make.zip(tree, method), "'train/cat/0.png'", "deflated")
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(side: int, bits: int, colour: int) -> bytes:
-    """A PNG that claims to be ``side`` x ``side`` and holds 32 rows of at most 32 pixels."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0))
-    body = chunk(b"IDAT", zlib.compress(bytes(32 * 97))) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + header + body
+def png(side: int, mode: str = "RGB") -> bytes:
+    """An image of one colour."""
+    out = io.BytesIO()
+    Image.new(mode, (side, side)).save(out, "PNG")
+    return out.getvalue()
 
 
 @pytest.mark.parametrize(
     ("data", "word"),
     [
-        *[(b"", "image"), (b"not an image", "image"), (png(32, 8, 2)[:60], "image")],
-        *[(png(30000, 8, 2), "image"), (png(33, 8, 2), "33x33"), (png(32, 16, 0), "I;16")],
+        *[(b"", "image"), (b"not an image", "image"), (encoded(noise(0))[:600], "image")],
+        *[(png(33), "33x33"), (png(28), "28x28"), (png(32, "I;16"), "I;16")],
     ],
 )
 def test_members_that_are_no_fitting_image(make: Any, tree: Any, data: bytes, word: str) -> None:
-    load_dataset(make.config(make.tar(tree | {ODD: png(32, 8, 2)}, ".tgz")), 0)
     refused(make, make.tar(tree | {ODD: data}), repr(ODD), word)
 
 
@@ -188,12 +161,10 @@ def test_layouts_that_are_no_data_set(make: Any, tree: Any) -> None:
     refused(make, make.root / "data.rar", "tar or zip")
 
 
-@pytest.mark.parametrize("name", [None, "", "/nowhere/at/all.tar", "a\0b", "a\nb", "x" * 300])
+@pytest.mark.parametrize("name", [None, "/nowhere/at/all.tar", "a\0b", "x" * 300])
 def test_missing_path_is_named(make: Any, name: str | None) -> None:
-    cfg = make.config(make.root) | {"path": name}
-    for ask in (fingerprint, lambda cfg: load_dataset(cfg, 0)):
-        with pytest.raises(UserError, match=r"data\.path"):
-            ask(cfg)
+    with pytest.raises(UserError, match=r"data\.path"):
+        fingerprint(make.config(make.root) | {"path": name})
 
 
 def test_damaged_archive_is_not_a_smaller_one(make: Any, tree: Any) -> None:
@@ -206,15 +177,9 @@ def test_damaged_archive_is_not_a_smaller_one(make: Any, tree: Any) -> None:
     whole = path.read_bytes()
     with tarfile.open(path) as archive:
         start = archive.getmembers()[4].offset
-    for damaged in (
-        whole[:start],
-        *(whole[:start] + x + whole[start + len(x) :] for x in (b"\xff", bytes(512))),
-    ):
-        path.write_bytes(damaged)
+    for header in (b"\xff", bytes(512)):
+        path.write_bytes(whole[:start] + header + whole[start + len(header) :])
         refused(make, path, "missing end")
-
-
-# The fingerprint and the cache
 
 
 def test_fingerprint_is_of_content_not_of_names_or_times(make: Any, tree: Any) -> None:
