@@ -1,4 +1,4 @@
-"""The paper's theorems (section 4, Appendix C): a table of statements, and both sides of each.
+"""Both sides of the paper's theorems (section 4, Appendix C), which theorems.yaml states.
 
 In all of them g = dL/dy_j of the network without BN, v = grad_{y_j} L^ of the one with BN (by
 automatic differentiation), H and H^ the Hessians by y_j, y^ = (y_j - mu) / sigma; setting.py says
@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+import yaml
 from torch import Tensor
 
 from bnexp.objective import SecondOrder
 from bnexp.theory.setting import Point, Unit, normalise
-
-PRINTED, CORRECTED, OURS, CONDITION = "as printed", "as corrected", "ours", "condition"
-"""Kinds of statement: the paper's; the paper's put right; in our wording; what the paper says is
-usually so, which is counted."""
 
 Sides = tuple[float, float, float]
 """The left and the right side in one case, and the size of the largest term they are made of."""
@@ -28,81 +26,23 @@ Sides = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Statement:
-    """That two sides are equal, or the left at most the right where ``text`` has <=.
-
-    ``must``: whether it is a mathematical fact, so that a case against it is an error somewhere.
-    """
+    """A statement of ``theorems.yaml``; the comments there say what its fields are."""
 
     theorem: str
     name: str
     kind: str
+    must: bool
     text: str
     about: str = ""
-    must: bool = True
 
 
-TITLES = {
-    "4.1": "The effect of BatchNorm on the Lipschitzness of the loss",
-    "4.2": "The effect of BatchNorm on smoothness",
-    "4.3": "BatchNorm does more than rescaling (Observation)",
-    "4.4": "Minimax bound on weight-space Lipschitzness",
-    "C.1": "Gradient through BatchNorm (Fact), and the curvature by the weights",
-    "4.5": "BatchNorm leads to a favourable initialisation (Lemma)",
-}
-_41 = "gamma^2/sigma^2 (||g||^2 - <1,g>^2/m - <g,y^>^2/m)"
-_42 = "gamma^2/sigma^2 v'Hv - gamma/(m sigma^2) <g,y^> ||v||^2"
-_43 = "||grad_{W,gamma,beta} L^|| at a minimum of L  =  0"
-S = Statement
-# fmt: off
-STATEMENTS = (
-    S("4.1", "bound", PRINTED, f"||grad_y L^||^2  <=  {_41}"),
-    S("4.1", "equality", CORRECTED, f"||grad_y L^||^2  =  {_41}", "it is an equality"),
-    S("4.2", "bound", PRINTED, f"v'H^v  <=  {_42}", "first line"),
-    S("4.2", "equality", CORRECTED, f"v'H^v  =  {_42}", "first line: an equality"),
-    S("4.2", "second", PRINTED, "v'H^v  <=  gamma^2/sigma^2 (g'Hg - <g,y^> ||v||^2 / (m gamma))",
-      "second line, where H keeps the relative norms of g and v: v'Hv <= g'Hg"),
-    S("4.2", "keeps", CONDITION, "v'Hv  <=  g'Hg", "the second line's condition", False),
-    S("4.2", "aligned", CONDITION, "0  <=  gamma <g,y^>", "BN lowers the curvature if so", False),
-    S("4.2", "convex", CONDITION, "0  <=  v'Hv", "the loss is convex along v", False),
-    S("4.3", "activations", PRINTED, "max |z - y| at gamma = sigma, beta = mu  =  0",
-      "same activations"),
-    S("4.3", "loss", PRINTED, "L^ at gamma = sigma, beta = mu  =  L at y", "same loss"),
-    S("4.3", "rescaled", PRINTED, "sigma^2/gamma^2 ||grad_y L^||^2  <=  ||g||^2",
-      "no larger with the scale taken out"),
-    S("4.3", "minima", CORRECTED, _43, "minima are kept where the linear layer has a bias"),
-    S("4.3", "minima_without_bias", PRINTED, _43,
-      "minima are kept whatever the linear layer: not without a bias", False),
-    S("4.4", "printed", PRINTED, "max ||grad_W L^||^2  <=  "
-      "gamma^2/sigma^2 (g_j^2 - m mu_g^2 - lambda^2 <g,y^>^2)", "", False),
-    S("4.4", "corrected", CORRECTED, "max ||grad_W L^||^2  =  "
-      "gamma^2/sigma^2 (g_j^2 - lambda^2 m mu_g^2 - lambda^2/m <g,y^>^2)",
-      "y^ and sigma held fixed while X varies; the maximum is attained"),
-    S("4.4", "actual", CORRECTED, "||grad_W L^||^2 at the case's own X  <=  "
-      "gamma^2/sigma^2 (||X||^2 ||g||^2 - ..)", "by automatic differentiation, lambda = ||X||"),
-    S("4.4", "moving", CONDITION, "max ||grad_W L^||^2, y^ and sigma moving with X  <=  "
-      "as corrected", "what the theorem would say if it did not hold y^ and sigma fixed", False),
-    S("C.1", "gradient", PRINTED, "grad_y L^  =  "
-      "gamma/(m sigma) (m g - sum_k g_k - y^ sum_k g_k y^_k)",
-      "the left side is the distance between the two"),
-    S("C.1", "weights", OURS, "w'(d2L^/dW2)w  =  "
-      "gamma^2/sigma^2 [(Pu)'H(Pu) + (<g,y^>(3k^2 - ||c||^2/m) - 2k<g,c>)/gamma]",
-      "w = grad_W L^, u = Xw, c = u less its mean, k = <y^,u>/m, P takes off 1 and y^"),
-    S("C.1", "as_4_2", OURS, "w'(d2L^/dW2)w  <=  "
-      "gamma^2/sigma^2 u'Hu - gamma/(m sigma^2) <g,y^> ||u||^2",
-      "4.2's bound carried over to the weights as it is", False),
-    S("4.5", "distance", PRINTED, "||W0 - W^*||^2  <=  "
-      "||W0 - W*||^2 - (||W*||^2 - <W*,W0>)^2 / ||W*||^2",
-      "W^* = k W*, k = <W*,W0>/||W*||^2, where <W*,W0> > 0"),
-    S("4.5", "gain", CORRECTED, "||W0 - W*||^2 - ||W0 - W^*||^2  =  ||W*||^2 (1 - k)^2",
-      "an identity, whatever the sign of <W*,W0>"),
-    S("4.5", "same", PRINTED, "L^ at k W*  =  L^ at W*", "so k W* is an optimum too, if k > 0"),
-    S("4.5", "optimum", PRINTED,
-      "||grad_W L^|| at a minimum W* of L, gamma and beta at their best  =  0",
-      "W* is an optimum of the BN network, the premise: not without a bias "
-      "(Dannemann and Junike 2025)", False),
-    S("4.5", "negative", CONDITION, "L^ at k W*  =  L^ at W*", "the same with k < 0", False),
+_TABLE = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+TITLES: dict[str, str] = {theorem: entry["title"] for theorem, entry in _TABLE.items()}
+STATEMENTS = tuple(
+    Statement(theorem, name, **fields)
+    for theorem, entry in _TABLE.items()
+    for name, fields in entry["statements"].items()
 )
-# fmt: on
 
 
 def square(values: Tensor) -> float:

@@ -131,10 +131,12 @@ def test_vectors_and_hessians_are_those_of_other_derivatives(number: int) -> Non
 
 
 def test_findings_count_violations_and_gaps() -> None:
-    bound = finding(Statement("x", "x", "", "a <= b"), [(1.0, 1.5, 2.0), (1.0, 1, 2), (1.2, 1, 2)])
+    bound = finding(
+        Statement("x", "x", "", True, "a <= b"), [(1.0, 1.5, 2.0), (1.0, 1, 2), (1.2, 1, 2)]
+    )
     assert (bound["cases"], bound["against"]) == (3, 1)
     assert (bound["violation"], bound["gap"]) == pytest.approx((0.1, 0.25))
-    equal = Statement("x", "x", "", "a = b", must=False)
+    equal = Statement("x", "x", "", False, "a = b")
     assert finding(equal, [])["verdict"] == "no case"
     assert finding(equal, [(1.0, 1.0 + 5e-10, 1.0)])["verdict"] == "holds"
     assert finding(equal, [(1.0, 1.5, 1.0), (float("nan"), 1.0, 1.0)])["against"] == 2
