@@ -10,6 +10,7 @@ A document holds blocks between two marks, of which the first says what is gener
 ``claims SET IDS``    a row per part of a claim: the paper's number, ours, verdict
 ``count SET``         how many claims have every number where it is claimed
 ``coverage SET FIGS`` a row per curve of the paper: share of its points in our band
+``panels SET SET``    the same per panel of the paper's figures, of two sets side by side
 ====================  ==================================================================
 
 SET is a folder of ``results/``.
@@ -115,10 +116,32 @@ def coverage_block(results: Path, name: str, figures: str) -> str:
     )
 
 
+def panels_block(results: Path, before: str, after: str) -> str:
+    """Per panel, the share of the paper's points inside our band and the median distance."""
+    shares, distances = {}, {}
+    for name in (before, after):
+        frame = pd.read_csv(results / name / "coverage.csv")
+        frame["inside"] *= frame["points"]
+        panels = frame.groupby(["figure", "panel"])
+        shares[name] = panels["inside"].sum() / panels["points"].sum()
+        distances[name] = panels["distance"].median()
+    return table(
+        [
+            {
+                "panel": "".join(map(str, panel)),
+                **{f"share inside, {name}": f"{shares[name][panel]:.2f}" for name in shares},
+                **{f"distance, {name}": f"{distances[name][panel]:.2g}" for name in shares},
+            }
+            for panel in shares[after].index
+        ]
+    )
+
+
 KINDS: dict[str, Callable[..., str]] = {
     "claims": claims_block,
     "count": count_block,
     "coverage": coverage_block,
+    "panels": panels_block,
 }
 
 

@@ -60,5 +60,5 @@ def test_every_data_set_has_a_file_of_defaults_that_its_options_accept() -> None
 @pytest.mark.parametrize("name", ["mnist", None, 3])
 def test_unknown_name_lists_the_known_ones(name: object) -> None:
     for function in (fingerprint, lambda cfg: load_dataset(cfg, 0)):
-        with pytest.raises(UserError, match="data: expected one of .*cifar10.*got"):
+        with pytest.raises(UserError, match=r"data: expected one of .*cifar10.*got"):
             function({"name": name})
