@@ -37,7 +37,8 @@ def test_a_users_own_data_set_is_one_file(tmp_path: Any, monkeypatch: Any) -> No
     (tmp_path / "line_plugin.py").write_text(PLUGIN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(DATASETS, "_entries", dict(DATASETS._entries))
+    built_in = {name: DATASETS[name] for name in DATASETS.names()}
+    monkeypatch.setattr(DATASETS, "_entries", built_in)
     load_plugins(["line_plugin"])
     cfg = {"name": "line_of_a_user", "label": None, "augment": False, "slope": 2}
     data = load_dataset(cfg, 5)
