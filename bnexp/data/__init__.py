@@ -21,15 +21,12 @@ __all__ = ["Batch", "Batches", "DataOptions", "Dataset", "Split", "image_dataset
 
 def load_dataset(cfg: Mapping[str, Any], seed: int) -> Dataset:
     """The data set that the ``data`` section of a config asks for; UserError if it cannot be."""
-    item = DATASETS[cfg["name"]].item
-    return cast(Dataset, getattr(item, "load", item)(dataset_options(cfg), seed))
+    return cast(Dataset, DATASETS[cfg["name"]].item(dataset_options(cfg), seed))
 
 
 def fingerprint(cfg: Mapping[str, Any]) -> str:
     """One line that identifies the data; quick when asked again within a process."""
-    entry = DATASETS[cfg["name"]]
-    identify = entry.more.get("fingerprint") or entry.item.fingerprint
-    return str(identify(dataset_options(cfg)))
+    return str(DATASETS[cfg["name"]].more["fingerprint"](dataset_options(cfg)))
 
 
 def dataset_options(cfg: Mapping[str, Any]) -> DataOptions:

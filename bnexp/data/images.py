@@ -113,6 +113,8 @@ def _pixels(place: str, name: str, data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.size != (SIDE, SIDE) or image.mode not in MODES:  # known from the header
                 raise ValueError(f"{image.width}x{image.height} pixels of mode {image.mode}")
+            if image.format == "PNG" and data[24] > 8:  # Pillow would cut 16-bit colour to 8
+                raise ValueError(f"{data[24]} bits per channel")
             return np.asarray(image.convert("RGB"))
     except Exception as problem:  # the decoders raise whatever they like on bytes like these
         expected = f"{SIDE}x{SIDE} images of 8 bits, {', '.join(FORMATS)}"

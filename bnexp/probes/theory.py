@@ -23,7 +23,7 @@ class TheorySchedule(LayerSchedule):
 
 @PROBES.register("theory", TheorySchedule)
 class Theory(Probe):
-    """Table ``theory``: the terms of 4.1 and 4.2 (``bnexp/theory/terms.py``) for each layer.
+    """Table ``theory``: the terms of 4.1 and 4.2 (``bnexp/theory/check.py``) for each layer.
 
     A layer with BN, noisy or not, is measured as it is, with its eps, at theta_t on the training
     batch with its statistics and noise. After any other layer a BN layer is put with gamma = sigma,

@@ -20,24 +20,21 @@ class StripesOptions(DataOptions):
         at_least(f"{key}.samples", self.samples, 2)
 
 
-@DATASETS.register("stripes", StripesOptions, task="classification")
-class Stripes:
+def fingerprint(options: StripesOptions) -> str:
+    return f"stripes-1 samples={options.samples}"
+
+
+@DATASETS.register("stripes", StripesOptions, task="classification", fingerprint=fingerprint)
+def stripes(options: StripesOptions, seed: int) -> Dataset:
     """Two classes of 32x32 images, drawn from the seed."""
+    source = generator(seed, "data")
 
-    @staticmethod
-    def load(options: StripesOptions, seed: int) -> Dataset:
-        source = generator(seed, "data")
+    def split() -> Split:
+        targets = torch.randint(0, 2, (options.samples,), generator=source)
+        rows = (torch.arange(32) // 4 % 2 * 100).expand(32, 32)
+        images = torch.stack([rows if target else rows.T for target in targets])
+        noise = torch.randint(0, 100, (options.samples, 3, 32, 32), generator=source)
+        inputs = (images[:, None] + noise).to(torch.uint8)
+        return Split(inputs.contiguous(memory_format=torch.channels_last), targets)
 
-        def split() -> Split:
-            targets = torch.randint(0, 2, (options.samples,), generator=source)
-            rows = (torch.arange(32) // 4 % 2 * 100).expand(32, 32)
-            images = torch.stack([rows if target else rows.T for target in targets])
-            noise = torch.randint(0, 100, (options.samples, 3, 32, 32), generator=source)
-            inputs = (images[:, None] + noise).to(torch.uint8)
-            return Split(inputs.contiguous(memory_format=torch.channels_last), targets)
-
-        return image_dataset(options.label or "stripes", split(), split(), 2)
-
-    @staticmethod
-    def fingerprint(options: StripesOptions) -> str:
-        return f"stripes-1 samples={options.samples}"
+    return image_dataset(options.label or "stripes", split(), split(), 2)
