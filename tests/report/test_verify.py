@@ -83,7 +83,8 @@ def test_a_mark_that_is_not_known_is_refused(tmp_path: Path) -> None:
 def test_runs_compared_with_themselves_are_the_same_and_others_are_off() -> None:
     runs = find_runs(COMMITTED)
     rows = compared(runs, runs)
-    assert rows and {row["is"] for row in rows} == {"same"}
+    assert rows
+    assert {row["is"] for row in rows} == {"same"}
     bn, other = (next(run for run in runs if run.norm == norm) for norm in ("bn", "none"))
     other.config["norm"] = bn.config["norm"]
     losses = [row for row in compared([other], [bn]) if row["quantity"] == "train_loss"]
