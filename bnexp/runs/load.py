@@ -260,5 +260,8 @@ def describe(run: Run) -> str:
     if not (math.isnan(run.width) or run.width == 1):  # the paper's own needs no words
         fraction = Fraction(run.width).limit_denominator(64)
         name += f" ×{fraction if float(fraction) == run.width else run.width}"
+    init = run.config["model"].get("init", "glorot_uniform")
+    if init != "glorot_uniform":
+        name += f" ({init})"
     batch = "full batch" if size is None else f"batch {size:,}"
     return f"{name}, {run.data}, {batch}, {run.steps:,} steps"
