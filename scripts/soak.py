@@ -104,7 +104,10 @@ def _run(arguments: Sequence[str], output: str) -> None:
     with Path(output).open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.exit(bnexp(list(arguments)))
+    code = bnexp(list(arguments))
+    if loky := sys.modules.get("joblib.externals.loky"):
+        loky.get_reusable_executor().shutdown()  # its idle workers would be waited for, 5 minutes
+    sys.exit(code)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -279,8 +279,9 @@ def test_a_worker_killed_at_each_try_fails_its_run_only(tmp_path: Path) -> None:
             if victim.status_file.exists() and victim.lock_file.exists():
                 holder = victim.lock_file.read_text().split("\n")[1:2]
                 if holder and int(holder[0]) != sweeping.process.pid:
-                    os.kill(int(holder[0]), signal.SIGKILL)
-                    killed.add(int(holder[0]))
+                    with suppress(ProcessLookupError):
+                        os.kill(int(holder[0]), signal.SIGKILL)
+                        killed.add(int(holder[0]))
 
     with soak.Command("train", *TINY, *sweep, *side_by_side) as sweeping:
         hunter = threading.Thread(target=hunt)

@@ -202,12 +202,11 @@ def _launch(launcher: Launcher, runs: Sequence[Planned]) -> dict[str, Outcome]:
             outcomes |= {r.job.id: x.return_value for r, x in zip(batch, returned, strict=True)}
         except BrokenExecutor:
             started = [[run] for run in batch if run.job.state() is not None]
+            started = started or [[run] for run in batch]
             if len(batch) == 1:
                 job, why = batch[0].job, "its process was killed (out of memory?)"
                 record(job.directory, why, why, job.config.run.steps)
                 outcomes[job.id] = Outcome(str(job.directory.path), "failed", why)
-            elif not started:
-                raise
             else:
                 others = [run for run in batch if [run] not in started]
                 batches = [*started, *filter(None, [others]), *batches]
