@@ -4,12 +4,7 @@ The claims are the rows of ``claims.yaml``; claim 7, the theorems, is ``bnexp th
 is a `Claim` that a module named by ``plugins`` gives to `register`.
 """
 
-from bnexp.claims.claim import Claim, all_claims, from_row, register
-from bnexp.claims.compare import Term
+from bnexp.claims.claim import Claim, all_claims, register
 from bnexp.claims.judge import Judgement, judge_claim
-from bnexp.claims.statistics import Effect, Region
 
-__all__ = [
-    "Claim", "Effect", "Judgement", "Region", "Term", "all_claims", "from_row", "judge_claim",
-    "register",
-]  # fmt: skip
+__all__ = ["Claim", "Judgement", "all_claims", "judge_claim", "register"]

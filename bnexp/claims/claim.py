@@ -13,8 +13,7 @@ import yaml
 
 from bnexp.analysis.scales import EXPERIMENTS
 from bnexp.analysis.select import Need
-from bnexp.claims.compare import COMPARISONS, Comparison, Term
-from bnexp.claims.source import QUANTITIES
+from bnexp.claims.compare import COMPARISONS, QUANTITIES, Comparison, Term
 from bnexp.claims.statistics import Region
 from bnexp.errors import UserError
 from bnexp.registry import CLAIMS
@@ -35,7 +34,6 @@ class Claim:
         baseline: the normalisation of the runs that the others are compared with; "" for none.
             Where these stay at chance or diverge there is nothing to compare with.
         direction, least_eta: of the landscape, as `bnexp.analysis.select.Need` has them.
-        also: quantities that ``compare`` reads beside those of the terms.
         note: what to know when the paper's number is compared with ours.
     """
 
@@ -54,27 +52,17 @@ class Claim:
     baseline: str = ""
     direction: str = "gradient"
     least_eta: float = math.inf
-    also: Sequence[str] = ()
     note: str = ""
 
     @property
     def needs(self) -> tuple[Need, ...]:
         """The runs it is decided from, one of each per seed."""
-        wanted = dict.fromkeys(
-            (term.norm, term.lr, QUANTITIES[name].table)
-            for terms in self.parts.values()
-            for term in terms
-            for name in (term.quantity, *self.also)
-        )
+        terms = [term for terms in self.parts.values() for term in terms]
+        kinds = dict.fromkeys((t.norm, t.lr, QUANTITIES[t.quantity].table) for t in terms)
         return tuple(
             Need(self.recipe, "", self.family, *kind, self.direction, self.least_eta)
-            for kind in wanted
+            for kind in kinds
         )
-
-    @property
-    def plotted(self) -> bool:
-        """Whether the paper may have curves of it: it has none along random directions."""
-        return self.direction == "gradient" and self.family in EXPERIMENTS
 
 
 def register(claim: Claim) -> Claim:
@@ -89,15 +77,8 @@ def register(claim: Claim) -> Claim:
 
 
 def all_claims() -> dict[str, Claim]:
-    """Every registered claim by id: the paper's by number, those past it, then others."""
-
-    def order(name: str) -> tuple[int, list[int], str]:
-        numbers = name.removeprefix("E").split(".")
-        if not all(part.isdecimal() for part in numbers):
-            return 2, [], name
-        return int(name[:1] == "E"), list(map(int, numbers)), name
-
-    return {name: CLAIMS[name].item for name in sorted(CLAIMS.names(), key=order)}
+    """Every registered claim by id: those of ``claims.yaml`` in its order, then a user's own."""
+    return {name: CLAIMS[name].item for name in CLAIMS.names()}
 
 
 def from_row(row: Mapping[str, Any]) -> Claim:
@@ -130,14 +111,13 @@ def _parts(
     parts = {}
     for choice in product(*values.values()):
         part = dict(zip(values, choice, strict=True))
-
-        def term(index: int, part: Mapping[str, Any] = part) -> Term:
-            fields = {**terms, **part, "norm": terms["norm"]}
+        fields = {**terms, **part, "norm": terms["norm"]}
+        rows = []
+        for index in range(len(terms["norm"])):
             mine = {k: v[index] if isinstance(v, list) else v for k, v in fields.items()}
-            return Term(**{k: part[k] if v == "each" else v for k, v in mine.items()})
-
+            rows.append(Term(**{k: part[k] if v == "each" else v for k, v in mine.items()}))
         words = [f"{k} {v}" if k in ("layer", "lr") else str(v) for k, v in part.items()]
-        parts[", ".join(words)] = tuple(term(index) for index in range(len(terms["norm"])))
+        parts[", ".join(words)] = tuple(rows)
     return parts
 
 

@@ -1,21 +1,28 @@
-"""The numbers that claims compare, and how."""
+"""The numbers that claims compare, of the runs of one seed or of the paper's own curves."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from bnexp.analysis import summaries
+from bnexp.analysis import paper, read, summaries
+from bnexp.analysis import quantities as q
+from bnexp.analysis.quantities import Quantity
+from bnexp.analysis.scales import EXPERIMENTS
+from bnexp.analysis.select import Need
 from bnexp.analysis.series import Trace
 from bnexp.analysis.summaries import log_ratio
-from bnexp.claims.source import Source
 from bnexp.claims.statistics import Effect
+from bnexp.runs import Run
 
 TARGET = 80.0
 """Percent of train accuracy that speed is measured to."""
+POINTS = 200
+"""The most recorded steps between which the moments' shift of all units is taken."""
 
 SPANS: Mapping[str, Callable[[Trace, int], Trace]] = {
     "whole run": lambda trace, _: trace,
@@ -35,11 +42,15 @@ SUMMARIES: Mapping[str, Callable[[Trace], float]] = {
 """``steps``: the first at which train accuracy is at `TARGET`; inf where it never is."""
 
 
+class MissingSeriesError(Exception):
+    """The source has no such series."""
+
+
 @dataclass(frozen=True)
 class Term:
     """One number of one kind of run: a summary of a quantity over a span of the run.
 
-    By keys of `bnexp.claims.source.QUANTITIES`, `SUMMARIES` and `SPANS`.
+    By keys of `QUANTITIES`, `SUMMARIES` and `SPANS`.
     """
 
     quantity: str
@@ -49,20 +60,66 @@ class Term:
     summary: str = "median"
     span: str = "whole run"
 
+    def trace(self, source: Source) -> Trace:
+        """The series, a line or a band; `MissingSeriesError` where the source has none."""
+        trace = source.find(self)
+        if trace is None:
+            raise MissingSeriesError
+        return trace
+
     def value(self, source: Source) -> float:
         """The number; NaN where the series has no values. Train accuracy is smoothed before.
 
         A diverged run ends at a loss of inf, an accuracy of 0.
-
-        Raises:
-            MissingSeriesError: the source has no such series.
         """
-        trace = source.trace(self.quantity, self.norm, self.lr, self.layer)
+        trace = self.trace(source)
         if self.quantity == "train_accuracy":
             trace = smooth(trace, source.steps)
         if self.summary == "final" and trace.diverged:
             return math.inf if self.quantity == "train_loss" else 0.0
         return SUMMARIES[self.summary](SPANS[self.span](trace, source.steps))
+
+
+class Source(NamedTuple):
+    """Training of ``steps`` steps: the runs of one seed, or the paper's own curves.
+
+    ``find`` gives a term's series, None where there is none, so the paper's number and ours are the
+    same statistic.
+    """
+
+    steps: int
+    find: Callable[[Term], Trace | None]
+
+
+def of_runs(runs: Mapping[Need, Run]) -> Source:
+    """The runs of one seed that meet a claim's needs."""
+
+    def find(term: Term) -> Trace | None:
+        wanted = QUANTITIES[term.quantity]
+        for need, run in runs.items():
+            alike = (need.norm, need.table) == (term.norm, wanted.table)
+            if alike and math.isclose(need.lr, term.lr):
+                return wanted.trace(run, term.layer)
+        return None
+
+    return Source(max(run.steps for run in runs.values()), find)
+
+
+def of_paper(family: str) -> Source:
+    """The paper's curves of one family of networks, from the first figure that shows them.
+
+    At the steps that it recorded: its plots leave out points on straight lines (of a log axis).
+    """
+    experiment = EXPERIMENTS[family]
+
+    def find(term: Term) -> Trace | None:
+        curve = paper.first_curve(family, term.quantity, term.norm, term.lr, term.layer)
+        if curve is None:
+            return None
+        x = np.arange(curve.x[0], curve.x[-1] + experiment.every / 2, experiment.every)
+        return Trace(x, *curve.at(np.minimum(x, curve.x[-1]), QUANTITIES[term.quantity].log))
+
+    return Source(experiment.steps, find)
 
 
 def smooth(trace: Trace, steps: int) -> Trace:
@@ -81,6 +138,37 @@ def smooth(trace: Trace, steps: int) -> Trace:
     return Trace(x, line, line, trace.diverged)
 
 
+def _shift(name: str, column: str) -> Quantity:
+    """Median over the layer's units of the change between successive recorded steps."""
+
+    def trace(run: Run, layer: int | None) -> Trace:
+        assert layer is not None
+        every = int(run.option("probes.moments.every"))
+        stride = every * max(1, round(run.steps / POINTS / every))
+        wanted = range(0, run.steps + 1, stride)
+        frame = read.rows(run, "moments", ["step", "unit", column], layer=layer, step=wanted)
+        table = frame.drop_duplicates(["step", "unit"]).pivot(index="step", columns="unit")
+        change = table.astype(np.float64).diff().abs().iloc[1:].median(axis=1, skipna=False)
+        line = change.to_numpy()
+        return Trace(change.index.to_numpy(np.float64), line, line, run.state == "diverged")
+
+    return Quantity(name, "moments", "", trace, log=True)
+
+
+QUANTITIES: dict[str, Quantity] = {
+    quantity.name: quantity
+    for quantity in (
+        *q.paper_quantities().values(),
+        _shift("abs_mean_step_change", "mean"),
+        _shift("abs_var_step_change", "var"),
+        *(q.beta_from(multiple) for multiple in (0.125, 0.25, 0.5)),
+        q.BETA_0,
+        q.BETA_0_SCALED,
+        q.SHARPNESS,
+    )
+}
+"""Every quantity by name; those that the paper plots are called as its curves are."""
+
 Comparison = Callable[[Source, Sequence[Term]], float | Effect]
 """The number that decides a part of a claim, of one seed's runs or the paper's curves."""
 
@@ -96,12 +184,12 @@ def two_over_lr(source: Source, terms: Sequence[Term]) -> float:
 
 
 def at_equal_loss(source: Source, terms: Sequence[Term]) -> float:
-    """log10 of the ratio of the two terms' quantities where the nets' losses are equal."""
-    first, second = (
-        (source.trace("train_loss", t.norm, t.lr), source.trace(t.quantity, t.norm, t.lr))
-        for t in terms
-    )
-    return summaries.ratio_at_equal_loss(first, second)
+    """log10 of the ratio of a quantity of two nets where their losses are equal.
+
+    The terms are quantity and loss of the first net, and of the second.
+    """
+    first, loss, second, other_loss = (term.trace(source) for term in terms)
+    return summaries.ratio_at_equal_loss((loss, first), (other_loss, second))
 
 
 def speed(source: Source, terms: Sequence[Term]) -> Effect:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from itertools import groupby
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,11 +19,8 @@ from bnexp.claims.statistics import DEAD, FAILS, HOLDS, MIXED, OPEN
 COLOURS = {
     HOLDS: "#117733", FAILS: "#CC3311", MIXED: "#E0A100", DEAD: "#7A4FA3", OPEN: "#8A8A8A",
 }  # fmt: skip
-PAGE = (8.27, 11.69)
-"""A4 in inches."""
-ROW, TITLE, FONT = 0.128, 0.62, 5.0
-ONE_COLUMN = 30
-"""Rows from which on there are two columns."""
+WIDTH, ROW, TITLE, FONT = 8.27, 0.128, 0.62, 5.0
+"""In inches; the font in points."""
 UNITS = {
     "decades": "log10 ratio (0.3 is twice as much)",
     "points": "percent, or percentage points",
@@ -38,34 +33,26 @@ Row = tuple[str, Claim, Part]
 
 
 def forest(judgements: Sequence[Judgement]) -> Figure:
-    """One row per part of a claim, in panels by unit, in two columns on one page.
+    """One row per part of a claim, in panels by unit.
 
     What is claimed is shaded; the colour says the verdict on the part. Claims without runs are left
     out where any has runs.
     """
     shown = [j for j in judgements if any(p.estimate.seeds for p in j.parts)] or judgements
-    rows: list[Row] = []
+    panels: dict[str, list[Row]] = {unit: [] for unit in UNITS}
     for claim, parts in ((j.claim, j.parts) for j in shown):
         for part in parts:
-            words = [f"{claim.id} {claim.short}"] if part is parts[0] else []
-            rows.append((", ".join(filter(None, [*words, part.name])), claim, part))
-    units = list(dict.fromkeys([*UNITS, *(claim.unit for _, claim, _ in rows)]))
-    rows.sort(key=lambda row: units.index(row[1].unit))
-    half = len(rows) if len(rows) < ONE_COLUMN else math.ceil(len(rows) / 2)
-    columns = [
-        [list(panel) for _, panel in groupby(column, lambda row: row[1].unit)]
-        for column in (rows[:half], rows[half:])
-        if column
-    ]
-    height = max(sum(len(panel) * ROW + TITLE for panel in column) for column in columns)
-    figure = Figure(figsize=(PAGE[0], min(PAGE[1], height + 0.5)), layout="constrained")
+            words = f"{claim.id} {claim.short}" if part is parts[0] else ""
+            label = ", ".join(filter(None, [words, part.name]))
+            panels.setdefault(claim.unit, []).append((label, claim, part))
+    panels = {unit: rows for unit, rows in panels.items() if rows}
+    shares = [len(rows) for rows in panels.values()]
+    height = ROW * sum(shares) + TITLE * (len(panels) + 1)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
-    subfigures = figure.subfigures(1, len(columns), squeeze=False)[0]
-    for subfigure, column in zip(subfigures, columns, strict=True):
-        shares = [len(panel) for panel in column]
-        axes = subfigure.subplots(len(column), 1, squeeze=False, height_ratios=shares)[:, 0]
-        for ax, panel in zip(axes, column, strict=True):
-            _panel(ax, panel)
+    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=shares)[:, 0]
+    for ax, rows in zip(axes, panels.values(), strict=True):
+        _panel(ax, rows)
     handles = [
         *(Line2D([], [], color=c, marker="o", markersize=3, label=v) for v, c in COLOURS.items()),
         Line2D([], [], color="black", marker="D", markersize=3, linestyle="", label="the paper"),

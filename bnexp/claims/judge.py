@@ -7,22 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bnexp.analysis.baselines import at_chance, paper_trains
-from bnexp.analysis.scales import at_paper_scale
+from bnexp.analysis.scales import EXPERIMENTS, at_paper_scale
 from bnexp.analysis.select import Need, select
+from bnexp.claims import statistics as st
 from bnexp.claims.claim import Claim
-from bnexp.claims.compare import Term
-from bnexp.claims.source import MissingSeriesError, Source, of_paper, of_runs
-from bnexp.claims.statistics import (
-    DEAD,
-    EXACT,
-    HOLDS,
-    OPEN,
-    Effect,
-    Estimate,
-    combine,
-    estimate,
-    judge,
-)
+from bnexp.claims.compare import MissingSeriesError, Source, Term, of_paper, of_runs
+from bnexp.claims.statistics import DEAD, HOLDS, OPEN, Effect, Estimate
 from bnexp.runs import Run, describe
 
 MORE_SEEDS = 10
@@ -85,18 +75,14 @@ class Judgement:
     @property
     def where(self) -> str:
         """What is to be added to the verdict: which parts say what."""
-        several = len({part.verdict for part in self.parts}) > 1
-        if not several and len({part.remark for part in self.parts}) == 1:
-            return self.parts[0].remark.replace("no runs", "")
-        words = []
+        alike = len({part.verdict for part in self.parts}) == 1
+        said = {}
         for part in self.parts:
-            if several:
-                words.append(
-                    f"{part.name}: {part.verdict}" + f" ({part.remark})" * bool(part.remark)
-                )
-            elif part.remark not in ("", "no runs"):
-                words.append(f"{part.name}: {part.remark}")
-        return "; ".join(dict.fromkeys(words))
+            words = f"{part.verdict}" + f" ({part.remark})" * bool(part.remark)
+            said[part.name] = part.remark.removeprefix("no runs") if alike else words
+        if len(set(said.values())) == 1:
+            return said[self.parts[0].name]
+        return "; ".join(f"{name}: {words}" for name, words in said.items() if words)
 
 
 def judge_claim(claim: Claim, runs: Sequence[Run], root: str) -> Judgement:
@@ -111,7 +97,7 @@ def judge_claim(claim: Claim, runs: Sequence[Run], root: str) -> Judgement:
         for run in met:
             by_seed.setdefault(run.seed, {})[need] = run
     seeds = dict(sorted(by_seed.items()))
-    dead = frozenset(seed for seed, mine in seeds.items() if _baseline_is_dead(claim, mine))
+    dead = {seed for seed, mine in seeds.items() if _baseline_is_dead(claim, mine)}
     sources = {seed: of_runs(mine) for seed, mine in seeds.items()}
     parts = tuple(_judge_part(claim, name, sources, dead) for name in claim.parts)
     used = selection.of(claim.family)
@@ -119,7 +105,7 @@ def judge_claim(claim: Claim, runs: Sequence[Run], root: str) -> Judgement:
     return Judgement(
         claim,
         parts,
-        combine([part.verdict for part in parts]),
+        st.combine([part.verdict for part in parts]),
         describe(used[0]) if used else "",
         bool(used) and at_paper_scale(used[0]),
         selection.describe_missing(),
@@ -129,32 +115,32 @@ def judge_claim(claim: Claim, runs: Sequence[Run], root: str) -> Judgement:
     )
 
 
-def _judge_part(
-    claim: Claim, name: str, sources: Mapping[int, Source], dead: frozenset[int]
-) -> Part:
+def _judge_part(claim: Claim, name: str, sources: Mapping[int, Source], dead: set[int]) -> Part:
     """With half of the baselines dead: `DEAD`. With fewer it must hold without them, too."""
-    terms = claim.parts[name]
+    terms, region = claim.parts[name], claim.region
     tried = {seed: _effect(claim, source, terms) for seed, source in sources.items()}
     effects = {seed: effect for seed, effect in tried.items() if effect is not None}
-    dead &= effects.keys()
-    whole = estimate(list(effects.values()), claim.region)
-    verdict, remark = judge(whole, claim.region)
+    untrained = frozenset(dead & effects.keys())
+    whole = st.estimate(list(effects.values()), region)
+    verdict, remark = st.judge(whole, region)
     remarks = [remark]
     lost = sum(math.isnan(effect.value) for effect in effects.values())
-    if lost > len(dead):
+    if lost > len(untrained):
         remarks.append(f"{lost} seeds give no number")
-    if dead:
-        live = [effect for seed, effect in effects.items() if seed not in dead]
-        if 2 * len(dead) >= len(effects):
+    if untrained:
+        live = [effect for seed, effect in effects.items() if seed not in untrained]
+        if 2 * len(untrained) >= len(effects):
             verdict, remarks = DEAD, []
-        elif verdict == HOLDS and judge(estimate(live, claim.region), claim.region)[0] != HOLDS:
+        elif verdict == HOLDS and st.judge(st.estimate(live, region), region)[0] != HOLDS:
             verdict = OPEN
-        remarks.append(f"{claim.baseline} untrained in {len(dead)} of {len(effects)} seeds")
+        remarks.append(f"{claim.baseline} untrained in {len(untrained)} of {len(effects)} seeds")
     if whole.censored:
         remarks.append(f"{whole.censored} of {whole.seeds} seeds are bounds only")
-    paper = _effect(claim, of_paper(claim.family), terms) if claim.plotted else None
+    # the paper has no curves along random directions
+    plotted = claim.direction == "gradient" and claim.family in EXPERIMENTS
+    paper = _effect(claim, of_paper(claim.family), terms) if plotted else None
     number = math.nan if paper is None else paper.value
-    return Part(name, effects, dead, number, whole, verdict, "; ".join(filter(None, remarks)))
+    return Part(name, effects, untrained, number, whole, verdict, "; ".join(filter(None, remarks)))
 
 
 def _effect(claim: Claim, source: Source, terms: Sequence[Term]) -> Effect | None:
@@ -180,5 +166,5 @@ def _command(claim: Claim, runs: Sequence[Run], root: str, parts: Sequence[Part]
         return ""
     presets = {str(run.config.get("preset", "none")) for run in runs if run.family == claim.family}
     preset = max(presets - {"none"}, default="quick")
-    seeds = ",".join(map(str, range(EXACT if min(undecided) < EXACT else MORE_SEEDS)))
+    seeds = ",".join(map(str, range(st.EXACT if min(undecided) < st.EXACT else MORE_SEEDS)))
     return f"bnexp train -m experiment={claim.recipe} preset={preset} seed={seeds} out={root}"

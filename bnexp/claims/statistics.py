@@ -58,8 +58,7 @@ class Estimate:
     """The effect over seeds; below `FEWEST` seeds only the first three and ``share``.
 
     Attributes:
-        seeds: how many gave a number.
-        censored: how many of these are bounds only.
+        seeds, censored: how many gave a number, and how many of these are bounds only.
         value: the mean below `EXACT` seeds, else the median; of the bounds where censored.
         low, high: the 95 % interval: Student's below `EXACT` seeds, else the exact one of the
             median, which asks nothing of the distribution. An effect known to be at least some

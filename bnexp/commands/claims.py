@@ -34,14 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
     load_plugins(arguments.plugins)
     formats_of(arguments.format)
     judgements = judge(chosen(arguments.ids), found(arguments.runs), arguments.runs)
-    plain = json.dumps(as_json(judgements), indent=1) if arguments.json else None
-    print(plain or text(judgements))
-    left_out: dict[str, list[str]] = {}
-    for judgement in judgements:
-        left_out.setdefault(judgement.left_out, []).append(judgement.claim.id)
-    for words, names in left_out.items():
-        if words:
-            print(f"bnexp: claims {', '.join(names)}: left out {words}", file=sys.stderr)
+    print(json.dumps(as_json(judgements), indent=1) if arguments.json else text(judgements))
     if arguments.out is not None:
         write(judgements, arguments.out, arguments.format)
     return 0

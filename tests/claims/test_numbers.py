@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from bnexp.analysis.series import Trace
-from bnexp.claims import Effect, Region, Term, all_claims, from_row, judge_claim, register
-from bnexp.claims.compare import at_equal_loss, smooth, speed
-from bnexp.claims.source import Source
+from bnexp.claims import all_claims, judge_claim, register
+from bnexp.claims.claim import from_row
+from bnexp.claims.compare import Source, Term, at_equal_loss, smooth, speed
+from bnexp.claims.statistics import Effect, Region
 from bnexp.errors import UserError
 from bnexp.registry import CLAIMS
 from tests.claims.worlds import World, fill
@@ -23,7 +24,7 @@ def line(y: list[float], diverged: bool = False, every: int = 1) -> Trace:
 
 def lines(steps: int, **traces: Trace) -> Source:
     """A source with one line per quantity and normalisation."""
-    return Source(steps, lambda quantity, norm, lr, layer: traces.get(f"{quantity}_{norm}"))
+    return Source(steps, lambda term: traces.get(f"{term.quantity}_{term.norm}"))
 
 
 def steps_to(norm: str) -> Term:
@@ -59,7 +60,8 @@ def test_speed_of_nets_that_never_get_there_is_a_bound() -> None:
 def test_equal_loss_compares_at_the_same_height_not_the_same_step() -> None:
     """y = loss for none and loss/10 for BN, which falls twice as fast: the ratio is 10 anywhere."""
     slow, fast = (line([10 ** (-x / scale) for x in range(101)]) for scale in (50, 25))
-    terms = [Term("beta_0", norm, 0.1) for norm in ("none", "bn")]
+    names = ("beta_0", "train_loss")
+    terms = [Term(name, norm, 0.1) for norm in ("none", "bn") for name in names]
     tenth = Trace(fast.x, fast.lo / 10, fast.hi / 10)
     traces = {
         "train_loss_none": slow, "train_loss_bn": fast, "beta_0_none": slow, "beta_0_bn": tenth
