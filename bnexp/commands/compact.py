@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from bnexp.claims.report import markdown_table
 from bnexp.commands.runs import found, runs_option
 from bnexp.errors import UserError
 from bnexp.registry import at_least
@@ -31,8 +33,6 @@ the median, and the least and greatest.
 {environments}
 """
 KEYS = ["runs", "norm", "lr"]
-MEDIANS = ["first loss", "last loss", "test accuracy %"]
-BETA = f"median effective beta after {WARM:.0%} of the steps"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,36 +72,32 @@ def summary(runs: Sequence[Run]) -> str:
     # Runs on which other tables were recorded besides are trained alike: one per seed.
     frame = pd.DataFrame([_row(run) for run in runs]).sort_values("seed")
     frame = frame.drop_duplicates([*KEYS, "seed"], keep="last")
-    seeds = {
-        "seeds": ("seed", lambda seeds: ", ".join(map(str, seeds))),
-        "ended": ("state", _ended),
-    }
-    spreads = {name: (name, _spread) for name in [*MEDIANS, BETA]}
-    table = frame.groupby(KEYS).agg(**seeds, **spreads).reset_index()
-    table = table.sort_values(["lr", "norm", "runs"])
-    rows = [
-        [*table],
-        ["---"] * len(table.columns),
-        *table.assign(lr=table["lr"].map("{:g}".format)).to_numpy(),
-    ]
+    ways = {"seeds": _listed, "ended": _ended, **dict.fromkeys(frame.columns[5:], _spread)}
+    frame = frame.assign(seeds=frame["seed"])
+    table = frame.groupby(KEYS).agg(ways).reset_index().sort_values(["lr", "norm", "runs"])
+    table["lr"] = table["lr"].map("{:g}".format)
     envs = [read_json(run.path / "env.json") for run in runs]
     made = Counter(_environment(e) for env in envs for e in (env, *env.get("resumed", []))).items()
     return SUMMARY.format(
-        table="\n".join("| " + " | ".join(row) + " |" for row in rows),
+        table=markdown_table([str(name) for name in table], table.to_numpy().tolist()),
         environments="\n".join(f"- {count} runs: {line}" for line, count in made),
     )
 
 
 def _row(run: Run) -> dict[str, Any]:
     train, test, beta = run.table("train"), run.table("eval"), run.table("smoothness")
-    late = beta[beta["step"] >= WARM * run.steps]["beta"] if len(beta) else pd.Series(dtype=float)
-    losses = train["loss"] if len(train) else pd.Series([float("nan")])
-    accuracy = 100 * test["accuracy"].iloc[-1] if len(test) else None
-    values = (losses.iloc[0], losses.iloc[-1], accuracy)
+    late = beta[beta["step"] >= WARM * run.steps]["beta"].median() if len(beta) else math.nan
+    first, last = train["loss"].iloc[[0, -1]] if len(train) else (math.nan, math.nan)
     return {
-        **{"runs": describe(run) + _along(run), "norm": run.norm, "lr": run.lr},
-        **{"seed": run.seed, "state": run.state, BETA: late.median()},
-        **dict(zip(MEDIANS, values, strict=True)),
+        "runs": describe(run) + _along(run),
+        "norm": run.norm,
+        "lr": run.lr,
+        "seed": run.seed,
+        "ended": run.state,
+        "first loss": first,
+        "last loss": last,
+        "test accuracy %": 100 * test["accuracy"].iloc[-1] if len(test) else math.nan,
+        f"median effective beta after {WARM:.0%} of the steps": late,
     }
 
 
@@ -114,12 +110,16 @@ def _along(run: Run) -> str:
     return words if direction == "gradient" else f"{words}; {direction} directions"
 
 
+def _listed(seeds: pd.Series) -> str:
+    return ", ".join(map(str, seeds))
+
+
 def _ended(states: pd.Series) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))
 
 
 def _spread(values: pd.Series) -> str:
-    known = values.astype(float).dropna()
+    known = values.dropna()
     if known.empty:
         return "-"
     ends = f" ({known.min():.4g} to {known.max():.4g})" if len(known) > 1 else ""

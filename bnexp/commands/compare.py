@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from bnexp.analysis.scales import EXPERIMENTS
 from bnexp.errors import UserError
 from bnexp.runs import Run, find_runs, scale
 
-Key = tuple[str, str, float]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``bnexp compare``."""
@@ -26,21 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run ``bnexp compare``; returns 1 where a curve is off."""
-    rows = compared(find_runs(arguments.runs), references(arguments.reference))
-    if not rows:
-        raise UserError(
-            f"{arguments.runs}: expected runs of settings that {arguments.reference} has"
-        )
-    frame = pd.DataFrame(rows)
+    folder: Path = arguments.reference
+    folders = sorted(path.parent for path in folder.glob("*/runs")) or [folder]
+    reference = [run for each in folders for run in find_runs(each)]
+    frame = pd.DataFrame(compared(find_runs(arguments.runs), reference))
+    if frame.empty:
+        raise UserError(f"{arguments.runs}: expected runs of settings that {folder} has")
     print(frame.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
     print(", ".join(f"{count} {word}" for word, count in frame["is"].value_counts().items()))
     return int((frame["is"] == "off").any())
-
-
-def references(folder: Path) -> list[Run]:
-    """The runs in ``folder`` or in the folders of results below it."""
-    folders = sorted(path.parent for path in folder.glob("*/runs")) or [folder]
-    return [run for each in folders for run in find_runs(each)]
 
 
 def compared(runs: Sequence[Run], reference: Sequence[Run]) -> list[dict[str, object]]:
@@ -49,54 +40,48 @@ def compared(runs: Sequence[Run], reference: Sequence[Run]) -> list[dict[str, ob
     ``same``: at every step equal to a run of the same seed to 1e-9; ``within spread``: at least
     80 % of its points lie in the seeds' band, widened to both sides by half its width.
     """
-    ours, theirs = _grouped(runs), _grouped(reference)
-    rows: list[dict[str, object] | None] = []
-    for key in sorted(ours.keys() & theirs.keys()):
-        alike = [run for run in theirs[key] if scale(run) == scale(ours[key][0])]
-        layers = EXPERIMENTS[key[0]].ics_layers if key[0] in EXPERIMENTS else ()
-        for quantity in paper_quantities().values():
+
+    def kind(run: Run) -> tuple[object, ...]:
+        return run.family, run.norm, run.lr, scale(run)
+
+    kinds = [kind(other) for other in reference]
+    quantities = paper_quantities().values()
+    rows = []
+    for run in sorted(runs, key=lambda run: (run.family, run.norm, run.lr, run.seed)):
+        mine = kind(run)
+        alike = [other for other, its in zip(reference, kinds, strict=True) if its == mine]
+        layers = EXPERIMENTS[run.family].ics_layers if run.family in EXPERIMENTS else ()
+        for quantity in quantities:
             layered = quantity.table in ("gradient_shift", "moments")
-            for layer in layers if layered else (None,):
-                rows += [_row(quantity, layer, run, alike) for run in ours[key] if alike]
-    return [row for row in rows if row is not None]
-
-
-def _grouped(runs: Sequence[Run]) -> dict[Key, list[Run]]:
-    groups: defaultdict[Key, list[Run]] = defaultdict(list)
-    for run in runs:
-        groups[run.family, run.norm, run.lr].append(run)
-    return groups
+            having = [other for other in (run, *alike) if quantity.table in other.table_names()]
+            if run in having[:1]:
+                for layer in layers if layered else (None,):
+                    rows += _row(quantity, layer, run, having[1:])
+    return rows
 
 
 def _row(
     quantity: Quantity, layer: int | None, run: Run, reference: Sequence[Run]
-) -> dict[str, object] | None:
-    having = [other for other in reference if quantity.table in other.table_names()]
-    if quantity.table not in run.table_names() or not having:
-        return None
+) -> list[dict[str, object]]:
+    """One row, or none where there is nothing to compare."""
     mine = quantity.trace(run, layer)
-    if not len(mine.x):
-        return None
+    traces = [(other, quantity.trace(other, layer)) for other in reference]
+    traces = [(other, line) for other, line in traces if len(line.x)]
+    if not (traces and len(mine.x)):
+        return []
     values = np.stack([mine.lo, mine.hi])
-    band = []
-    same = False
-    for other in having:
-        line = quantity.trace(other, layer)
-        if len(line.x):
-            band.append([np.interp(mine.x, line.x, edge) for edge in (line.lo, line.hi)])
-            equal = np.allclose(values, band[-1], rtol=1e-9, atol=0, equal_nan=True)
-            same |= equal and other.seed == run.seed
-    low, high = np.min(band, axis=0), np.max(band, axis=0)
+    bands = [
+        np.stack([np.interp(mine.x, line.x, edge) for edge in (line.lo, line.hi)])
+        for _, line in traces
+    ]
+    same = any(
+        other.seed == run.seed and np.allclose(values, band, rtol=1e-9, atol=0, equal_nan=True)
+        for (other, _), band in zip(traces, bands, strict=True)
+    )
+    low, high = np.min(bands, axis=0), np.max(bands, axis=0)
     margin = (high - low) / 2
     inside = float(np.mean((values >= low - margin) & (values <= high + margin)))
-    return {
-        "model": run.model,
-        "norm": run.norm,
-        "lr": run.lr,
-        "seed": run.seed,
-        "quantity": quantity.name,
-        "layer": "" if layer is None else layer,
-        "reference seeds": len(having),
-        "inside": inside,
-        "is": "same" if same else "within spread" if inside >= 0.8 else "off",
-    }
+    row = {"model": run.model, "norm": run.norm, "lr": run.lr, "seed": run.seed}
+    row |= {"quantity": quantity.name, "layer": "" if layer is None else layer}
+    verdict = "same" if same else "within spread" if inside >= 0.8 else "off"
+    return [{**row, "reference seeds": len(bands), "inside": inside, "is": verdict}]

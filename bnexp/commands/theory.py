@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -20,29 +20,37 @@ from bnexp.runs import Run
 from bnexp.training.reload import reload
 from bnexp.training.run import FINISHED
 
-T = TypeVar("T")
-
 NORMS = ("none", "bn", "noisy_bn")
 """The norms whose runs are checked by default: BN, or nothing in its place."""
 LAYERS = 4
 """The number of layers of a network that are checked by default."""
 
+EXAMPLE = """\
+4.5 on one neuron and three points (of the kind of Dannemann and Junike 2025): at W* =
+({optimum[0]:.3g}, {optimum[1]:.3g}), the only optimum of the plain network,
+L^ is {loss:.3g} at best over gamma and beta, its gradient by W {gradient:.3g};
+elsewhere L^ is {least:.1e}: W* is no optimum of the BN network."""
 
-# fmt: off
+GROWTH = """
+Growth of the squared gradient per layer back at initialisation (Yang et al. 2019);
+float64, mean and standard error over networks; predicted: (B-2)/(B-3), with ReLU as B -> inf:"""
+
+bar = partial(tqdm, leave=False, file=sys.stderr)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``bnexp theory``."""
     add = parser.add_argument
     add("--cases", type=int, default=200, help="random networks (default: 200)")
     add("--seed", type=int, default=0, help="of the random networks (default: 0)")
-    add("--networks", type=int, default=10,
-        help="deep networks to measure the gradient's growth on, 0 for none (default: 10)")
+    growth = "deep networks to measure the gradient's growth on, 0 for none (default: 10)"
+    add("--networks", type=int, default=10, help=growth)
     add("--runs", type=Path, metavar="DIR", help="also on the finished runs in this folder")
-    add("--run", metavar="ID", help="only this run, an id or the start of one "
-        "(default: one of each network with BN, noisy BN and none)")
+    run = "only this run, an id or the start of one (default: one of each network with BN or none)"
+    add("--run", metavar="ID", help=run)
     add("--layers", default="", help="all, or numbers: 1,13 (default: four, evenly spread)")
     add("--units", type=int, default=2, help="units of each layer (default: 2)")
     add("--json", action="store_true", help="the numbers as JSON, and nothing else")
-# fmt: on
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -55,35 +63,29 @@ def main(arguments: argparse.Namespace) -> int:
             expect(not getattr(arguments, name), f"--{name}", "--runs DIR beside it", "none")
     reports = [_on_run(run, arguments) for run in _chosen(arguments)]  # first: they may be refused
     if arguments.cases:
-        numbers = _bar(range(arguments.cases), "random networks")
+        numbers = bar(range(arguments.cases), desc="random networks")
         cases = (theory.random_case(arguments.seed, number) for number in numbers)
         where = f"{arguments.cases} random networks, seed {arguments.seed}"
         reports.insert(0, theory.check_cases(where, cases))
-    growths = [
-        theory.growth(*setting, networks=arguments.networks, seed=arguments.seed)
-        for setting in _bar(theory.SETTINGS if arguments.networks else (), "deep networks")
-    ]
+    settings = bar(theory.SETTINGS if arguments.networks else (), desc="deep networks")
+    networks, seed = arguments.networks, arguments.seed
+    growths = [theory.growth(*setting, networks=networks, seed=seed) for setting in settings]
+    example = theory.counterexample()
     if arguments.json:
-        plain = {
-            "tolerance": theory.TOLERANCE,
-            "titles": theory.TITLES,
-            "reports": [report._asdict() for report in reports],
-            "counterexample_to_4.5": theory.counterexample(),
-            "gradient_growth": [growth._asdict() for growth in growths],
-        }
+        plain: dict[str, Any] = {"tolerance": theory.TOLERANCE, "titles": theory.TITLES}
+        plain["reports"] = [report._asdict() for report in reports]
+        plain |= {"counterexample_to_4.5": example, "gradient_growth": growths}
         print(json.dumps(plain, indent=1))
     else:
-        print(_text(reports, growths, arguments.networks))
+        print(*map(_text, reports), EXAMPLE.format(**example), sep="\n\n")
+        if growths:
+            table = pd.DataFrame(growths).to_string(index=False, float_format="{:.4f}".format)
+            print(GROWTH, table, sep="\n")
     wrong = [(report.where, finding) for report in reports for finding in report.wrong]
     for where, finding in wrong:
         what = f"{finding['theorem']} ({finding['kind']}) on {where}"
         print(f"bnexp: does not hold, but must: {what}", file=sys.stderr)
     return 1 if wrong else 0
-
-
-def _bar(items: Iterable[T], what: str) -> Iterable[T]:
-    bar: Iterable[T] = tqdm(items, desc=what, leave=False, file=sys.stderr)
-    return bar
 
 
 def _chosen(arguments: argparse.Namespace) -> list[Run]:
@@ -113,10 +115,10 @@ def _on_run(run: Run, arguments: argparse.Namespace) -> theory.Report:
     if layers == "":
         numbers = sorted({1 + round(i * (last - 1) / (LAYERS - 1)) for i in range(LAYERS)})
     elif layers != "all":
-        named = {number for number in numbers if str(number) in layers.split(",")}
-        numbers = sorted(named)
+        named = set(layers.split(","))
+        numbers = [number for number in numbers if str(number) in named]
         expected = f"all or numbers from 1 to {last} for {run.id}"
-        expect(len(named) == len(set(layers.split(","))), "--layers", expected, layers)
+        expect(len(numbers) == len(named), "--layers", expected, layers)
     inputs = theory.inputs_of(model, numbers, batch)
     cases = (
         theory.real_case(
@@ -124,44 +126,24 @@ def _on_run(run: Run, arguments: argparse.Namespace) -> theory.Report:
             start=loaded.initial.own_params[model.weight_name(number)].detach(),
             seed=arguments.seed + number,
         )
-        for number in _bar(numbers, run.id)
+        for number in bar(numbers, desc=run.id)
     )  # fmt: skip
     listed = ",".join(map(str, numbers))
     where = f"{run.id}: {run.norm}, lr {run.lr:g}, step {loaded.step}, layers {listed}"
     return theory.check_cases(where, cases, arguments.units)
 
 
-def _text(reports: Sequence[theory.Report], growths: Sequence[theory.Growth], nets: int) -> str:
-    """For people; a verdict in capitals says that something is wrong."""
-    lines = []
-    for report in reports:
-        constant = report.constant_units_skipped
-        lines.append(f"On {report.where}: {report.units} units, {constant} constant ones skipped.")
-        lines.append(f"{'':14}{'cases':>6} {'against':>7} {'violation':>9} {'gap':>9}  verdict")
-        for number, findings in groupby(report.findings, lambda finding: finding["theorem"]):
-            lines.append(f"{number} {theory.TITLES[number]}")
-            for f in findings:
-                sizes = " ".join(
-                    f"{'-':>9}" if f[k] is None else f"{f[k]:9.1e}" for k in ("violation", "gap")
-                )
-                verdict = f["verdict"].upper() if f["must"] and f["against"] else f["verdict"]
-                lines.append(f"  {f['kind']:12}{f['cases']:6} {f['against']:7} {sizes}  {verdict}")
-                lines += [f"      {f['text']}", *([f"      ({f['about']})"] if f["about"] else [])]
-        lines.append("")
-    example = theory.counterexample()
-    lines += [
-        "4.5 on one neuron and three points (of the kind of Dannemann and Junike 2025): at W* =",
-        "({:.3g}, {:.3g}), the only optimum of the plain network,".format(*example["optimum"])
-        + f" L^ is {example['loss']:.3g} at best over gamma and beta,",
-        f"its gradient by W {example['gradient']:.3g}; elsewhere L^ is {example['least']:.1e}: "
-        "W* is no optimum of the BN network.",
-    ]
-    if growths:
-        lines += [
-            "",
-            "Growth of the squared gradient per layer back at initialisation (Yang et al. 2019);",
-            f"float64, mean and standard error over {nets} networks; predicted: (B-2)/(B-3), with "
-            "ReLU as B -> inf:",
-            pd.DataFrame(growths).to_string(index=False, float_format="{:.4f}".format),
-        ]
+def _text(report: theory.Report) -> str:
+    """A report for people; a verdict in capitals says that something is wrong."""
+    skipped = f"{report.constant_units_skipped} constant ones skipped"
+    lines = [f"On {report.where}: {report.units} units, {skipped}."]
+    lines.append(f"{'':14}{'cases':>6} {'against':>7} {'violation':>9} {'gap':>9}  verdict")
+    for number, findings in groupby(report.findings, lambda finding: finding["theorem"]):
+        lines.append(f"{number} {theory.TITLES[number]}")
+        for f in findings:
+            sizes = ("-" if f[k] is None else f"{f[k]:.1e}" for k in ("violation", "gap"))
+            verdict = f["verdict"].upper() if f["must"] and f["against"] else f["verdict"]
+            counts = f"  {f['kind']:12}{f['cases']:6} {f['against']:7}"
+            lines.append(" ".join([counts, *(f"{size:>9}" for size in sizes), "", verdict]))
+            lines += [f"      {f['text']}", *([f"      ({f['about']})"] if f["about"] else [])]
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import sys
@@ -10,7 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from bnexp.analysis.coverage import coverage
 from bnexp.analysis.select import select
@@ -21,24 +27,16 @@ from bnexp.errors import UserError
 from bnexp.figures import figure, figure_ids
 from bnexp.figures.style import style
 from bnexp.report.documents import generated
-from bnexp.report.numbers import Numbers, differing, numbers
 from bnexp.runs import Run, find_runs, write_atomic
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``bnexp verify``."""
-    parser.add_argument(
-        "results", type=Path, nargs="?", default=Path("results"), help="default: results"
-    )
-    parser.add_argument(
-        "--document",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="also the generated blocks of this Markdown file; may be repeated",
-    )
-    parser.add_argument("--write", action="store_true", help="write them instead of comparing")
+    add = parser.add_argument
+    add("results", type=Path, nargs="?", default=Path("results"), help="default: results")
+    document = "also the generated blocks of this Markdown file; may be repeated"
+    add("--document", type=Path, action="append", default=[], metavar="FILE", help=document)
+    add("--write", action="store_true", help="write them instead of comparing")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -50,7 +48,11 @@ def main(arguments: argparse.Namespace) -> int:
     for folder in sorted(path.parent for path in results.glob("*/runs")):
         runs = find_runs(folder)
         problems += [f"{run.path}: {problem}" for run in runs for problem in run.verify()]
-        problems += list(verified(folder, runs, arguments.write))
+        for path, text in remade(folder, runs).items():
+            if arguments.write:
+                write_atomic(path, text)
+            else:
+                problems += differences(path, text)
     for document in arguments.document:
         text = document.read_text(encoding="utf-8")
         if (now := generated(text, results)) == text:
@@ -66,57 +68,74 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def verified(folder: Path, runs: list[Run], write: bool) -> Iterator[str]:
-    """What of the numbers in ``folder`` differs from those of its ``runs``; or writes them."""
+def remade(folder: Path, runs: list[Run]) -> dict[Path, str]:
+    """The files of numbers that belong to the ``runs`` in ``folder``, and what they should hold."""
     judged = as_json(claims.judge(list(all_claims()), runs, folder))
-    drawn = figure_numbers(runs)
-    numbered = [int(name) for name in figure_ids() if name.isdecimal()]
-    curves = pd.concat([coverage(number, runs).assign(figure=number) for number in numbered])
-    files = {"claims": folder / "claims" / "claims.json", "numbers": folder / "numbers.json"}
-    table = folder / "coverage.csv"
-    if write:
-        write_atomic(files["claims"], json.dumps(judged, indent=1) + "\n")
-        write_atomic(files["numbers"], json.dumps(drawn, indent=0) + "\n")
-        write_atomic(table, curves.to_csv(index=False, float_format="%.10g"))
-        return
-    for path in (*files.values(), table):
-        if not path.exists():
-            yield f"{path}: expected the numbers made by bnexp verify --write; it is missing"
-            return
-    before = json.loads(files["claims"].read_text(encoding="utf-8"))
-    for now, was in zip(judged, before, strict=False):
-        if not _same(now, was):
-            yield f"{files['claims']}: claim {now['id']} differs"
-    if len(judged) != len(before):
-        yield f"{files['claims']}: expected {len(judged)} claims; it has {len(before)}"
-    committed: dict[str, Numbers] = json.loads(files["numbers"].read_text(encoding="utf-8"))
-    for number in sorted(drawn.keys() | committed.keys()):
-        if names := differing(drawn.get(number, {}), committed.get(number, {})):
-            yield f"{files['numbers']}: figure {number}: {len(names)} lines differ: {names[0]}"
-    if not _same(curves.to_dict("list"), pd.read_csv(table).to_dict("list")):
-        yield f"{table}: the coverage of the paper's curves differs"
-
-
-def figure_numbers(runs: list[Run]) -> dict[str, Numbers]:
-    """The numbers of every figure that the runs suffice for."""
-    shown = {}
-    for number in figure_ids():
-        recipe = figure(number)
-        selection = select(recipe.needs, runs)
+    drawn = {}
+    for name in figure_ids():
+        selection = select(figure(name).needs, runs)
         if not selection.empty:
             with style():
-                shown[number] = numbers(recipe.draw(selection, True))
+                drawn[name] = numbers(figure(name).draw(selection, True))
+    of_paper = [int(name) for name in figure_ids() if name.isdecimal()]
+    curves = pd.concat([coverage(number, runs).assign(figure=number) for number in of_paper])
+    return {
+        folder / "claims" / "claims.json": json.dumps(judged, indent=1) + "\n",
+        folder / "numbers.json": json.dumps(drawn, indent=0) + "\n",
+        folder / "coverage.csv": curves.to_csv(index=False, float_format="%.10g"),
+    }
+
+
+def numbers(figure: Figure) -> dict[str, list[float]]:
+    """What a drawn figure shows, so that it can be compared without its pixels.
+
+    By line or band: how many points it has, then the mean, least and greatest of x and of y.
+    """
+    shown = {}
+    for place, axes in enumerate(figure.findobj(Axes)):
+        artists: list[tuple[Any, Any]] = []
+        for artist in axes.get_children():
+            if isinstance(artist, Line2D):
+                artists.append((artist, artist.get_xydata()))
+            elif isinstance(artist, PolyCollection):
+                artists += [(artist, path.vertices) for path in artist.get_paths()]
+        for rank, (artist, points) in enumerate(artists):
+            finite = np.asarray(points, dtype=np.float64)
+            finite = finite[np.isfinite(finite).all(axis=1)]
+            if len(finite):
+                columns = np.concatenate([finite.mean(0), finite.min(0), finite.max(0)])
+                name = f"{place}:{axes.get_label()}:{artist.get_gid() or ''}:{rank}"
+                shown[name] = [float(len(finite)), *columns.tolist()]
     return shown
 
 
-def _same(a: Any, b: Any) -> bool:
-    """Whether two plain values are equal, numbers to rounding; NaN and None are missing alike."""
+def differences(path: Path, text: str) -> Iterator[str]:
+    """What of the file at ``path`` differs from ``text``: claims, figures or columns by name."""
+    if not path.exists():
+        yield f"{path}: expected the numbers made by bnexp verify --write; it is missing"
+        return
+    now, was = _items(path, text), _items(path, path.read_text(encoding="utf-8"))
+    tiny = 1e-300 if path.name == "numbers.json" else 1e-12  # a claim's number may be a difference
+    names = [name for name in now | was if not same(now.get(name), was.get(name), tiny)]
+    if names:
+        yield f"{path}: expected what the runs give; {', '.join(names)} differ"
+
+
+def _items(path: Path, text: str) -> dict[str, Any]:
+    """The file's numbers by the claim's id, by the figure or by the column."""
+    if path.suffix == ".csv":
+        return {str(k): v for k, v in pd.read_csv(io.StringIO(text)).to_dict("list").items()}
+    plain = json.loads(text)
+    return {c["id"]: c for c in plain} if isinstance(plain, list) else plain
+
+
+def same(a: Any, b: Any, tiny: float) -> bool:
+    """Whether two plain values are equal, numbers to 1e-8 or ``tiny``; NaN equals NaN."""
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(same(a[key], b[key], tiny) for key in a)
     if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(_same, a, b))
+        return len(a) == len(b) and all(same(x, y, tiny) for x, y in zip(a, b, strict=True))
     if isinstance(a, int | float) and isinstance(b, int | float):
         both_nan = math.isnan(a) and math.isnan(b)
-        return both_nan or math.isclose(a, b, rel_tol=1e-8, abs_tol=1e-12)
-    missing = [value is None or value != value for value in (a, b)]
-    return bool(a == b) or all(missing)
+        return both_nan or math.isclose(a, b, rel_tol=1e-8, abs_tol=tiny)
+    return bool(a == b)

@@ -19,18 +19,17 @@ SET is a folder of ``results/``.
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bnexp.claims.report import cells, markdown_table
 from bnexp.errors import UserError
 
 BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
-Row = dict[str, Any]
 
 
 def generated(text: str, results: Path) -> str:
@@ -53,34 +52,18 @@ def generated(text: str, results: Path) -> str:
     return BLOCK.sub(block, text)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """``rows`` as a Markdown table; the keys of the first are its head."""
-    if not rows:
-        return "(no rows)"
-    head = list(rows[0])
-    lines = [head, ["---"] * len(head), *([str(row[name]) for name in head] for row in rows)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
 def claims_block(results: Path, name: str, ids: str) -> str:
     """The claims ``ids`` (separated by commas) as judged in ``results/<name>``."""
     judged = {claim["id"]: claim for claim in _claims(results, name)}
     rows = []
     for claim in (judged[number] for number in ids.split(",")):
+        quantity = f"{claim['statistic']} ({claim['unit']})"
         for part in claim["parts"]:
             title = claim["statement"] + (f" ({part['name']})" if part["name"] else "")
-            rows.append(
-                {
-                    "claim": f"{claim['id']} {title}",
-                    "quantity": f"{claim['statistic']} ({claim['unit']})",
-                    "claimed": claim["holds_if"],
-                    "the paper": _number(part["paper"]),
-                    "ours": _estimate(part),
-                    "seeds": part["seeds"],
-                    "verdict": part["verdict"],
-                }
-            )
-    return table(rows)
+            row = [f"{claim['id']} {title}", quantity, claim["holds_if"], *cells(part)[:2]]
+            rows.append([*row, part["seeds"], part["verdict"]])
+    head = ["claim", "quantity", "claimed", "the paper", "ours", "seeds", "verdict"]
+    return markdown_table(head, rows)
 
 
 def count_block(results: Path, name: str) -> str:
@@ -97,44 +80,34 @@ def count_block(results: Path, name: str) -> str:
 
 def coverage_block(results: Path, name: str, figures: str) -> str:
     """The curves of the paper's ``figures`` beside the seeds of ``results/<name>``."""
-    frame = pd.read_csv(results / name / "coverage.csv")
-    chosen = frame[frame["figure"].isin([int(number) for number in figures.split(",")])]
-    return table(
-        [
-            {
-                "panel": f"{row['figure']}{row['panel']}",
-                "quantity": row["quantity"].replace("_", " "),
-                "norm": row["norm"],
-                "lr": f"{row['lr']:g}",
-                "layer": "" if math.isnan(row["layer"]) else int(row["layer"]),
-                "seeds": row["seeds"],
-                "share inside": f"{row['inside']:.2f}",
-                "distance": f"{row['distance']:.2g}",
-            }
-            for _, row in chosen.iterrows()
-        ]
+    frame = _coverage(results, name)
+    frame = frame[frame["figure"].isin(figures.split(","))]
+    frame = frame.assign(
+        panel=frame["figure"] + frame["panel"],
+        quantity=frame["quantity"].str.replace("_", " "),
+        lr=frame["lr"].map("{:g}".format),
+        layer=frame["layer"].map("{:.0f}".format).replace("nan", ""),
+        inside=frame["inside"].map("{:.2f}".format),
+        distance=frame["distance"].map("{:.2g}".format),
     )
+    columns = ["panel", "quantity", "norm", "lr", "layer", "seeds", "inside", "distance"]
+    rows = frame[columns].to_numpy().tolist()
+    return markdown_table([*columns[:6], "share inside", "distance"], rows)
 
 
 def panels_block(results: Path, before: str, after: str) -> str:
     """Per panel, the share of the paper's points inside our band and the median distance."""
     shares, distances = {}, {}
     for name in (before, after):
-        frame = pd.read_csv(results / name / "coverage.csv")
+        frame = _coverage(results, name)
         frame["inside"] *= frame["points"]
-        panels = frame.groupby(["figure", "panel"])
-        shares[name] = panels["inside"].sum() / panels["points"].sum()
-        distances[name] = panels["distance"].median()
-    return table(
-        [
-            {
-                "panel": "".join(map(str, panel)),
-                **{f"share inside, {name}": f"{shares[name][panel]:.2f}" for name in shares},
-                **{f"distance, {name}": f"{distances[name][panel]:.2g}" for name in shares},
-            }
-            for panel in shares[after].index
-        ]
-    )
+        panels = frame.groupby(["figure", "panel"], sort=False)
+        share = panels["inside"].sum() / panels["points"].sum()
+        shares[f"share inside, {name}"] = share.map("{:.2f}".format)
+        distances[f"distance, {name}"] = panels["distance"].median().map("{:.2g}".format)
+    columns = pd.DataFrame(shares | distances).loc[share.index]
+    rows = [["".join(panel), *row] for panel, *row in columns.itertuples()]
+    return markdown_table(["panel", *columns], rows)
 
 
 KINDS: dict[str, Callable[..., str]] = {
@@ -145,20 +118,11 @@ KINDS: dict[str, Callable[..., str]] = {
 }
 
 
-def _claims(results: Path, name: str) -> list[Row]:
-    claims: list[Row] = json.loads(
-        (results / name / "claims" / "claims.json").read_text(encoding="utf-8")
-    )
+def _claims(results: Path, name: str) -> list[dict[str, Any]]:
+    text = (results / name / "claims" / "claims.json").read_text(encoding="utf-8")
+    claims: list[dict[str, Any]] = json.loads(text)
     return claims
 
 
-def _number(value: Any) -> str:
-    return "-" if value is None else value if isinstance(value, str) else f"{value:.3g}"
-
-
-def _estimate(part: Row) -> str:
-    if part["estimate"] is None:
-        return "-"
-    sign = {"at least": ">= ", "at most": "<= "}.get(next(iter(part["bounds"].values()), ""), "")
-    interval = f" [{_number(part['low'])}, {_number(part['high'])}]"
-    return sign + _number(part["estimate"]) + (interval if part["low"] is not None else "")
+def _coverage(results: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(results / name / "coverage.csv", dtype={"figure": str})

@@ -93,9 +93,7 @@ def real_case(
     own_eps: bool = False,
     seed: int = 0,
 ) -> Case:
-    """Layer ``number`` of ``model`` on what reaches it; L is the data loss as a function of z.
-
-    ``x`` is what reaches the layer's affine map (`inputs_of`) when ``inputs`` is run through.
+    """Layer ``number`` of ``model`` on ``x``, its part of `inputs_of`; L is the data loss.
 
     A BN layer that was trained keeps its gamma and beta (eps is 0, or its own where ``own_eps``).
     After any other layer a BN layer is put with gamma = sigma and beta = mu, so that nothing else

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from bnexp.theory.setting import Case, Point, Unit
-from bnexp.theory.theorems import SIDES, STATEMENTS, Sides, Statement
+from bnexp.theory.theorems import SIDES, STATEMENTS, Sides
 
 TOLERANCE = 1e-9
 """Relative to the largest term of the two sides, in float64."""
@@ -25,17 +23,16 @@ the largest term and None where they are not finite. ``verdict``: holds, does no
 """
 
 
-def finding(statement: Statement, sides: Iterable[Sides]) -> Finding:
+def finding(statement: dict[str, Any], sides: Iterable[Sides]) -> Finding:
     """The finding from both sides in every case."""
     left, right, scale = np.array(list(sides)).reshape(-1, 3).T
     gap = (right - left) / np.where(scale > 0, scale, 1.0)
-    violation = np.maximum(0.0, -gap) if "<=" in statement.text else np.abs(gap)
+    violation = np.maximum(0.0, -gap) if "<=" in statement["text"] else np.abs(gap)
     against = int((~(violation <= TOLERANCE)).sum())
     largest = {"violation": violation.max(initial=-np.inf), "gap": gap.max(initial=-np.inf)}
     numbers = {name: float(x) if np.isfinite(x) else None for name, x in largest.items()}
     verdict = "no case" if not len(gap) else "does not hold" if against else "holds"
-    counts = {"cases": len(gap), "against": against}
-    return {**asdict(statement), **counts, **numbers, "verdict": verdict}
+    return {**statement, "cases": len(gap), "against": against, **numbers, "verdict": verdict}
 
 
 class Report(NamedTuple):
@@ -54,7 +51,7 @@ class Report(NamedTuple):
 
 def check_cases(where: str, cases: Iterable[Case], units: int | None = None) -> Report:
     """Every theorem on every unit of every case, or on ``units`` of each, evenly spread."""
-    sides: dict[tuple[str, str], list[Sides]] = {(s.theorem, s.name): [] for s in STATEMENTS}
+    sides: dict[tuple[str, str], list[Sides]] = {(s["theorem"], s["name"]): [] for s in STATEMENTS}
     checked = skipped = 0
     for case in cases:
         point = Point(case)
@@ -65,46 +62,43 @@ def check_cases(where: str, cases: Iterable[Case], units: int | None = None) -> 
             for theorem, function in SIDES.items():
                 for name, values in function(unit).items():
                     sides[theorem, name].append(values)
-    findings = [
-        finding(statement, sides[statement.theorem, statement.name]) for statement in STATEMENTS
-    ]
+    findings = [finding(s, sides[s["theorem"], s["name"]]) for s in STATEMENTS]
     return Report(where, checked, skipped, findings)
 
 
-TERMS = (
-    "grad", "bound", "plain", "scaled", "mean_term", "yhat_term",
-    "curv", "curv_bound", "curv_plain", "curv_scaled", "curv_term",
-)  # fmt: skip
-"""See `layer_terms`."""
+TERMS = {
+    "grad": "4.1's left side: sum_j ||grad_{y_j} L^||^2",
+    "bound": "4.1's right side: scaled - mean_term - yhat_term",
+    "plain": "sum_j ||g_j||^2, of the network without BN",
+    "scaled": "sum_j gamma_j^2/sigma_j^2 ||g_j||^2: what scaling alone gives",
+    "mean_term": "sum_j gamma_j^2/sigma_j^2 <1, g_j>^2 / m",
+    "yhat_term": "sum_j gamma_j^2/sigma_j^2 <g_j, y^_j>^2 / m",
+    "curv": "4.2's left side: v'H^v",
+    "curv_bound": "4.2's right side: curv_scaled - curv_term",
+    "curv_plain": "g'Hg, of the network without BN",
+    "curv_scaled": "u'Hu with u_j = gamma_j/sigma_j v_j",
+    "curv_term": "sum_j gamma_j/(m sigma_j^2) <g_j, y^_j> ||v_j||^2",
+}
+"""What `layer_terms` gives."""
 
 
 def layer_terms(point: Point) -> dict[str, Tensor]:
-    """Theorem 4.1 summed over the units, and 4.2 along v of the whole layer; scalars by name.
+    """Theorem 4.1 summed over the units, and 4.2 along v = grad_y L^ of the whole layer: `TERMS`.
 
-    4.1: ``grad`` = sum_j ||grad_{y_j} L^||^2 is its left side, ``bound`` = ``scaled`` -
-    ``mean_term`` - ``yhat_term`` its right side, of ``scaled`` = sum_j gamma_j^2/sigma_j^2
-    ||g_j||^2 (what scaling alone gives) and the terms with <1, g_j> and <g_j, y^_j>; ``plain`` =
-    sum_j ||g_j||^2 is the network without BN.
-
-    4.2 with v = grad_y L^ and H, H^ the Hessians by all of y: ``curv`` = v'H^v is its left side,
-    ``curv_bound`` = ``curv_scaled`` - ``curv_term`` its right side, u'Hu with u_j =
-    gamma_j/sigma_j v_j less sum_j gamma_j/(m sigma_j^2) <g_j, y^_j> ||v_j||^2; ``curv_plain`` =
-    g'Hg is the network without BN.
-
-    sigma^2 includes the layer's eps. With eps > 0 both are approximate: the left side of 4.1 is
-    less than the right by gamma^2/sigma^2 eps/(m sigma^2) <g, y^>^2. Units that are constant over
-    the batch are left out where eps is 0. Inner products are summed in float64.
+    H and H^ are the Hessians by all of y, sigma^2 includes the layer's eps. With eps > 0 both are
+    approximate: the left side of 4.1 is less than the right by gamma^2/sigma^2 eps/(m sigma^2)
+    <g, y^>^2. Units that are constant over the batch are left out where eps is 0. Scalars; inner
+    products are summed in float64.
     """
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
         return (a.double() * b.double()).sum(1)
 
-    counted = torch.ones_like(point.gamma)
+    sigma, m, gain = point.moments.sigma, point.m, point.gamma / point.moments.sigma
+    g, v, yhat = point.g, point.v, point.yhat
     if point.case.eps == 0.0:
-        counted = (~point.moments.constant).to(counted)
-    sigma, m = point.moments.sigma, point.m
-    gain = counted * point.gamma / sigma
-    g, v, yhat = (counted[:, None] * rows for rows in (point.g, point.v, point.yhat))
+        live = (~point.moments.constant).to(gain)
+        gain, g, v, yhat = gain * live, *(live[:, None] * rows for rows in (g, v, yhat))
     u, gain2 = gain[:, None] * v, gain.double().square()
     squares, lengths, inner = dot(g, g), dot(v, v), dot(g, yhat)
     scaled = (gain2 * squares).sum()
@@ -112,10 +106,16 @@ def layer_terms(point: Point) -> dict[str, Tensor]:
     yhat_term = (gain2 * inner.square() / m).sum()
     curv_scaled = dot(u, point.times(point.plain, u)).sum()
     curv_term = (gain.double() / sigma.double() * inner * lengths / m).sum()
-    curv = dot(v, point.times(point.normed, v)).sum()
-    curv_plain = dot(g, point.times(point.plain, g)).sum()
-    values = (
-        lengths.sum(), scaled - mean_term - yhat_term, squares.sum(), scaled, mean_term, yhat_term,
-        curv, curv_scaled - curv_term, curv_plain, curv_scaled, curv_term,
-    )  # fmt: skip
-    return dict(zip(TERMS, values, strict=True))
+    return {
+        "grad": lengths.sum(),
+        "bound": scaled - mean_term - yhat_term,
+        "plain": squares.sum(),
+        "scaled": scaled,
+        "mean_term": mean_term,
+        "yhat_term": yhat_term,
+        "curv": dot(v, point.times(point.normed, v)).sum(),
+        "curv_bound": curv_scaled - curv_term,
+        "curv_plain": dot(g, point.times(point.plain, g)).sum(),
+        "curv_scaled": curv_scaled,
+        "curv_term": curv_term,
+    }

@@ -10,10 +10,9 @@ grows on the way back by a factor per layer: pi/(pi - 1) with ReLU in the limit 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from bnexp.seeds import generator
 from bnexp.theory.setting import normalise
@@ -27,45 +26,39 @@ SETTINGS = (*(("linear", *s) for s in LINEAR), *(("relu", *s) for s in RELU))
 """What ``bnexp theory`` measures: non-linearity, depth, width and batch."""
 
 
-class Growth(NamedTuple):
-    """The factor per layer: mean and standard error over networks, and what is predicted.
-
-    The prediction is for infinite width, that with ReLU for infinite batches, too.
-    """
-
-    activation: str
-    depth: int
-    width: int
-    batch: int
-    measured: float
-    error: float
-    predicted: float
-
-
 def growth(
     activation: str, depth: int, width: int, batch: int, *, networks: int, seed: int = 0
-) -> Growth:
+) -> dict[str, Any]:
     """The growth of ||dL/dx_l||^2 per layer back, x_l the activations ``(batch, width)``.
 
     Networks x_l = phi(BN(W_l x_{l-1})) with Gaussian weights, gamma 1, beta 0, eps 0, float64;
-    Gaussian inputs, and a random linear loss. The geometric mean over layers, the mean over nets.
+    Gaussian inputs, and a random linear loss. The geometric mean over layers; ``measured`` and
+    ``error`` are mean and standard error over networks, ``predicted`` is for infinite width, and
+    with ReLU for infinite batches, too.
     """
+    ones = torch.ones(width, dtype=torch.float64)
+    factors = []
+    for network in range(networks):
+        stream = generator(seed, "growth", depth, width, network)
 
-    def factor(stream: torch.Generator) -> Tensor:
-        def normal(*shape: int) -> Tensor:
+        def normal(*shape: int, stream: torch.Generator = stream) -> torch.Tensor:
             return torch.randn(*shape, generator=stream, dtype=torch.float64)
 
-        ones, x = torch.ones(width, dtype=torch.float64), [normal(batch, width).requires_grad_()]
+        x = [normal(batch, width).requires_grad_()]
         with torch.enable_grad():
             for _ in range(depth):
                 z = normalise(x[-1] @ (normal(width, width) * (2 / width) ** 0.5), ones, 0 * ones)
                 x.append(z.relu() if activation == "relu" else z)
             gradients = torch.autograd.grad((x[-1] * normal(batch, width)).sum(), x)
         ratio = gradients[ENDS].square().sum() / gradients[depth - ENDS].square().sum()
-        return ratio ** (1 / (depth - 2 * ENDS))
-
-    streams = [generator(seed, "growth", depth, width, i) for i in range(networks)]
-    factors = torch.stack([factor(stream) for stream in streams])
-    predicted = math.pi / (math.pi - 1) if activation == "relu" else (batch - 2) / (batch - 3)
-    mean, error = float(factors.mean()), float(factors.std() / networks**0.5)
-    return Growth(activation, depth, width, batch, mean, error, predicted)
+        factors.append(float(ratio) ** (1 / (depth - 2 * ENDS)))
+    values = torch.tensor(factors, dtype=torch.float64)
+    return {
+        "activation": activation,
+        "depth": depth,
+        "width": width,
+        "batch": batch,
+        "measured": float(values.mean()),
+        "error": float(values.std() / networks**0.5),
+        "predicted": math.pi / (math.pi - 1) if activation == "relu" else (batch - 2) / (batch - 3),
+    }

@@ -107,6 +107,9 @@ class Point:
         self.yhat = (rows_of(self.y) - mean) / sigma
         self.m = self.yhat.shape[1]
         self.units = [int(j) for j in (~self.moments.constant).nonzero().flatten()]
+        self.plain = SecondOrder(case.rest, [self.z])
+        self.normed = SecondOrder(self.loss_after_bn, [self.y])
+        self.g, self.v = (rows_of(f.gradient[0]) for f in (self.plain, self.normed))
 
     def loss_after_bn(self, y: Tensor) -> Tensor:
         """L^ as a function of y."""
@@ -117,24 +120,8 @@ class Point:
         return self.loss_after_bn(self.case.affine(w, self.case.x))
 
     @cached_property
-    def plain(self) -> SecondOrder:
-        return SecondOrder(self.case.rest, [self.z])
-
-    @cached_property
-    def normed(self) -> SecondOrder:
-        return SecondOrder(self.loss_after_bn, [self.y])
-
-    @cached_property
     def by_weight(self) -> SecondOrder:
         return SecondOrder(self.loss_of_weight, [self.case.weight])
-
-    @cached_property
-    def g(self) -> Tensor:
-        return rows_of(self.plain.gradient[0])
-
-    @cached_property
-    def v(self) -> Tensor:
-        return rows_of(self.normed.gradient[0])
 
     @cached_property
     def x(self) -> Tensor:
@@ -146,15 +133,6 @@ class Point:
         columns = torch.cat([self.x, self.x.new_ones(len(self.x), 1)], 1)
         basis: Tensor = torch.linalg.qr(columns)[0]
         return basis
-
-    @cached_property
-    def restored(self) -> tuple[Tensor, float, float]:
-        """At gamma = sigma, beta = mu: max |z - y| of each unit, and L^; and L at y."""
-        own = self.moments
-        with torch.no_grad():
-            z = normalise(self.y, own.sigma, own.mean, self.case.eps)
-            gap = rows_of(z - self.y).abs().amax(1)
-            return gap, float(self.case.rest(z)), float(self.case.rest(self.y))
 
     def times(self, function: SecondOrder, rows: Tensor) -> Tensor:
         """The Hessian of ``plain`` or ``normed`` times ``rows``, both ``(units, m)``."""

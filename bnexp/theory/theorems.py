@@ -8,7 +8,6 @@ at which point.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +17,19 @@ import yaml
 from torch import Tensor
 
 from bnexp.objective import SecondOrder
-from bnexp.theory.setting import Point, Unit, normalise
+from bnexp.theory.setting import Unit, normalise, rows_of
 
 Sides = tuple[float, float, float]
 """The left and the right side in one case, and the size of the largest term they are made of."""
 
-
-@dataclass(frozen=True)
-class Statement:
-    """A statement of ``theorems.yaml``; the comments there say what its fields are."""
-
-    theorem: str
-    name: str
-    kind: str
-    must: bool
-    text: str
-    about: str = ""
-
-
 _TABLE = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 TITLES: dict[str, str] = {theorem: entry["title"] for theorem, entry in _TABLE.items()}
-STATEMENTS = tuple(
-    Statement(theorem, name, **fields)
+STATEMENTS: list[dict[str, Any]] = [
+    {"theorem": theorem, "name": name, "about": "", **fields}
     for theorem, entry in _TABLE.items()
     for name, fields in entry["statements"].items()
-)
+]
+"""The statements with the fields of ``theorems.yaml``, where comments say what they are."""
 
 
 def square(values: Tensor) -> float:
@@ -102,9 +89,13 @@ def observation_4_3(unit: Unit) -> dict[str, Sides]:
     stationary in (W, gamma, beta). As printed no bias b is required, but beta is one: without b the
     BN network can go lower.
     """
-    gaps, with_bn, without = unit.point.restored
+    point, own = unit.point, unit.point.moments
+    with torch.no_grad():
+        z = normalise(point.y, own.sigma, own.mean, point.case.eps)
+        with_bn, without = (float(point.case.rest(values)) for values in (z, point.y))
+    gap = float((rows_of(z)[unit.j] - unit.y).abs().max())
     return {
-        "activations": (float(gaps[unit.j]), 0.0, float(unit.y.abs().max())),
+        "activations": (gap, 0.0, float(unit.y.abs().max())),
         "loss": (with_bn, without, abs(without)),
         "rescaled": (square(unit.v) / unit.gain**2, square(unit.g), square(unit.g)),
         **at_a_minimum(unit, "minima", bias=True),
@@ -186,8 +177,7 @@ def theorem_4_4(unit: Unit) -> dict[str, Sides]:
     g_j^2 = max_{||X|| <= lambda} ||grad_W L||^2 is read as lambda^2 ||g||^2, as in the paper's
     proof. The maximum is over X with y^, sigma and g held fixed although they depend on X. It is
     lambda^2 ||v||^2, attained at X = lambda v a'/||v|| for any unit vector a; the left side is the
-    largest of that X and of random ones of spectral norm lambda. In linear layers these are tried
-    with y^ and sigma that move, too.
+    largest of that X and of random ones of spectral norm lambda.
     """
     stream, point = unit.stream("4.4"), unit.point
     lam = 10 ** float(2 * torch.rand((), generator=stream, device=unit.y.device) - 1)
@@ -200,21 +190,11 @@ def theorem_4_4(unit: Unit) -> dict[str, Sides]:
     whole, last = first + second + third, lam2 * unit.m * third
     own = square(point.by_weight.gradient[0][unit.j])
     right, scale = gain2 * (lam2 * first + second + last), gain2 * max(lam2 * first, -second, -last)
-    corrected = gain2 * lam2 * whole, gain2 * lam2 * first
-    sides = {
+    return {
         "printed": (largest, right, scale),
-        "corrected": (largest, *corrected),
+        "corrected": (largest, gain2 * lam2 * whole, gain2 * lam2 * first),
         "actual": (own, gain2 * own2 * whole, gain2 * own2 * first),
     }
-    if point.case.x.dim() == 2:
-        moved = []
-        for _ in range(DRAWS):
-            x = unit.normal(*point.x.shape, stream=stream)
-            x *= lam / torch.linalg.matrix_norm(x, 2)
-            other = Point(replace(point.case, x=x, gamma=point.gamma, beta=point.beta))
-            moved.append(square(other.by_weight.gradient[0][unit.j]))
-        sides["moving"] = (max(moved), *corrected)
-    return sides
 
 
 def theorem_c_1(unit: Unit) -> dict[str, Sides]:
@@ -264,14 +244,13 @@ def lemma_4_5(unit: Unit) -> dict[str, Sides]:
     k, gain = inner / length2, (length2 - inner) ** 2 / length2
     far, near = square(w0 - best), square(w0 - k * best)
     scale = max(far, length2, gain)
-    scaled = case.weight.detach().clone()
-    scaled[unit.j] *= k
-    with torch.no_grad():
-        losses = [float(unit.point.loss_of_weight(w)) for w in (scaled, case.weight)]
     sides = {"gain": (far - near, length2 * (1 - k) ** 2, scale)}
     if inner > 0:
-        sides["distance"] = near, far - gain, scale
-    sides["same" if inner > 0 else "negative"] = losses[0], losses[1], abs(losses[1])
+        scaled = case.weight.detach().clone()
+        scaled[unit.j] *= k
+        with torch.no_grad():
+            moved, loss = (float(unit.point.loss_of_weight(w)) for w in (scaled, case.weight))
+        sides |= {"distance": (near, far - gain, scale), "same": (moved, loss, abs(loss))}
     return sides | at_a_minimum(unit, "optimum", fitted=True)
 
 

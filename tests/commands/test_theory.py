@@ -38,7 +38,7 @@ def test_the_table_names_every_theorem_and_its_verdicts(
     assert "W* is no optimum of the BN network" in out
     assert len([line for line in out.splitlines() if line.split()[:1] == ["linear"]]) == 5
     assert all(f"{number} {title}" in out for number, title in TITLES.items())
-    assert all(statement.text in out for statement in STATEMENTS)
+    assert all(statement["text"] in out for statement in STATEMENTS)
     assert "DOES NOT HOLD" not in out
     assert "does not hold" in out
 

@@ -66,7 +66,7 @@ def test_the_sums_are_those_of_the_units() -> None:
         case = real_case(model, Objective(LOSS["dln"]), 3, x, batch.inputs, batch.targets)
         point = Point(case)
         terms = {name: float(value) for name, value in layer_terms(point).items()}
-    assert tuple(terms) == TERMS
+    assert tuple(terms) == tuple(TERMS)
     units = [Unit(point, j) for j in point.units]
     for name, key in (("g", "scaled"), ("mean", "mean_term"), ("yhat", "yhat_term")):
         total = sum(unit.gain**2 * abs(terms_4_1(unit)[name]) for unit in units)
