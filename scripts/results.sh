@@ -37,6 +37,6 @@ esac
 rm -rf "results/$name"
 bnexp compact --runs "$runs" --out "results/$name" --layers "$layers" --samples "$samples"
 bnexp figures --runs "results/$name" --out "results/$name/figures" --format png
-bnexp claims --runs "results/$name" --out "results/$name/claims" --format png >/dev/null
+bnexp claims --runs "results/$name" --out "results/$name/claims" >/dev/null
 bnexp theory --runs "$runs" >"results/$name/theory.txt"
 bnexp verify results --write --document README.md --document docs/findings.md

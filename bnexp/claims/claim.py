@@ -23,18 +23,14 @@ from bnexp.registry import CLAIMS
 class Claim:
     """One statement, and what decides it.
 
-    Attributes:
-        id: the number of the paper's claim, and its number within; E for claims past the paper.
-        criterion: what must be for it to hold, written before any result was seen.
-        source: where the paper says it.
-        statistic, unit: the number that is compared, in words, and its unit.
-        compare, region: how it is made of a part's terms, and its range if the statement holds.
-        parts: the terms by the part's name; all parts must lie in the region.
-        family, recipe: the networks it is about, and the recipe that makes the runs.
-        baseline: the normalisation of the runs that the others are compared with; "" for none.
-            Where these stay at chance or diverge there is nothing to compare with.
-        direction, least_eta: of the landscape, as `bnexp.analysis.select.Need` has them.
-        note: what to know when the paper's number is compared with ours.
+    ``id`` is the number of the paper's claim and its number within, E for claims past the paper;
+    ``criterion`` what must be for it to hold, written before any result was seen; ``source`` where
+    the paper says it; ``statistic`` and ``unit`` the number that is compared, in words, which
+    ``compare`` makes of the terms of each of the ``parts``: all must lie in the ``region``.
+    ``family`` and ``recipe`` are the networks and the recipe that makes the runs. Where those of
+    the norm ``baseline`` stay at chance or diverge there is nothing to compare with; "" for none.
+    ``direction`` and ``least_eta`` are as in `bnexp.analysis.select.Need`; ``note`` is what to know
+    when the paper's number is compared with ours.
     """
 
     id: str

@@ -81,11 +81,7 @@ class Term:
 
 
 class Source(NamedTuple):
-    """Training of ``steps`` steps: the runs of one seed, or the paper's own curves.
-
-    ``find`` gives a term's series, None where there is none, so the paper's number and ours are the
-    same statistic.
-    """
+    """The runs of one seed, or the paper's curves; ``find`` gives a term's series if there is."""
 
     steps: int
     find: Callable[[Term], Trace | None]
@@ -174,7 +170,6 @@ Comparison = Callable[[Source, Sequence[Term]], float | Effect]
 
 
 def of_values(function: Callable[..., float]) -> Comparison:
-    """The comparison that is a function of the terms' values."""
     return lambda source, terms: function(*(term.value(source) for term in terms))
 
 

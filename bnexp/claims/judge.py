@@ -57,15 +57,13 @@ class Judgement:
         """What the paper's curves say: holds, contradicts, mixed; "" where they do not show it."""
         holds = self.claim.region.holds
         answers = {holds(part.paper) for part in self.parts if not math.isnan(part.paper)}
-        if len(answers) != 1:
-            return "mixed" if answers else ""
-        return "holds" if answers.pop() else "contradicts"
+        return {(True,): "holds", (False,): "contradicts", (): ""}.get(tuple(answers), "mixed")
 
     @property
     def inside(self) -> bool | None:
-        """Whether every number so far lies where claimed; None where there is none.
+        """Whether every number so far lies where claimed, none with a baseline at chance.
 
-        Those compared with a baseline at chance do not.
+        None where there is no number.
         """
         if not all(part.estimate.seeds for part in self.parts):
             return None

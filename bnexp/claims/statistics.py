@@ -55,18 +55,15 @@ class Region:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The effect over seeds; below `FEWEST` seeds only the first three and ``share``.
+    """The effect over ``seeds`` numbers, of which ``censored`` are bounds only.
 
-    Attributes:
-        seeds, censored: how many gave a number, and how many of these are bounds only.
-        value: the mean below `EXACT` seeds, else the median; of the bounds where censored.
-        low, high: the 95 % interval: Student's below `EXACT` seeds, else the exact one of the
-            median, which asks nothing of the distribution. An effect known to be at least some
-            number counts with that number from below, and as infinite from above.
-        size: the rank-biserial correlation of paired samples: 1 when every seed's effect lies on
-            the claimed side of the region's edge, -1 when none does.
-        p: of the hypothesis that the effect lies outside the region.
-        share: the share of seeds whose own effect lies in the region.
+    ``value`` is the mean below `EXACT` seeds, else the median; ``low`` to ``high`` the 95 %
+    interval: Student's below `EXACT` seeds, else the exact one of the median, which asks nothing of
+    the distribution. An effect known to be at least some number counts with that number from below,
+    and as infinite from above. ``size`` is the rank-biserial correlation of paired samples: 1 when
+    every effect lies on the claimed side of the region's edge, -1 when none does; ``p`` is of the
+    hypothesis that the effect lies outside the region; ``share`` of the seeds lie in it. Below
+    `FEWEST` seeds there is only ``value`` and ``share``.
     """
 
     seeds: int

@@ -9,12 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.claims import Judgement, all_claims, judge_claim
-from bnexp.claims.forest import forest
 from bnexp.claims.report import as_json, markdown, text
-from bnexp.commands.figures import formats_of
 from bnexp.commands.runs import found, plugins_option, runs_option
 from bnexp.errors import UserError
-from bnexp.figures.draw import write_figure
 from bnexp.registry import load_plugins, unknown
 from bnexp.runs import Run, write_atomic
 
@@ -24,19 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", metavar="ID", help="claims to judge (default: all)")
     runs_option(parser)
     parser.add_argument("--json", action="store_true", help="print them as JSON")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="also write table and figure there")
-    parser.add_argument("--format", default="png,pdf", help="of the figure (default: png,pdf)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="also write them there")
     plugins_option(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Run ``bnexp claims``: judge, print, and with ``--out`` write; returns 0."""
     load_plugins(arguments.plugins)
-    formats_of(arguments.format)
     judgements = judge(chosen(arguments.ids), found(arguments.runs), arguments.runs)
     print(json.dumps(as_json(judgements), indent=1) if arguments.json else text(judgements))
     if arguments.out is not None:
-        write(judgements, arguments.out, arguments.format)
+        write(judgements, arguments.out)
     return 0
 
 
@@ -63,16 +58,14 @@ def judge(ids: Sequence[str], runs: Sequence[Run], root: Path) -> list[Judgement
     return [judge_claim(claims[name], runs, str(where)) for name in ids]
 
 
-def write(judgements: Sequence[Judgement], out: Path, formats: str) -> None:
-    """Write claims.md, claims.json and the figure to ``out``, and say so on stderr."""
+def write(judgements: Sequence[Judgement], out: Path) -> None:
+    """Write claims.md and claims.json to ``out``, and say so on stderr."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_atomic(out / "claims.md", markdown(judgements))
         write_atomic(out / "claims.json", json.dumps(as_json(judgements), indent=1) + "\n")
-        figure = forest(judgements)
-        paths = [write_figure(figure, out / f"claims.{name}") for name in formats_of(formats)]
     except OSError as error:
         raise UserError(
             f"--out {out}: expected a folder that can be written; {error.strerror}"
         ) from None
-    print(out / "claims.md", out / "claims.json", *paths, sep="\n", file=sys.stderr)
+    print(out / "claims.md", out / "claims.json", sep="\n", file=sys.stderr)

@@ -85,7 +85,7 @@ def main(arguments: argparse.Namespace) -> int:
         lrs=lrs,
     )
     judgements = claims.judge(list(all_claims()), there, out)
-    claims.write(judgements, out / "claims", arguments.format)
+    claims.write(judgements, out / "claims")
     print(*closing(judgements, out / "claims" / "claims.md"), sep="\n", file=sys.stderr)
     print(out)
     return code

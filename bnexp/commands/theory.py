@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -21,9 +22,7 @@ from bnexp.training.reload import reload
 from bnexp.training.run import FINISHED
 
 NORMS = ("none", "bn", "noisy_bn")
-"""The norms whose runs are checked by default: BN, or nothing in its place."""
-LAYERS = 4
-"""The number of layers of a network that are checked by default."""
+"""The norms whose runs are checked where there are any: BN, or nothing in its place."""
 
 EXAMPLE = """\
 4.5 on one neuron and three points (of the kind of Dannemann and Junike 2025): at W* =
@@ -45,23 +44,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="of the random networks (default: 0)")
     growth = "deep networks to measure the gradient's growth on, 0 for none (default: 10)"
     add("--networks", type=int, default=10, help=growth)
-    add("--runs", type=Path, metavar="DIR", help="also on the finished runs in this folder")
-    run = "only this run, an id or the start of one (default: one of each network with BN or none)"
-    add("--run", metavar="ID", help=run)
-    add("--layers", default="", help="all, or numbers: 1,13 (default: four, evenly spread)")
-    add("--units", type=int, default=2, help="units of each layer (default: 2)")
+    add(
+        "--runs", type=Path, metavar="DIR", help="also on one finished run of each network and norm"
+    )
+    add("--layers", type=int, default=4, help="of each run's network, evenly spread (default: 4)")
+    add("--units", type=int, default=2, help="of each layer (default: 2)")
     add("--json", action="store_true", help="the numbers as JSON, and nothing else")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Run ``bnexp theory``: check and print; 1 when a statement that must hold does not."""
-    for name, least in (("cases", 0), ("seed", 0), ("networks", 0), ("units", 1)):
-        at_least(f"--{name}", getattr(arguments, name), least)
-    if arguments.runs is None:
-        at_least("--cases", arguments.cases, 1)
-        for name in ("run", "layers"):
-            expect(not getattr(arguments, name), f"--{name}", "--runs DIR beside it", "none")
-    reports = [_on_run(run, arguments) for run in _chosen(arguments)]  # first: they may be refused
+    least = {
+        "cases": int(arguments.runs is None),
+        "seed": 0,
+        "networks": 0,
+        "layers": 1,
+        "units": 1,
+    }
+    for name, low in least.items():
+        at_least(f"--{name}", getattr(arguments, name), low)
+    reports = [
+        _on_run(run, arguments) for run in _chosen(arguments.runs)
+    ]  # first: they may be refused
     if arguments.cases:
         numbers = bar(range(arguments.cases), desc="random networks")
         cases = (theory.random_case(arguments.seed, number) for number in numbers)
@@ -88,37 +92,25 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _chosen(arguments: argparse.Namespace) -> list[Run]:
-    """The runs to check: the one named, or one of each network and norm of ``NORMS``.
+def _chosen(root: Path | None) -> list[Run]:
+    """One finished run of each network and norm of ``NORMS``, of any norm where there are none.
 
     Of several the one with the most steps, then the least seed, then the largest learning rate.
     """
-    root, wanted = arguments.runs, arguments.run or ""
     if root is None:
         return []
-    finished = [r for r in found(root) if r.state in FINISHED and r.id.startswith(wanted)]
-    ids = ", ".join(run.id for run in finished) or "none"
-    expect(bool(finished), "--run" if wanted else "--runs", f"finished runs in {root}", ids)
-    expect(not wanted or len(finished) == 1, "--run", "one run", ids)
-    finished.sort(key=lambda r: (r.state != "done", -r.steps, r.seed, -r.lr, r.id))
-    first: dict[tuple[str, str], Run] = {}
-    for run in [run for run in finished if run.norm in NORMS] or finished[:1]:
-        first.setdefault((run.model, run.norm), run)
-    return [first[key] for key in sorted(first)]
+    finished = [run for run in found(root) if run.state in FINISHED]
+    expect(bool(finished), "--runs", "a folder with finished runs", str(root))
+    finished.sort(key=lambda r: (r.state == "done", r.steps, -r.seed, r.lr, r.id))
+    wanted = [run for run in finished if run.norm in NORMS] or finished
+    last = {(run.model, run.norm): run for run in wanted}
+    return [last[key] for key in sorted(last)]
 
 
 def _on_run(run: Run, arguments: argparse.Namespace) -> theory.Report:
     loaded = reload(run.path, run.config)
-    model, batch, layers = loaded.model, loaded.inputs, arguments.layers
-    last = len(model.layers)
-    numbers = list(range(1, last + 1))
-    if layers == "":
-        numbers = sorted({1 + round(i * (last - 1) / (LAYERS - 1)) for i in range(LAYERS)})
-    elif layers != "all":
-        named = set(layers.split(","))
-        numbers = [number for number in numbers if str(number) in named]
-        expected = f"all or numbers from 1 to {last} for {run.id}"
-        expect(len(numbers) == len(named), "--layers", expected, layers)
+    model, batch, last = loaded.model, loaded.inputs, len(loaded.model.layers)
+    numbers = sorted({round(number) for number in np.linspace(1, last, arguments.layers)})
     inputs = theory.inputs_of(model, numbers, batch)
     cases = (
         theory.real_case(

@@ -26,7 +26,7 @@ from bnexp.commands import claims
 from bnexp.errors import UserError
 from bnexp.figures import figure, figure_ids
 from bnexp.figures.style import style
-from bnexp.report.documents import generated
+from bnexp.report import generated
 from bnexp.runs import Run, find_runs, write_atomic
 
 

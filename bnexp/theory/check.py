@@ -94,10 +94,10 @@ def layer_terms(point: Point) -> dict[str, Tensor]:
     def dot(a: Tensor, b: Tensor) -> Tensor:
         return (a.double() * b.double()).sum(1)
 
-    sigma, m, gain = point.moments.sigma, point.m, point.gamma / point.moments.sigma
+    sigma, m, gain = point.sigma, point.m, point.gamma / point.sigma
     g, v, yhat = point.g, point.v, point.yhat
     if point.case.eps == 0.0:
-        live = (~point.moments.constant).to(gain)
+        live = (~point.constant).to(gain)
         gain, g, v, yhat = gain * live, *(live[:, None] * rows for rows in (g, v, yhat))
     u, gain2 = gain[:, None] * v, gain.double().square()
     squares, lengths, inner = dot(g, g), dot(v, v), dot(g, yhat)

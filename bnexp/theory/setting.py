@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,30 +31,25 @@ def rows_of(values: Tensor) -> Tensor:
     return values.movedim(1, 0).flatten(1)
 
 
-class Moments(NamedTuple):
-    """Per unit, ``(units,)``: mean, sigma = sqrt(biased variance + eps), whether it is constant."""
+def moments(y: Tensor, eps: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Per unit, ``(units,)``: mean, sigma = sqrt(biased variance + eps), whether it is constant.
 
-    mean: Tensor
-    sigma: Tensor
-    constant: Tensor
-
-
-def moments(y: Tensor, eps: float = 0.0) -> Moments:
-    """The moments of ``y``, differentiable; sigma is 1 where a unit is constant and eps is 0."""
+    Differentiable; sigma is 1 where a unit is constant and eps is 0.
+    """
     rows = rows_of(y)
     mean = rows.mean(1)
     var = (rows - mean[:, None]).square().mean(1)
     constant = (var <= CONSTANT * rows.square().mean(1)).detach()
     if eps == 0.0:
         var = torch.where(constant, torch.ones_like(var), var)
-    return Moments(mean, (var + eps).sqrt(), constant)
+    return mean, (var + eps).sqrt(), constant
 
 
 def normalise(y: Tensor, gamma: Tensor, beta: Tensor, eps: float = 0.0) -> Tensor:
     """gamma (y - mu) / sigma + beta of ``(batch, units, ..)``, with the moments of ``y`` itself."""
-    own = moments(y, eps)
+    mean, sigma, _ = moments(y, eps)
     mean, sigma, gamma, beta = (
-        values.view(1, -1, *[1] * (y.dim() - 2)) for values in (own.mean, own.sigma, gamma, beta)
+        values.view(1, -1, *[1] * (y.dim() - 2)) for values in (mean, sigma, gamma, beta)
     )
     return gamma * ((y - mean) / sigma) + beta
 
@@ -99,14 +93,13 @@ class Point:
         self.case = case
         with torch.no_grad():
             self.y = case.affine(case.weight, case.x)
-        self.moments = moments(self.y, case.eps)
-        self.gamma = self.moments.sigma if case.gamma is None else case.gamma.detach()
-        self.beta = self.moments.mean if case.beta is None else case.beta.detach()
+        self.mean, self.sigma, self.constant = moments(self.y, case.eps)
+        self.gamma = self.sigma if case.gamma is None else case.gamma.detach()
+        self.beta = self.mean if case.beta is None else case.beta.detach()
         self.z = normalise(self.y, self.gamma, self.beta, case.eps)
-        mean, sigma = (value[:, None] for value in (self.moments.mean, self.moments.sigma))
-        self.yhat = (rows_of(self.y) - mean) / sigma
+        self.yhat = (rows_of(self.y) - self.mean[:, None]) / self.sigma[:, None]
         self.m = self.yhat.shape[1]
-        self.units = [int(j) for j in (~self.moments.constant).nonzero().flatten()]
+        self.units = [int(j) for j in (~self.constant).nonzero().flatten()]
         self.plain = SecondOrder(case.rest, [self.z])
         self.normed = SecondOrder(self.loss_after_bn, [self.y])
         self.g, self.v = (rows_of(f.gradient[0]) for f in (self.plain, self.normed))
@@ -146,7 +139,7 @@ class Unit:
 
     def __init__(self, point: Point, j: int) -> None:
         self.point, self.j, self.m = point, j, point.m
-        self.gamma, self.sigma = float(point.gamma[j]), float(point.moments.sigma[j])
+        self.gamma, self.sigma = float(point.gamma[j]), float(point.sigma[j])
         self.gain = self.gamma / self.sigma
         self.yhat, self.g, self.v = point.yhat[j], point.g[j], point.v[j]
         self.y, self.w = rows_of(point.y)[j], point.case.weight[j].detach().flatten()

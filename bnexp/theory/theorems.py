@@ -64,7 +64,8 @@ def theorem_4_2(unit: Unit) -> dict[str, Sides]:
     hv = unit.hessian(unit.v)
     left = float(unit.v @ unit.hessian(unit.v, after_bn=True))
     kept, plain = float(unit.v @ hv), float(unit.g @ unit.hessian(unit.g))
-    drop, gain2 = drop_4_2(unit, unit.v), unit.gain**2
+    drop = unit.gamma / (unit.m * unit.sigma**2) * unit.inner * square(unit.v)
+    gain2 = unit.gain**2
     scale = max(abs(gain2 * kept), abs(drop))
     sides = {
         "equality": (left, gain2 * kept - drop, scale),
@@ -77,11 +78,6 @@ def theorem_4_2(unit: Unit) -> dict[str, Sides]:
     return {**sides, "bound": sides["equality"]}
 
 
-def drop_4_2(unit: Unit, u: Tensor) -> float:
-    """gamma/(m sigma^2) <g, y^> ||u||^2, which 4.2 takes off along u = v."""
-    return unit.gamma / (unit.m * unit.sigma**2) * unit.inner * square(u)
-
-
 def observation_4_3(unit: Unit) -> dict[str, Sides]:
     """With gamma = sigma and beta = mu the BN network is the one without, so its minima are kept.
 
@@ -89,9 +85,9 @@ def observation_4_3(unit: Unit) -> dict[str, Sides]:
     stationary in (W, gamma, beta). As printed no bias b is required, but beta is one: without b the
     BN network can go lower.
     """
-    point, own = unit.point, unit.point.moments
+    point = unit.point
     with torch.no_grad():
-        z = normalise(point.y, own.sigma, own.mean, point.case.eps)
+        z = normalise(point.y, point.sigma, point.mean, point.case.eps)
         with_bn, without = (float(point.case.rest(values)) for values in (z, point.y))
     gap = float((rows_of(z)[unit.j] - unit.y).abs().max())
     return {
@@ -212,17 +208,16 @@ def theorem_c_1(unit: Unit) -> dict[str, Sides]:
     w[unit.j] = by_weight.gradient[0][unit.j]
     left = float((w * by_weight.hvp([w])[0]).sum())
     u = unit.point.x @ w[unit.j].flatten()
-    hu, c, k = unit.hessian(u), u - u.mean(), float(yhat @ u) / m
+    c, k = u - u.mean(), float(yhat @ u) / m
     pu = c - yhat * k
     bend = unit.inner * (3 * k**2 - square(c) / m) - 2 * k * float(g @ c)
     right = gain2 * float(pu @ unit.hessian(pu)) + unit.gamma / unit.sigma**2 * bend
     # of the terms before P and the bracket cancel (with one weight a unit has no curvature)
     size = abs(unit.gamma) / unit.sigma**2 * length(g) * square(u) / m**0.5
-    flat, drop = gain2 * float(u @ hu), drop_4_2(unit, u)
+    size = max(size, gain2 * length(u) * length(unit.hessian(u)))
     return {
         "gradient": (length(unit.v - formula), 0.0, abs(unit.gain) * length(g)),
-        "weights": (left, right, max(size, gain2 * length(u) * length(hu))),
-        "as_4_2": (left, flat - drop, max(abs(flat), abs(drop), abs(left))),
+        "weights": (left, right, size),
     }
 
 

@@ -13,7 +13,7 @@ from bnexp.cli import main
 from bnexp.commands import verify
 from bnexp.commands.compare import compared
 from bnexp.errors import UserError
-from bnexp.report.documents import generated
+from bnexp.report import generated
 from bnexp.runs import find_runs
 
 COMMITTED = Path(__file__).parents[2] / "results" / "cifar10"

@@ -1,1 +1,0 @@
-"""What readers are shown of committed results: tables of documents, numbers of figures."""
