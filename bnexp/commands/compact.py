@@ -14,7 +14,7 @@ import pandas as pd
 from bnexp.claims.report import markdown_table
 from bnexp.commands.runs import found, runs_option
 from bnexp.errors import UserError
-from bnexp.registry import at_least
+from bnexp.registry import at_least, expect
 from bnexp.runs import Keep, Run, compact, describe, find_runs, write_atomic
 from bnexp.runs.files import read_json
 
@@ -52,14 +52,12 @@ def main(arguments: argparse.Namespace) -> int:
         numbers = tuple(int(number) for number in layers.split(",") if number.strip())
     except ValueError:
         raise UserError(f"--layers: expected numbers like 1,11,24; got '{layers}'") from None
-    if not (runs := found(root)):
-        raise UserError(f"--runs {root}: expected a folder with runs; there are none")
+    runs = found(root)
+    expect(bool(runs), f"--runs {root}", "a folder with runs", "none")
     for run in runs:
-        if run.state not in ("done", "diverged"):
-            why = "; ".join([f"{run.id} is {run.state}", *run.problems])
-            raise UserError(f"--runs {root}: expected finished runs; {why}")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: expected a folder; it is a file")
+        state = "; ".join([f"{run.id} is {run.state}", *run.problems])
+        expect(run.state in ("done", "diverged"), f"--runs {root}", "finished runs", state)
+    expect(out.is_dir() or not out.exists(), f"--out {out}", "a folder", "a file")
     for run in runs:
         compact(run, out / "runs", Keep(layers=numbers, samples=arguments.samples))
     write_atomic(out / "SUMMARY.md", summary(find_runs(out)))
@@ -72,15 +70,16 @@ def summary(runs: Sequence[Run]) -> str:
     # Runs on which other tables were recorded besides are trained alike: one per seed.
     frame = pd.DataFrame([_row(run) for run in runs]).sort_values("seed")
     frame = frame.drop_duplicates([*KEYS, "seed"], keep="last")
-    ways = {"seeds": _listed, "ended": _ended, **dict.fromkeys(frame.columns[5:], _spread)}
+    ways = {"seeds": lambda seeds: ", ".join(map(str, seeds)), "ended": _counted}
+    ways |= dict.fromkeys(frame.columns[5:], _spread)
     frame = frame.assign(seeds=frame["seed"])
     table = frame.groupby(KEYS).agg(ways).reset_index().sort_values(["lr", "norm", "runs"])
     table["lr"] = table["lr"].map("{:g}".format)
     envs = [read_json(run.path / "env.json") for run in runs]
-    made = Counter(_environment(e) for env in envs for e in (env, *env.get("resumed", []))).items()
+    made = Counter(_environment(e) for env in envs for e in (env, *env.get("resumed", [])))
     return SUMMARY.format(
         table=markdown_table([str(name) for name in table], table.to_numpy().tolist()),
-        environments="\n".join(f"- {count} runs: {line}" for line, count in made),
+        environments="\n".join(f"- {count} runs: {line}" for line, count in made.items()),
     )
 
 
@@ -110,11 +109,7 @@ def _along(run: Run) -> str:
     return words if direction == "gradient" else f"{words}; {direction} directions"
 
 
-def _listed(seeds: pd.Series) -> str:
-    return ", ".join(map(str, seeds))
-
-
-def _ended(states: pd.Series) -> str:
+def _counted(states: pd.Series) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))
 
 

@@ -26,10 +26,10 @@ LOSSES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
 
 
 def random_case(seed: int, number: int) -> Case:
-    """A linear layer, BN, a non-linearity and a loss, a function of ``seed`` and ``number``.
+    """A linear layer, BN, a non-linearity and a loss in float64, by ``seed`` and ``number``.
 
     gamma has either sign and a size over two decades, the inputs a mean and a size of their own;
-    tanh and the cross-entropy give Hessians of either sign. float64.
+    tanh and the cross-entropy give Hessians of either sign.
     """
     stream = generator(seed, "theory", number)
 
