@@ -119,6 +119,27 @@ def _accuracy(knobs: Knobs, t: np.ndarray) -> np.ndarray:
     return np.where(late > 0, 0.8 + late * (knobs["accuracy"] - 0.8), rises)
 
 
+def config_of(
+    family: str, norm: str, lr: float, seed: int, etas: list[float], direction: str = "gradient"
+) -> dict[str, Any]:
+    """The config of a run, as far as it is read."""
+    schedule = {"every": EVERY, "dense": 0}
+    return {
+        "model": {
+            "name": family, "depth": 16, "k": 25, "d": 10,
+            "width": 0.125 if family == "vgg" else None,
+        },
+        "norm": {"name": norm},
+        "data": {"name": "digits", "label": "digits"},
+        "optim": {"name": "sgd", "lr": lr},
+        "probes": {
+            "landscape": {**schedule, "etas": etas, "direction": direction},
+            "moments": schedule,
+        },
+        "batch_size": 128, "steps": STEPS, "seed": seed, "preset": "quick",
+    }  # fmt: skip
+
+
 class World:
     """Runs that `read` is made to see in place of what lies on the disk."""
 
@@ -142,23 +163,7 @@ class World:
         """One run whose numbers are the `USUAL` ones but for ``knobs``."""
         name = f"{family}-{norm}-{lr:g}-{seed}-{direction}" + "-fine" * bool(knobs.get("fine"))
         self._knobs[name] = {**USUAL, **knobs}
-        schedule = {"every": EVERY, "dense": 0}
-        config = {
-            "model": {
-                "name": family, "depth": 16, "k": 25, "d": 10,
-                "width": 0.125 if family == "vgg" else None,
-            },
-            "norm": {"name": norm},
-            "data": {"name": "digits", "label": "digits"},
-            "optim": {"name": "sgd", "lr": lr},
-            "probes": {
-                "landscape": {
-                    **schedule, "etas": _grid(family, self._knobs[name]), "direction": direction,
-                },
-                "moments": schedule,
-            },
-            "batch_size": 128, "steps": STEPS, "seed": seed, "preset": "quick",
-        }  # fmt: skip
+        config = config_of(family, norm, lr, seed, _grid(family, self._knobs[name]), direction)
         status = {"state": state, "step": STEPS, "steps": STEPS}
         self.runs.append(Run(Path("/nowhere") / name, name, config, status))
 

@@ -11,7 +11,7 @@ import pytest
 from bnexp.claims import all_claims
 from bnexp.cli import main
 from bnexp.runs import RunDirectory, TableWriter
-from tests.claims.worlds import EVERY, GRID, STEPS, USUAL, table
+from tests.claims.worlds import GRID, STEPS, USUAL, config_of, table
 
 CLAIMS = all_claims()
 
@@ -20,17 +20,9 @@ CLAIMS = all_claims()
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four seeds of the DLN with and without BN; BN's loss band is the narrower."""
     root = tmp_path_factory.mktemp("claims")
-    schedule = {"every": EVERY, "dense": 0, "etas": GRID["dln"], "direction": "gradient"}
     for seed, norm in ((seed, norm) for seed in range(4) for norm in ("none", "bn")):
         directory = RunDirectory(root / "runs" / f"dln-{norm}-{seed}")
-        config = {
-            "model": {"name": "dln", "k": 25, "d": 10},
-            "norm": {"name": norm},
-            "data": {"name": "gaussian", "label": "Gaussian", "samples": 1000},
-            "optim": {"name": "sgd", "lr": 1e-6},
-            "probes": {"landscape": schedule},
-            "batch_size": None, "steps": STEPS, "seed": seed, "preset": "cpu",
-        }  # fmt: skip
+        config = config_of("dln", norm, 1e-6, seed, GRID["dln"]) | {"preset": "cpu"}
         directory.create(config, {})
         knobs = {**USUAL, "loss_band": 1.0 if norm == "none" else 0.3}
         writer, rng = TableWriter(directory.tables_dir), np.random.default_rng([seed, len(norm)])
@@ -51,7 +43,7 @@ def test_text_says_the_verdict_the_numbers_and_what_to_run(
     assert "HOLDS" in line
     assert "1.07 " in line  # the paper's
     assert "the paper's own curves contradict it in part (whole run)" in line
-    assert "DLN 25×10, Gaussian, full batch, 600 steps, not the paper's scale" in out
+    assert "DLN 25×10, digits, batch 128, 600 steps, not the paper's scale" in out
     assert f"bnexp train -m experiment=fig1 preset=quick seed=0,1,2,3,4,5 out={runs}" in out
     assert f"bnexp train -m experiment=fig5b preset=cpu seed=0,1,2,3,4,5 out={runs}" in out
 

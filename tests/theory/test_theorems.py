@@ -9,14 +9,8 @@ import torch
 from torch import Tensor
 from torch.func import grad, hessian
 
-from bnexp.models import Network, build_model
-from bnexp.models.base import Task
-from bnexp.models.dln import DlnOptions
-from bnexp.models.resnet import ResnetOptions
-from bnexp.models.vgg import VggOptions
-from bnexp.norms import NoisyOptions, StatisticsOptions, frozen_statistics
+from bnexp.norms import frozen_statistics
 from bnexp.objective import Objective
-from bnexp.registry import NORMS, Options
 from bnexp.theory import (
     STATEMENTS,
     TITLES,
@@ -35,6 +29,7 @@ from bnexp.theory import (
 from bnexp.theory.check import Finding, finding
 from bnexp.theory.setting import rows_of
 from bnexp.theory.theorems import SIDES
+from tests.helpers import LOSS, Draws, network
 
 
 @pytest.fixture(scope="module")
@@ -157,40 +152,14 @@ def test_the_gradient_grows_as_yang_et_al_say() -> None:
     assert large["predicted"] == pytest.approx(1.467, abs=1e-3)
 
 
-# -------------------------------------------------------------------- layers of real networks
+# layers of real networks
 
-GLOROT, ENTROPY = "glorot_uniform", "cross_entropy"
-MODELS = {
-    "vgg": VggOptions(GLOROT, ENTROPY, depth=11, width=1 / 32, head="linear"),
-    "resnet": ResnetOptions(GLOROT, ENTROPY, depth=18, width=1 / 32, stem="cifar"),
-    "dln": DlnOptions(GLOROT, "sum_squares", k=5, d=4),
-}
 LAYERS = {"vgg": [1, 5, 9], "resnet": [2, 8, 21], "dln": [1, 3, 5]}
 
 
-def network(model: str, norm: str, eps: float) -> tuple[Network, Objective, Tensor, Tensor]:
-    """Small, in float64, gamma and beta moved off 1 and 0; its objective and a batch."""
-    options: dict[type[Options], Options] = {
-        StatisticsOptions: StatisticsOptions(eps, 0.1),
-        NoisyOptions: NoisyOptions(
-            eps=eps, momentum=0.1, n_mu=0.5, n_sigma=1.25, r_mu=0.1, r_sigma=0.1
-        ),
-    }
-    own = options.get(NORMS[norm].options, Options())
-    made = build_model(model, MODELS[model], norm, own, Task(classes=3), 0).double()
-    stream = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            if parameter.dim() == 1:
-                parameter += 0.2 * torch.randn(parameter.shape, generator=stream)
-    shape = (8, 4) if model == "dln" else (8, 3, 32, 32)
-    x = torch.randn(shape, generator=stream, dtype=torch.float64)
-    targets = x.flip(1) if model == "dln" else torch.randint(0, 3, (8,), generator=stream)
-    return made, Objective(MODELS[model].loss), x, targets
-
-
 def cases(family: str, norm: str, numbers: list[int]) -> list[Case]:
-    model, objective, x, targets = network(family, norm, 1e-5)
+    model, batch, objective = network(family, norm), Draws(family).at(0), Objective(LOSS[family])
+    x, targets = batch.inputs, batch.targets
     inputs = inputs_of(model, numbers, x)
     return [real_case(model, objective, n, inputs[n], x, targets, seed=n) for n in numbers]
 
@@ -211,7 +180,8 @@ def test_what_must_hold_holds_on_layers(family: str, norm: str) -> None:
 def test_a_case_is_the_network_itself(family: str, norm: str) -> None:
     """The loss and its gradient by W_i are the network's own (eps 0); X W' is its linear layer."""
     number = LAYERS[family][1]
-    model, objective, x, targets = network(family, norm, 0.0)
+    model, batch = network(family, norm, eps=0.0), Draws(family).at(0)
+    objective, x, targets = Objective(LOSS[family]), batch.inputs, batch.targets
     before = {name: value.clone() for name, value in model.state_dict().items()}
     reaching, weight = inputs_of(model, [number], x)[number], model.weight_name(number)
     point = Point(real_case(model, objective, number, reaching, x, targets))
