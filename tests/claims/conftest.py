@@ -1,7 +1,5 @@
 """A world to put runs into."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.claims.worlds import World
@@ -9,5 +7,4 @@ from tests.claims.worlds import World
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """No runs yet."""
     return World(monkeypatch)

@@ -9,23 +9,9 @@ import torch
 from torch import Tensor
 from torch.func import grad, hessian
 
+from bnexp import theory
 from bnexp.norms import frozen_statistics
 from bnexp.objective import Objective
-from bnexp.theory import (
-    STATEMENTS,
-    TITLES,
-    Case,
-    Point,
-    Report,
-    Unit,
-    bn_of,
-    check_cases,
-    counterexample,
-    growth,
-    inputs_of,
-    random_case,
-    real_case,
-)
 from bnexp.theory.check import Finding, finding
 from bnexp.theory.setting import rows_of
 from bnexp.theory.theorems import SIDES
@@ -33,22 +19,25 @@ from tests.helpers import LOSS, Draws, network
 
 
 @pytest.fixture(scope="module")
-def report() -> Report:
-    return check_cases("random", [random_case(3, number) for number in range(48)])
+def report() -> theory.Report:
+    return theory.check_cases("random", [theory.random_case(3, number) for number in range(48)])
 
 
-def of(report: Report, theorem: str, name: str) -> Finding:
+def of(report: theory.Report, theorem: str, name: str) -> Finding:
     (found,) = [f for f in report.findings if (f["theorem"], f["name"]) == (theorem, name)]
     return found
 
 
-def units(count: int = 48) -> list[Unit]:
-    points = [Point(random_case(3, number)) for number in range(count)]
-    return [Unit(point, j) for point in points for j in point.units]
+def units(count: int = 48) -> list[theory.Unit]:
+    points = [theory.Point(theory.random_case(3, number)) for number in range(count)]
+    return [theory.Unit(point, j) for point in points for j in point.units]
 
 
-def test_what_must_hold_holds_on_random_cases(report: Report) -> None:
-    assert list(dict.fromkeys(s["theorem"] for s in STATEMENTS)) == list(TITLES) == list(SIDES)
+def test_what_must_hold_holds_on_random_cases(report: theory.Report) -> None:
+    assert list(theory.TITLES) == list(SIDES)
+    assert {(s["theorem"], s["name"]) for s in theory.STATEMENTS} == {
+        (theorem, name) for theorem, sides in SIDES.items() for u in units(24) for name in sides(u)
+    }
     assert not report.wrong
     for found in report.findings:
         if found["must"]:
@@ -56,7 +45,7 @@ def test_what_must_hold_holds_on_random_cases(report: Report) -> None:
             assert found["violation"] < 1e-11, found
 
 
-def test_4_4_as_printed_fails_where_its_algebra_says_so(report: Report) -> None:
+def test_4_4_as_printed_fails_where_its_algebra_says_so(report: theory.Report) -> None:
     """lambda^2 ||v||^2 sigma^2/gamma^2 > g_j^2 - m mu^2 - lambda^2 <g,y^>^2."""
     printed = of(report, "4.4", "printed")
     assert printed["cases"] == report.units
@@ -71,7 +60,7 @@ def test_4_4_as_printed_fails_where_its_algebra_says_so(report: Report) -> None:
         assert (left - right) / unit.gain**2 == pytest.approx(expected, rel=1e-7, abs=1e-9 * size)
 
 
-def test_what_is_only_sometimes_so_is_counted(report: Report) -> None:
+def test_what_is_only_sometimes_so_is_counted(report: theory.Report) -> None:
     for name in ("keeps", "aligned", "convex"):
         found = of(report, "4.2", name)
         assert 0 < found["against"] < found["cases"]
@@ -81,7 +70,7 @@ def test_what_is_only_sometimes_so_is_counted(report: Report) -> None:
 
 @pytest.mark.parametrize("theorem", ["4.1", "4.2", "4.4", "C.1", "4.5"])
 def test_a_right_side_that_is_slightly_off_is_detected(theorem: str) -> None:
-    for s in STATEMENTS:
+    for s in theory.STATEMENTS:
         if s["theorem"] == theorem and s["must"] and "<=" not in s["text"]:
             every = map(SIDES[theorem], units(12))
             sides = [both[s["name"]] for both in every if s["name"] in both]
@@ -92,8 +81,8 @@ def test_a_right_side_that_is_slightly_off_is_detected(theorem: str) -> None:
 @pytest.mark.parametrize("number", range(0, 48, 10))
 def test_vectors_and_hessians_are_those_of_other_derivatives(number: int) -> None:
     """g, v, H_jj and H^_jj against torch.func's gradients and Hessians of BN written out."""
-    point = Point(random_case(5, number))
-    unit, case = Unit(point, point.units[-1]), point.case
+    point = theory.Point(theory.random_case(5, number))
+    unit, case = theory.Unit(point, point.units[-1]), point.case
     y = point.y[:, unit.j]
 
     def with_unit(layer: Tensor, value: Tensor) -> Tensor:
@@ -129,9 +118,9 @@ def test_findings_count_violations_and_gaps() -> None:
     assert finding(equal, [(1.0, 1.5, 1.0), (float("nan"), 1.0, 1.0)])["against"] == 2
 
 
-def test_lemma_4_5_has_a_counterexample(report: Report) -> None:
+def test_lemma_4_5_has_a_counterexample(report: theory.Report) -> None:
     """At W*: y = (2, -1, 1)/3, so y^ is (4, -5, 1)/sqrt(14); t less its mean is (2, -1, -1)/3."""
-    example = counterexample()
+    example = theory.counterexample()
     assert example["optimum"] == pytest.approx([2 / 3, -1 / 3])
     assert example["plain_gradient"] < 1e-14
     assert example["gradient"] > 0.1
@@ -143,10 +132,10 @@ def test_lemma_4_5_has_a_counterexample(report: Report) -> None:
 
 
 def test_the_gradient_grows_as_yang_et_al_say() -> None:
-    grown = growth("linear", 10, 128, 8, networks=8)
+    grown = theory.growth("linear", 10, 128, 8, networks=8)
     assert grown["predicted"] == 6 / 5
     assert abs(grown["measured"] - grown["predicted"]) < 4 * grown["error"] < 0.2
-    small, large = (growth("relu", 10, 128, batch, networks=8) for batch in (8, 256))
+    small, large = (theory.growth("relu", 10, 128, batch, networks=8) for batch in (8, 256))
     assert small["measured"] > 1.6
     assert large["measured"] == pytest.approx(large["predicted"], rel=0.03)
     assert large["predicted"] == pytest.approx(1.467, abs=1e-3)
@@ -157,11 +146,11 @@ def test_the_gradient_grows_as_yang_et_al_say() -> None:
 LAYERS = {"vgg": [1, 5, 9], "resnet": [2, 8, 21], "dln": [1, 3, 5]}
 
 
-def cases(family: str, norm: str, numbers: list[int]) -> list[Case]:
+def cases(family: str, norm: str, numbers: list[int]) -> list[theory.Case]:
     model, batch, objective = network(family, norm), Draws(family).at(0), Objective(LOSS[family])
     x, targets = batch.inputs, batch.targets
-    inputs = inputs_of(model, numbers, x)
-    return [real_case(model, objective, n, inputs[n], x, targets, seed=n) for n in numbers]
+    inputs = theory.inputs_of(model, numbers, x)
+    return [theory.real_case(model, objective, n, inputs[n], x, targets, seed=n) for n in numbers]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +158,7 @@ def cases(family: str, norm: str, numbers: list[int]) -> list[Case]:
     [*((f, n) for f in LAYERS for n in ("none", "bn")), ("dln", "l1"), ("vgg", "noisy_bn")],
 )
 def test_what_must_hold_holds_on_layers(family: str, norm: str) -> None:
-    report = check_cases(norm, cases(family, norm, LAYERS[family]), units=1)
+    report = theory.check_cases(norm, cases(family, norm, LAYERS[family]), units=1)
     assert report.units == 3
     assert not report.wrong
     assert len([f for f in report.findings if f["must"] and f["cases"]]) >= 14
@@ -183,15 +172,15 @@ def test_a_case_is_the_network_itself(family: str, norm: str) -> None:
     model, batch = network(family, norm, eps=0.0), Draws(family).at(0)
     objective, x, targets = Objective(LOSS[family]), batch.inputs, batch.targets
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    reaching, weight = inputs_of(model, [number], x)[number], model.weight_name(number)
-    point = Point(real_case(model, objective, number, reaching, x, targets))
+    reaching, weight = theory.inputs_of(model, [number], x)[number], model.weight_name(number)
+    point = theory.Point(theory.real_case(model, objective, number, reaching, x, targets))
     with frozen_statistics(model.parts):
         own = objective.by_autograd(model, x, targets, wrt=[weight])
     assert float(point.by_weight.value) == pytest.approx(float(own.loss), rel=1e-10)
     bias = getattr(model.affine(number), "bias", None)
     y = point.x @ point.case.weight.flatten(1).T + (0.0 if bias is None else bias.detach())
     torch.testing.assert_close(y, rows_of(point.y).T)
-    if bn_of(model, number) is not None:
+    if theory.bn_of(model, number) is not None:
         gradient = point.by_weight.gradient[0]
         torch.testing.assert_close(gradient, own.grads[weight], rtol=1e-9, atol=1e-12)
     else:  # a BN layer was put there: the same activations
@@ -202,6 +191,6 @@ def test_a_case_is_the_network_itself(family: str, norm: str) -> None:
 
 def test_the_lemma_starts_at_the_layers_own_initialisation() -> None:
     (case,) = cases("dln", "bn", [2])
-    report = check_cases("start", [replace(case, start=2 * case.weight)])
+    report = theory.check_cases("start", [replace(case, start=2 * case.weight)])
     assert of(report, "4.5", "distance")["cases"] == report.units  # <W0, W*> > 0 in every unit
     assert of(report, "4.5", "gain")["violation"] < 1e-12
