@@ -52,11 +52,12 @@ def compared(runs: Sequence[Run], reference: Sequence[Run]) -> list[dict[str, ob
         alike = [other for other, its in zip(reference, kinds, strict=True) if its == mine]
         layers = EXPERIMENTS[run.family].ics_layers if run.family in EXPERIMENTS else ()
         for quantity in quantities:
+            if quantity.table not in run.table_names():
+                continue
             layered = quantity.table in ("gradient_shift", "moments")
-            having = [other for other in (run, *alike) if quantity.table in other.table_names()]
-            if run in having[:1]:
-                for layer in layers if layered else (None,):
-                    rows += _row(quantity, layer, run, having[1:])
+            having = [other for other in alike if quantity.table in other.table_names()]
+            for layer in layers if layered else (None,):
+                rows += _row(quantity, layer, run, having)
     return rows
 
 
