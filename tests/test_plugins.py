@@ -59,8 +59,8 @@ def test_a_recipe_of_ones_own_with_ones_own_everything(
     assert first[0] == pytest.approx(first[1]), "they start from the same weights"
     capsys.readouterr()
 
-    shown = ["--runs", str(tmp_path), "--plugins", ",".join(MODULES), "--format", "png"]
-    assert main(["figures", "weights", *shown]) == 0, capsys.readouterr().err
+    shown = ["--runs", str(tmp_path), "--plugins", ",".join(MODULES)]
+    assert main(["figures", "weights", *shown, "--format", "png"]) == 0, capsys.readouterr().err
     assert (tmp_path / "figures" / "weights.png").stat().st_size > 5000
     capsys.readouterr()
     assert main(["claims", "X1", "--json", *shown]) == 0
