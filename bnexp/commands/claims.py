@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.claims import Judgement, all_claims, judge_claim
+from bnexp.claims.forest import forest
 from bnexp.claims.report import as_json, markdown, text
 from bnexp.commands.runs import found, plugins_option, runs_option
 from bnexp.errors import UserError
+from bnexp.figures.draw import write_figure
 from bnexp.registry import load_plugins, unknown
 from bnexp.runs import Run, write_atomic
 
@@ -59,13 +61,14 @@ def judge(ids: Sequence[str], runs: Sequence[Run], root: Path) -> list[Judgement
 
 
 def write(judgements: Sequence[Judgement], out: Path) -> None:
-    """Write claims.md and claims.json to ``out``, and say so on stderr."""
+    """Write claims.md, claims.json and claims.png to ``out``, and say so on stderr."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_atomic(out / "claims.md", markdown(judgements))
         write_atomic(out / "claims.json", json.dumps(as_json(judgements), indent=1) + "\n")
+        write_figure(forest(judgements), out / "claims.png")
     except OSError as error:
         raise UserError(
             f"--out {out}: expected a folder that can be written; {error.strerror}"
         ) from None
-    print(out / "claims.md", out / "claims.json", sep="\n", file=sys.stderr)
+    print(*(out / f"claims.{name}" for name in ("md", "json", "png")), sep="\n", file=sys.stderr)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.claims import Judgement, all_claims, judge_claim
+from bnexp.claims.forest import PAGE, forest
 from bnexp.claims.report import as_json, closing, markdown
 from bnexp.claims.statistics import DEAD, HOLDS, OPEN
 from tests.claims.worlds import Knobs, World, fill
@@ -85,3 +86,16 @@ def test_the_last_words_are_numbers_even_of_one_seed(world: World) -> None:
     page = markdown(three).splitlines()
     assert page[2] == lines[0]
     assert page[4].startswith("- 1.1 BN trains faster")
+
+
+def test_the_figure_has_words_and_fits_a_page(world: World) -> None:
+    for claim in CLAIMS.values():
+        fill(world, claim, [0], lambda _: lambda norm, lr: {})
+    figure = forest([judge_claim(claim, world.runs, "there") for claim in CLAIMS.values()])
+    assert (figure.get_size_inches() <= PAGE).all()
+    figure.draw_without_rendering()
+    labels = [tick for ax in figure.axes for tick in ax.get_yticklabels()]
+    assert len(labels) == sum(len(claim.parts) for claim in CLAIMS.values())
+    for claim in CLAIMS.values():
+        assert any(label.get_text().startswith(f"{claim.id} {claim.short}") for label in labels)
+    assert min(label.get_window_extent().x0 for label in labels) >= 0
