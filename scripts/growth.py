@@ -69,7 +69,9 @@ def main() -> int:
     ]
     with TemporaryDirectory(dir=given.out) as folder:
         sweeps = [rows(int(n), Path(folder) / n) for n in given.runs.split(",")]
-    text = "\n".join([*head, *(line for lines in zip(*sweeps, strict=True) for line in lines)]) + "\n"
+    text = (
+        "\n".join([*head, *(line for lines in zip(*sweeps, strict=True) for line in lines)]) + "\n"
+    )
     print(text, end="")
     if given.document is not None:
         from benchmark import fill  # imports torch: the memory of a child counts from its parent's
