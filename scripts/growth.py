@@ -16,10 +16,13 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-TINY = "model=dln model.k=2 model.d=2 data.samples=8 steps=4 measure.eval_every=4 probes=every probes.gradient_shift.layers=all"
+TINY = (
+    "train -m model=dln model.k=2 model.d=2 data.samples=8 steps=4 measure.eval_every=4 threads=1 "
+    "probes=every probes.gradient_shift.layers=all norm=none,bn seed=range({seeds}) out={out}"
+)
 COMMANDS = {
-    "train -m": f"train -m {TINY} norm=none,bn seed=range({{seeds}}) threads=1 out={{out}}",
-    "train -m, all there": f"train -m {TINY} norm=none,bn seed=range({{seeds}}) threads=1 out={{out}}",
+    "train -m": TINY,
+    "train -m, all there": TINY,
     "runs": "runs --runs {out}",
     "load_runs": "",
     "claims": "claims --runs {out} --out {out}/claims",
@@ -63,15 +66,12 @@ def main() -> int:
     options.add_argument("--out", type=Path, help="default: a temporary folder")
     options.add_argument("--document", type=Path, help="a page whose table to replace")
     given = options.parse_args()
-    head = [
-        "| command | runs | seconds | ms a run | MiB | files a run |",
-        "|---|---|---|---|---|---|",
-    ]
+    head = ["| command | runs | seconds | ms a run | MiB | files a run |"]
+    head.append("| --- | --- | --- | --- | --- | --- |")
     with TemporaryDirectory(dir=given.out) as folder:
         sweeps = [rows(int(n), Path(folder) / n) for n in given.runs.split(",")]
-    text = (
-        "\n".join([*head, *(line for lines in zip(*sweeps, strict=True) for line in lines)]) + "\n"
-    )
+    lines = [line for lines in zip(*sweeps, strict=True) for line in lines]
+    text = "\n".join([*head, *lines]) + "\n"
     print(text, end="")
     if given.document is not None:
         from benchmark import fill  # imports torch: the memory of a child counts from its parent's
