@@ -11,14 +11,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
@@ -28,8 +26,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bnexp.commands.progress import progress
-from bnexp.config import Request, check, config_dir
-from bnexp.config.compose import parse, quoted, resolve, search_path
+from bnexp.config import Request, check
+from bnexp.config.compose import SEARCH, hydra_for, quoted, resolve
 from bnexp.errors import UserError
 from bnexp.registry import expect
 from bnexp.runs import RunBusy, RunDirectory
@@ -56,7 +54,7 @@ class Planned:
 class Outcome:
     """What became of a run: done, diverged, failed, interrupted, not started or busy."""
 
-    path: str
+    path: Path
     state: str
     reason: str = ""
 
@@ -64,7 +62,7 @@ class Outcome:
 Launch = Callable[[Sequence[Planned]], dict[str, Outcome]]
 
 
-def planned(requests: Sequence[Request]) -> list[Planned]:
+def planned(requests: Iterable[Request]) -> list[Planned]:
     """The different runs of ``requests``, all checked before any is started."""
     runs: dict[str, Planned] = {}
     for request in requests:
@@ -78,8 +76,8 @@ def reused(jobs: Sequence[Job]) -> dict[str, Path]:
     there: dict[str, Path] = {}
     asking: list[str] = []
     for job in jobs:
-        folders = [job.directory.path.with_name(name) for name in job.stale]
-        done = [f for f in folders if RunDirectory(f).read_status().get("state") in FINISHED]
+        folders = [RunDirectory(job.directory.path.with_name(name)) for name in job.stale]
+        done = [f.path for f in folders if f.read_status().get("state") in FINISHED]
         if done and job.state() not in FINISHED:
             asking += [done[-1].name] if job.config.run.stale == "ask" else []
             there |= {job.id: done[-1]} if job.config.run.stale == "reuse" else {}
@@ -93,7 +91,7 @@ def reused(jobs: Sequence[Job]) -> dict[str, Path]:
 
 def attempt(job: Job) -> Outcome:
     """Train ``job``, unless another process does; what goes wrong is told, not raised."""
-    path, stop = str(job.directory.path), Stop()
+    path, stop = job.directory.path, Stop()
     if stop.signum is not None or stop.failed:
         return Outcome(path, "not started")
     try:
@@ -117,41 +115,31 @@ def make(runs: Sequence[Planned], launcher: Sequence[str] = ()) -> tuple[int, li
     """Make ``runs`` with one bar over all of them; says what became of them."""
     if not runs:
         return 0, []
-    instead = reused([run.job for run in runs])
-    outcomes = {name: Outcome(str(p), "skipped", "of other code") for name, p in instead.items()}
-    for job in [run.job for run in runs if run.job.id not in outcomes]:
-        if (state := job.state()) in FINISHED and not job.problems():
-            outcomes[job.id] = Outcome(str(job.directory.path), "skipped", f"{state} before")
-    todo = [run for run in runs if run.job.id not in outcomes]
+    jobs = [run.job for run in runs]
+    outcomes = {i: Outcome(path, "skipped", "of other code") for i, path in reused(jobs).items()}
+    for job in jobs:
+        if job.id not in outcomes and (state := job.state()) in FINISHED and not job.problems():
+            outcomes[job.id] = Outcome(job.directory.path, "skipped", f"{state} before")
+    todo, waiting = [run for run in runs if run.job.id not in outcomes], False
     launching = _launching(runs[0], launcher)
     with launching as launch, stoppable() as stop, progress([run.job for run in todo]):
-        outcomes |= _shared(todo, launch, stop)
-        stop.look()
-    ordered = [outcomes[run.job.id] for run in runs]
+        while todo:
+            outcomes |= launch(todo)
+            todo = [run for run in todo if outcomes[run.job.id].state == "busy"]
+            stop.look()
+            if not todo or stop.signum is not None:
+                break
+            if not waiting:
+                print(f"bnexp: {len(todo)} runs are being made by others; waiting", file=sys.stderr)
+            waiting = True
+            time.sleep(PATIENCE)
+    ordered = [outcomes[job.id] for job in jobs]
     _report(ordered)
     code = 1 if any(outcome.state == "failed" for outcome in ordered) else 0
     if stop.signum is not None:
         print("bnexp: stopped; the same command goes on from there", file=sys.stderr)
         code = 128 + stop.signum
-    return code, [Path(outcome.path) for outcome in ordered]
-
-
-def _shared(todo: Sequence[Planned], launch: Launch, stop: Stop) -> dict[str, Outcome]:
-    """What becomes of ``todo``, of which other processes may be making some."""
-    outcomes: dict[str, Outcome] = {}
-    waiting = False
-    while todo:
-        outcomes |= launch(todo)
-        todo = [run for run in todo if outcomes[run.job.id].state == "busy"]
-        stop.look()
-        if todo and stop.signum is not None:
-            paths = {run.job.id: str(run.job.directory.path) for run in todo}
-            return outcomes | {name: Outcome(path, "not started") for name, path in paths.items()}
-        if todo and not waiting:
-            print(f"bnexp: {len(todo)} runs are being made by others; waiting", file=sys.stderr)
-        waiting = True
-        time.sleep(PATIENCE if todo else 0)
-    return outcomes
+    return code, [outcome.path for outcome in ordered]
 
 
 @contextmanager
@@ -160,14 +148,8 @@ def _launching(run: Planned, overrides: Sequence[str]) -> Iterator[Launch]:
     if all(o == "hydra/launcher=basic" for o in overrides):
         yield _one_by_one
         return
-    given = [
-        *search_path(parse(run.overrides)),
-        *overrides,
-        f"out={quoted(run.job.config.run.out)}",
-    ]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
+    with hydra_for([o for o in run.overrides if o.startswith((SEARCH, "plugins"))]) as loader:
+        given = [*overrides, f"out={quoted(run.job.config.run.out)}"]
         try:
             config = loader.load_configuration("train", given, RunMode.MULTIRUN)
             jobs = config.hydra.launcher.get("n_jobs", 1)
@@ -198,18 +180,21 @@ def _launch(launcher: Launcher, runs: Sequence[Planned]) -> dict[str, Outcome]:
     while batches:
         batch = batches.pop(0)
         try:
-            returned = launcher.launch([(*run.overrides, "progress=false") for run in batch], 0)
+            asked = [
+                (*(o for o in run.overrides if not o.startswith(SEARCH)), "progress=false")
+                for run in batch
+            ]
+            returned = launcher.launch(asked, 0)
             outcomes |= {r.job.id: x.return_value for r, x in zip(batch, returned, strict=True)}
         except BrokenExecutor:
-            started = [[run] for run in batch if run.job.state() is not None]
-            started = started or [[run] for run in batch]
             if len(batch) == 1:
                 job, why = batch[0].job, "its process was killed (out of memory?)"
                 record(job.directory, why, why, job.config.run.steps)
-                outcomes[job.id] = Outcome(str(job.directory.path), "failed", why)
-            else:
-                others = [run for run in batch if [run] not in started]
-                batches = [*started, *filter(None, [others]), *batches]
+                outcomes[job.id] = Outcome(job.directory.path, "failed", why)
+                continue
+            started = [run for run in batch if run.job.state() is not None] or batch
+            others = [run for run in batch if run not in started]
+            batches = [*([run] for run in started), *filter(None, [others]), *batches]
         except (ValueError, TypeError) as error:
             raise UserError(f"hydra.launcher: {str(error).splitlines()[0]}") from None
     return outcomes
@@ -230,7 +215,7 @@ def stoppable() -> Iterator[Stop]:
 def _report(outcomes: Sequence[Outcome]) -> None:
     """Say on stderr what became of each run, and of the failed ones why and where it says more."""
     for outcome in outcomes:
-        failed, log = outcome.state == "failed", RunDirectory(Path(outcome.path)).log_file
+        failed, log = outcome.state == "failed", RunDirectory(outcome.path).log_file
         more = f"  {outcome.reason}" if failed or outcome.state == "skipped" else ""
         more += f"; see {log}" if failed and log.exists() else ""
         if failed or len(outcomes) <= LISTED:

@@ -88,7 +88,7 @@ def test_every_recipe_composes(name: str) -> None:
 
 def test_a_swept_config_is_the_one_that_hydra_composes() -> None:
     sweep = ["model=dln,vgg", "norm=none,bn", "seed=range(2)", "measure.every=3,4", "out=a,'b c'"]
-    requests = expand([*sweep, "probes.landscape.etas=[1,2],[3]", "seed_data=7"])
+    requests = list(expand([*sweep, "probes.landscape.etas=[1,2],[3]", "seed_data=7"]))
     assert len(requests) == 2 * 2 * 2 * 2 * 2 * 2
     for request in requests[::13]:
         assert request.plain == compose(request.overrides)
