@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import yaml
 
 from bnexp.config import check, compose, expand
-from bnexp.config.compose import GROUPS, SEARCH, choices, parse, quoted
+from bnexp.config.compose import GROUPS, LAUNCHER, SEARCH, choices, quoted
 from bnexp.errors import UserError
 
 HELP = """usage: bnexp train [KEY=VALUE ...] [-m] [--cfg] [--config-dir DIR] [-h]
@@ -51,31 +51,22 @@ def main(arguments: argparse.Namespace) -> int:
         groups = [f"  {group}={'|'.join(choices(group, overrides))}\n" for group in GROUPS]
         print(HELP.format(doc=__doc__, groups="".join(groups)), end="")
         return 0
-    launcher, own = split([o for o in overrides if o != "job" or not arguments.cfg])
     if arguments.cfg:
-        plain = next(expand(own)).plain if arguments.multirun else compose(own)
+        overrides = [o for o in overrides if o != "job"]
+        plain = next(expand(overrides)) if arguments.multirun else compose(overrides)
         print(yaml.safe_dump(check(plain).plain, sort_keys=False, allow_unicode=True), end="")
         return 0
     if arguments.multirun:
-        requests = list(expand(own))  # before torch is imported
+        configs = list(expand(overrides))  # before torch is imported
         from bnexp.commands.sweep import make, planned
 
-        code, paths = make(planned(requests), launcher)
+        code, paths = make(planned(configs), overrides)
         print(*paths, sep="\n")
         return code
-    recipes = [o for o in own if o.startswith("experiment=") and o != "experiment=none"]
-    for override in [*recipes, *launcher]:
-        raise UserError(f"{override.partition('=')[0]}: that is for sweeps, so -m is expected")
-    return _train(own)
-
-
-def split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The overrides that choose a launcher, and those of the runs; all are well-formed."""
-    parts: tuple[list[str], list[str]] = ([], [])
-    for override in parse(overrides):
-        launches = override.key_or_group.startswith(("hydra/launcher", "hydra.launcher."))
-        parts[0 if launches else 1].append(str(override.input_line))
-    return parts
+    for key, _, value in (override.partition("=") for override in overrides):
+        if key.startswith(LAUNCHER) or (key == "experiment" and value != "none"):
+            raise UserError(f"{key}: that is for sweeps, so -m is expected")
+    return _train(overrides)
 
 
 def _train(overrides: Sequence[str]) -> int:

@@ -34,6 +34,7 @@ from bnexp.registry import plugin_modules, unknown
 PATHS = ("out", "data.path", "data.cache")
 GROUPS = ("model", "norm", "data", "optim", "probes", "preset", "experiment", "hydra/launcher")
 SEARCH = "hydra.searchpath"
+LAUNCHER = ("hydra/launcher", "hydra.launcher.")
 ERRORS = (HydraException, OmegaConfBaseException, ValueError, TypeError)
 """What composing raises where an override is wrong."""
 

@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.types import Glob, Override, RangeSweep
@@ -22,16 +21,8 @@ MOST_RUNS = 100_000
 """The longest sweep that is taken for meant."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """A run that is asked for: the overrides that ask for it and its resolved config."""
-
-    overrides: tuple[str, ...]
-    plain: dict[str, Any]
-
-
-def expand(overrides: Sequence[str]) -> Iterator[Request]:
-    """The runs that a sweep asks for: every combination of its values, and of its experiment's."""
+def expand(overrides: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The configs that a sweep asks for: all combinations of its values and its experiment's."""
     given = parse(overrides)
     first = compose_hydra([str(o.input_line) for o in given if not o.is_sweep_override()])
     params, named = first.hydra.sweeper.params or {}, {o.get_key_element() for o in given}
@@ -49,8 +40,7 @@ def expand(overrides: Sequence[str]) -> Iterator[Request]:
         if composed not in templates:
             config = compose_hydra([*fixed, *lines])
             templates[composed] = _template(config, [o.key_or_group for o in filled])
-        plain = _filled(templates[composed], [o.value() for o in filled])
-        yield Request((*fixed, *lines), plain)
+        yield _filled(templates[composed], [o.value() for o in filled])
 
 
 def _axis(override: Override, overrides: Sequence[str]) -> list[Override]:
@@ -101,8 +91,8 @@ def recipes(overrides: Sequence[str] = ()) -> list[str]:
     return [name for name in choices("experiment", overrides) if name != "none"]
 
 
-def recipe_requests(names: Iterable[str], overrides: Sequence[str]) -> list[Request]:
-    """The runs of the recipes ``names``.
+def recipe_configs(names: Iterable[str], overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """The configs of the runs of the recipes ``names``.
 
     What ``overrides`` say of models and data holds for the recipes whose networks it suits.
     """
@@ -112,9 +102,9 @@ def recipe_requests(names: Iterable[str], overrides: Sequence[str]) -> list[Requ
         fitting[name] = _fitting(name, overrides)
     unused = [o for o in overrides if not any(o in mine for mine in fitting.values())]
     return [
-        request
+        plain
         for name, mine in fitting.items()
-        for request in expand([f"experiment={name}", *mine, *unused])
+        for plain in expand([f"experiment={name}", *mine, *unused])
     ]
 
 
@@ -123,10 +113,10 @@ def _fitting(name: str, overrides: Sequence[str]) -> list[str]:
     particular = [o for o in overrides if o.lstrip("+~").startswith(("model", "data"))]
     mine = [f"experiment={name}", *(o for o in overrides if o not in particular)]
     if particular:
-        task = check(next(expand(mine)).plain).model.task
+        task = check(next(expand(mine))).model.task
     for override in sorted(particular, key=lambda o: "." in o.partition("=")[0]):
         try:
-            config = check(next(expand([*mine, override])).plain)
+            config = check(next(expand([*mine, override])))
         except UserError:
             continue
         mine += [override] if config.model.task == task else []

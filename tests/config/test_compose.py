@@ -9,7 +9,7 @@ import pytest
 
 from bnexp.config import check, compose, config_dir, expand
 from bnexp.config.compose import choices
-from bnexp.config.expand import recipe_requests, recipes
+from bnexp.config.expand import recipe_configs, recipes
 from bnexp.errors import UserError
 
 
@@ -79,34 +79,38 @@ def test_a_preset_changes_only_sizes_and_schedules(model: str, preset: str) -> N
 def test_every_recipe_composes(name: str) -> None:
     seeds: dict[str, set[int]] = {}
     for request in expand([f"experiment={name}", "preset=quick"]):
-        kind = {key: v for key, v in request.plain.items() if not key.startswith("seed")}
-        seeds.setdefault(str(kind), set()).add(request.plain["seed"])
+        kind = {key: v for key, v in request.items() if not key.startswith("seed")}
+        seeds.setdefault(str(kind), set()).add(request["seed"])
         if len(seeds[str(kind)]) == 1:
-            check(request.plain)
+            check(request)
     assert len(set(map(frozenset, seeds.values()))) == 1, "every kind of run has the same seeds"
 
 
 def test_a_swept_config_is_the_one_that_hydra_composes() -> None:
-    sweep = ["model=dln,vgg", "norm=none,bn", "seed=range(2)", "measure.every=3,4", "out=a,'b c'"]
-    requests = list(expand([*sweep, "probes.landscape.etas=[1,2],[3]", "seed_data=7"]))
-    assert len(requests) == 2 * 2 * 2 * 2 * 2 * 2
-    for request in requests[::13]:
-        assert request.plain == compose(request.overrides)
+    axes = {"model": ["dln", "vgg"], "norm": ["none", "bn"], "seed": ["0", "1"]}
+    axes |= {"measure.every": ["3", "4"], "out": ["a", "'b c'"]}
+    axes |= {"probes.landscape.etas": ["[1,2]", "[3]"]}
+    sweep = [f"{key}={','.join(values)}" for key, values in axes.items()]
+    configs = list(expand([*sweep, "seed_data=7"]))
+    alone = list(itertools.product(*([f"{k}={v}" for v in values] for k, values in axes.items())))
+    assert len(configs) == len(alone) == 2**6
+    for config, overrides in list(zip(configs, alone, strict=True))[::13]:
+        assert config == compose([*overrides, "seed_data=7"])
 
 
 def test_an_override_replaces_what_a_recipe_sweeps_over() -> None:
-    requests = recipe_requests(["fig5a"], ["preset=quick", "norm=l1", "seed=4,5"])
-    assert {(r.plain["norm"]["name"], r.plain["seed"]) for r in requests} == {("l1", 4), ("l1", 5)}
+    requests = recipe_configs(["fig5a"], ["preset=quick", "norm=l1", "seed=4,5"])
+    assert {(r["norm"]["name"], r["seed"]) for r in requests} == {("l1", 4), ("l1", 5)}
 
 
 def test_overrides_of_some_networks_leave_the_others_alone() -> None:
     both = ["data=digits", "model.width=0.5", "model.k=3", "data.samples=20", "steps=7"]
-    requests = recipe_requests(["fig3a", "fig3b"], both)
-    vgg, dln = requests[0].plain, requests[-1].plain
+    requests = recipe_configs(["fig3a", "fig3b"], both)
+    vgg, dln = requests[0], requests[-1]
     assert (vgg["model"]["width"], vgg["data"]["name"], vgg["steps"]) == (0.5, "digits", 7)
     assert (dln["model"]["k"], dln["data"]["name"], dln["data"]["samples"]) == (3, "gaussian", 20)
     with pytest.raises(UserError, match=r"model\.foo"):
-        recipe_requests(["fig3a", "fig3b"], ["model.foo=3"])
+        recipe_configs(["fig3a", "fig3b"], ["model.foo=3"])
 
 
 def test_equal_values_spelled_otherwise_are_one_config() -> None:
@@ -123,8 +127,8 @@ def test_yaml_of_the_users_own_is_found(tmp_path: Path) -> None:
     (tmp_path / "norm" / "gentle.yaml").write_text("name: bn\neps: 0.1\nmomentum: 0.1\n")
     search = f"hydra.searchpath=[{tmp_path}]"
     assert "gentle" in choices("norm", [search])
-    requests = recipe_requests(["mine"], [search])
-    assert {(r.plain["norm"]["eps"], r.plain["seed"]) for r in requests} == {
+    requests = recipe_configs(["mine"], [search])
+    assert {(r["norm"]["eps"], r["seed"]) for r in requests} == {
         (0.1, 0),
         (0.1, 1),
         (1e-5, 0),
