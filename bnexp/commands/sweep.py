@@ -163,7 +163,7 @@ def _launching(overrides: Sequence[str], out: str) -> Iterator[Launch]:
                 task_function=perform,
                 config=config,
             )
-        except (HydraException, OmegaConfBaseException, RuntimeError) as error:
+        except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"hydra/launcher: {str(error).splitlines()[0]}") from None
         yield lambda jobs: _launch(launcher, jobs, given[-1])
 

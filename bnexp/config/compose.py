@@ -20,7 +20,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override, Quote, QuotedString, ValueType
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bnexp.config.check import DROPPED
 from bnexp.errors import UserError
-from bnexp.registry import plugin_modules, unknown
+from bnexp.registry import expect, plugin_modules, unknown
 
 PATHS = ("out", "data.path", "data.cache")
 GROUPS = ("model", "norm", "data", "optim", "probes", "preset", "experiment", "hydra/launcher")
@@ -70,12 +70,15 @@ def _parsed(text: str) -> Override:
                 f"{key or 'overrides'}: expected KEY=VALUE in Hydra's grammar; got {text[:80]!r}"
             ) from None
         override = parser.parse_override(f"{key}={quoted(value)}")  # as in größe
-    allowed = r"hydra/launcher|hydra\.launcher\.[^_]\w*|hydra\.searchpath"
-    if override.is_hydra_override() and not re.fullmatch(allowed, override.key_or_group):
+    key, got = override.key_or_group, override.value()
+    allowed = r"hydra/launcher|hydra\.launcher(\.[^_.]\w*)+|hydra\.searchpath"
+    if override.is_hydra_override() and not re.fullmatch(allowed, key):
         raise UserError(
-            f"{override.key_or_group}: of Hydra's own keys expected hydra/launcher, "
-            f"hydra.launcher.KEY, hydra.searchpath or hydra.run.dir"
+            f"{key}: of Hydra's own keys expected hydra/launcher, hydra.launcher.KEY, "
+            f"hydra.searchpath or hydra.run.dir"
         )
+    if not key or (key in GROUPS and override.value_type == ValueType.ELEMENT):
+        expect(bool(key) and isinstance(got, str), key or "KEY=VALUE", "a name", got)
     return override
 
 
@@ -178,6 +181,8 @@ def _nearest(key: str, overrides: Sequence[str]) -> str:
     general = [o for o in overrides if re.match(rf"({'|'.join(GROUPS)})=\w+$|{SEARCH}|plugins", o)]
     plain: Any = OmegaConf.to_container(compose_hydra(general))
     keys = [*GROUPS[:-1], *dotted({k: v for k, v in plain.items() if k != "hydra"})]
+    if (probe := re.match(r"probes\.\w+", key)) and probe[0] not in keys:
+        return "that probe is not on here; probes=paper turns some on"
     names = {name.rpartition(".")[2]: name for name in reversed(keys)} | {k: k for k in keys}
     for text in (key, key.rpartition(".")[2]):
         if near := difflib.get_close_matches(text, names, n=1, cutoff=0.7):

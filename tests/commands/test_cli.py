@@ -182,9 +182,8 @@ train threads=99999999999 | train batch_size=1e8 | train optim=null | train mode
 train probes=null | train =1 -> KEY=VALUE | train stale=maybe
 train plugins=[no_such_module] -> no_such_module | train plugins=3 | train --config-dir /nowhere
 train -cn mine -> -cn | train --info | train -sc install=bash -> -sc
-train hydra.run.dir=x -> out=FOLDER | train hydra.sweep.dir=x -> out=FOLDER
-train hydra/sweeper=optuna -> basic | train hydra.job.name=x | train hydra/launcher=joblib -> -m
-train -m seed=range(1000000000) -> 100000 runs
+train hydra/sweeper=optuna | train hydra.verbose=true | train hydra.job.name=x
+train hydra/launcher=joblib -> -m | train -m seed=range(1000000000) -> 100000 runs
 train -m hydra.launcher._target_=os.system -> _target_ | train norm=batch -> batch
 train norm=none,bn | train data=imagenet -> imagenet | train data=images -> data.path
 train data=images data.path=/nowhere/x.tar -> /nowhere/x.tar | train steps=-1 | train steps=0

@@ -75,7 +75,7 @@ def test_ten_thousand_runs_are_checked_in_milliseconds_each() -> None:
 
 def test_a_path_may_have_any_characters_and_starts_at_home() -> None:
     assert compose(["out=größe"])["out"] == "größe"
-    assert compose(["out=~/x"])["out"] == str(Path.home() / "x")
+    assert compose(["hydra.run.dir=~/x"])["out"] == str(Path.home() / "x")
 
 
 KEYS = sorted({*dotted(compose()), *dotted(compose(["model=dln"])), *GROUPS, "foo", "", "a/b"})
