@@ -98,7 +98,7 @@ class Bench:
         def work() -> None:
             self.number += 1
             trainer.probes = probes
-            trainer.step(self.number, _discard)
+            trainer.step(self.number, str)  # nobody reads the rows
 
         return work
 
@@ -123,10 +123,6 @@ class Bench:
     def data(self) -> None:
         self.number += 1
         self.trainer.batches.at(self.number)
-
-    def evaluate(self) -> None:
-        """One forward and backward pass."""
-        self.model.evaluate(self.objective, *self.batch)
 
     def landscape(self) -> Work:
         """The probe at all its points, under its guard."""
@@ -180,10 +176,6 @@ class Bench:
         return work
 
 
-def _discard(_rows: Any) -> None:
-    """Where rows go that nobody reads."""
-
-
 Comparison = tuple[str, str, Work, Work, float]
 """What, against what, both as work, and how often the second counts."""
 
@@ -218,7 +210,13 @@ def of_probes(bench: Bench, folder: Path) -> Iterator[Comparison]:
     bare, etas = bench.step(), len(bench.probes["landscape"].options.etas)
     read, every = bench.step("moments", "activations"), bench.step(*bench.probes)
     yield "moments + activations", "a bare step", read, bare, 1
-    yield "landscape, per eta", "a pass", bench.landscape(), bench.evaluate, etas
+    yield (
+        "landscape, per eta",
+        "a pass",
+        bench.landscape(),
+        partial(bench.model.evaluate, bench.objective, *bench.batch),
+        etas,
+    )
     yield SHARE, "training without", every, bare, SCHEDULE
     yield "writing tables", "the steps meanwhile", bench.tables(folder), bare, 10 * SCHEDULE
 

@@ -67,19 +67,13 @@ def stale_jobs(tmp_path: Path, how: str) -> list[Job]:
     return [replace(new, stale=[old.id])]
 
 
-@pytest.mark.parametrize(("how", "taken"), [("reuse", True), ("remake", False)])
-def test_results_of_other_code_are_taken_only_when_told(
-    tmp_path: Path, how: str, taken: bool
-) -> None:
-    (job,) = stale_jobs(tmp_path, how)
-    expected = {job.id: job.directory.path.with_name(job.stale[0])} if taken else {}
-    assert reused([job]) == expected
-
-
-def test_where_nobody_can_be_asked_the_option_is_named(tmp_path: Path) -> None:
-    stale = stale_jobs(tmp_path, "ask")
+def test_results_of_other_code_are_taken_only_when_told(tmp_path: Path) -> None:
+    for how in ("reuse", "remake"):
+        (job,) = stale_jobs(tmp_path, how)
+        old = {job.id: job.directory.path.with_name(job.stale[0])}
+        assert reused([job]) == (old if how == "reuse" else {})
     with pytest.raises(UserError, match="stale=reuse to take them or stale=remake"):
-        reused(stale)
+        reused(stale_jobs(tmp_path, "ask"))
 
 
 def test_the_first_runs_config_of_a_sweep_is_printed(

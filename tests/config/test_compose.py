@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bnexp.config import check, compose, config_dir, expand
@@ -32,13 +33,8 @@ def test_the_defaults_are_the_papers() -> None:
     vgg = compose([])
     assert (vgg["model"]["depth"], vgg["model"]["width"]) == (16, 1.0)
     assert (vgg["steps"], vgg["batch_size"]) == (15_000, 128)
-    assert vgg["optim"] | {"decay": ""} == {
-        "name": "sgd",
-        "lr": 0.1,
-        "momentum": 0.0,
-        "weight_decay": 5e-4,
-        "decay": "",
-    }
+    optim = vgg["optim"]
+    assert (optim["lr"], optim["momentum"], optim["weight_decay"]) == (0.1, 0.0, 5e-4)
     assert set(vgg["probes"]["landscape"]["etas"]) >= {0.5, 1, 2, 4}
     assert vgg["probes"]["landscape"]["every"] == vgg["probes"]["gradient_shift"]["every"] == 100
     dln = compose(["model=dln"])
@@ -52,21 +48,10 @@ def test_the_defaults_are_the_papers() -> None:
 SIZES = ("model.width", "model.init", "steps", "batch_size", "preset", "data.", "measure.")
 
 
-def flat(config: dict, prefix: str = "") -> dict:
-    leaves = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            leaves |= flat(value, f"{prefix}{key}.")
-        else:
-            leaves[prefix + key] = value
-    return leaves
-
-
 @pytest.mark.parametrize(("model", "preset"), list(itertools.product(MODELS, PRESETS)))
 def test_a_preset_changes_only_sizes_and_schedules(model: str, preset: str) -> None:
-    of_none, of_preset = (
-        flat(compose([f"model={model}", f"preset={p}"])) for p in ("none", preset)
-    )
+    configs = [compose([f"model={model}", f"preset={p}"]) for p in ("none", preset)]
+    of_none, of_preset = (pd.json_normalize(config).T[0].to_dict() for config in configs)
     differing = {k for k in of_none | of_preset if of_none.get(k) != of_preset.get(k)}
     schedules = {key for key in differing if key.startswith("probes.")}
     assert all(key.startswith(SIZES) for key in differing - schedules)
@@ -127,10 +112,5 @@ def test_yaml_of_the_users_own_is_found(tmp_path: Path) -> None:
     (tmp_path / "norm" / "gentle.yaml").write_text("name: bn\neps: 0.1\nmomentum: 0.1\n")
     search = f"hydra.searchpath=[{tmp_path}]"
     assert "gentle" in choices("norm", [search])
-    requests = recipe_configs(["mine"], [search])
-    assert {(r["norm"]["eps"], r["seed"]) for r in requests} == {
-        (0.1, 0),
-        (0.1, 1),
-        (1e-5, 0),
-        (1e-5, 1),
-    }
+    found = {(r["norm"]["eps"], r["seed"]) for r in recipe_configs(["mine"], [search])}
+    assert found == set(itertools.product((0.1, 1e-5), (0, 1)))
