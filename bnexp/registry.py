@@ -65,11 +65,7 @@ class Registry:
     def register(
         self, name: str, options: type[Options] = Options, **more: Any
     ) -> Callable[[T], T]:
-        """Decorator: the class or function is from now on the ``name`` of this kind.
-
-        Raises:
-            UserError: another one has that name.
-        """
+        """Decorator: the class or function is from now on the one ``name`` of this kind."""
 
         def enter(item: T) -> T:
             entry = Entry(name, item, options, more)

@@ -53,9 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def chosen(ids: Sequence[str]) -> list[str]:
-    """The figures named by ``ids`` (``4``, ``04``, ``fig4``, ``E5``, a plug-in's), each once.
-
-    By default all of the paper's.
+    """The figures named by ``ids`` (``4``, ``04``, ``fig4``, ``E5``, a plug-in's) or the paper's.
 
     Raises:
         UserError: there is no such figure.
@@ -81,11 +79,7 @@ def lrs_of(text: str | None) -> list[float]:
 
 
 def filtered(runs: Sequence[Run], where: Sequence[str]) -> list[Run]:
-    """Those of ``runs`` that have every ``KEY=VALUE`` of ``where`` in their config.
-
-    Raises:
-        UserError: a condition is no ``KEY=VALUE``, or no run meets them all.
-    """
+    """Those of ``runs`` whose config has every ``KEY=VALUE`` of ``where``; there must be some."""
     rest = list(runs)
     for condition in where:
         key, _, value = map(str.strip, condition.partition("="))
