@@ -29,18 +29,13 @@ COMMANDS = {
     "theory": "checks the paper's theorems numerically, on random networks and on runs",
 }
 
-START = """What batch normalisation does to optimisation, settled by measurement. To begin with:
+OVERVIEW = """usage: bnexp COMMAND [-h] ..
+
+What batch normalisation does to optimisation, settled by measurement. To begin with:
 
   bnexp reproduce preset=quick     every figure and claim at a small size, in minutes
   bnexp train preset=quick         one run of your own; bnexp train --help lists what can be set
   bnexp figures                    draws from the runs that are there
-
-bnexp --help lists all commands.
-"""
-
-OVERVIEW = """usage: bnexp COMMAND [-h] ..
-
-What batch normalisation does to optimisation, settled by measurement.
 
 {commands}
 
@@ -70,16 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
-    name = given[0] if given else ""
-    overview = OVERVIEW.format(commands="\n".join(f"  {n:11}{t}" for n, t in COMMANDS.items()))
-    texts = {
-        "": START,
-        "-h": overview,
-        "--help": overview,
-        "--version": f"bnexp {__version__}\n",
-    }
-    if name in texts:
-        print(texts[name], end="")
+    name = given[0] if given else "--help"
+    if name == "--version":
+        print(f"bnexp {__version__}")
+        return 0
+    if name in ("-h", "--help"):
+        lines = [f"  {command:11}{does}" for command, does in COMMANDS.items()]
+        print(OVERVIEW.format(commands="\n".join(lines)), end="")
         return 0
     if name not in COMMANDS:
         from bnexp.registry import unknown
@@ -97,8 +89,8 @@ def _run(given: list[str]) -> int:
     except SystemExit as left:  # --help
         return int(left.code or 0)
     for argument in more:  # KEY=VALUE may stand on either side of an option
-        option = argument.partition("=")[0]
         if not hasattr(arguments, "overrides") or argument.startswith("-"):
+            option = argument.partition("=")[0]
             raise UserError(f"{option}: no such option; bnexp {name} --help lists them")
         arguments.overrides.append(argument)
     code: int = command.main(arguments)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
 import math
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
@@ -27,9 +29,6 @@ from omegaconf.errors import OmegaConfBaseException
 from bnexp.errors import UserError
 
 T = TypeVar("T")
-
-PLUGINS = "bnexp.plugins"
-"""The group of entry points whose modules are imported with the built-in packages."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,11 @@ class Entry:
     options: type[Options]
     more: Mapping[str, Any]
 
+    @property
+    def source(self) -> str:
+        """Where it is defined."""
+        return f"{self.item.__module__}.{getattr(self.item, '__qualname__', '?')}"
+
 
 class Registry:
     """Things of one kind by name. ``package`` is imported, with its modules, at first look-up."""
@@ -61,54 +65,37 @@ class Registry:
     def register(
         self, name: str, options: type[Options] = Options, **more: Any
     ) -> Callable[[T], T]:
-        """Decorator: the class or function is from now on the ``name`` of this kind.
-
-        Raises:
-            UserError: another one has that name.
-        """
+        """Decorator: the class or function is from now on the one ``name`` of this kind."""
 
         def enter(item: T) -> T:
-            before = self._entries.get(name)
-            if before is not None and _source(before.item) != _source(item):
+            entry = Entry(name, item, options, more)
+            before = self._entries.setdefault(name, entry).source
+            if before != entry.source:
                 raise UserError(
                     f"{self.kind}: expected different names; two are called '{name}' "
-                    f"({_source(before.item)} and {_source(item)})"
+                    f"({before} and {entry.source})"
                 )
-            self._entries[name] = Entry(name, item, options, more)
+            self._entries[name] = entry  # also where its module is imported anew
             return item
 
         return enter
 
     def __getitem__(self, name: str) -> Entry:
-        """What is called ``name``.
-
-        Raises:
-            UserError: nothing is.
-        """
-        self._load()
-        if not isinstance(name, str) or name not in self._entries:
-            raise UserError(f"{self.kind}: {unknown(name, self.names())}")
+        """What is called ``name``; `UserError` where nothing is."""
+        one_of(self.kind, name, self.names())
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        self._load()
-        return name in self._entries
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names())
+        return name in self.names()
 
     def names(self) -> list[str]:
         """All names, in the order of registration within the order of the modules' names."""
-        self._load()
+        if not self._loaded:
+            self._loaded = True
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+                importlib.import_module(f"{self._package}.{module.name}")
         return list(self._entries)
-
-    def _load(self) -> None:
-        if self._loaded:
-            return
-        self._loaded = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
-            importlib.import_module(f"{self._package}.{module.name}")
 
 
 NORMS = Registry("norm", "bnexp.norms")
@@ -119,17 +106,19 @@ FIGURES = Registry("figures", "bnexp.figures")
 CLAIMS = Registry("claims", "bnexp.claims")
 
 
-def load_plugins(names: Iterable[str] = ()) -> None:
-    """Import the modules called ``names`` and those of the entry points `PLUGINS`.
+def plugin_modules(names: Iterable[str] = ()) -> list[str]:
+    """``names`` and the modules of the entry points ``bnexp.plugins``.
 
-    Modules in the current folder are found, as by ``python -m``.
-
-    Raises:
-        UserError: a module is not there or fails while it is imported.
+    Modules in the current folder can be imported from now on, as by ``python -m``.
     """
     if (here := os.getcwd()) not in sys.path:  # noqa: PTH109
         sys.path.append(here)
-    for name in [*names, *(entry.module for entry in entry_points(group=PLUGINS))]:
+    return [*names, *(entry.module for entry in entry_points(group="bnexp.plugins"))]
+
+
+def load_plugins(names: Iterable[str] = ()) -> None:
+    """Import the `plugin_modules`; `UserError` where one is not there or fails meanwhile."""
+    for name in plugin_modules(names):
         try:
             importlib.import_module(name)
         except UserError:
@@ -167,22 +156,28 @@ def bind(schema: type[T], section: Any, key: str) -> T:
     Raises:
         UserError: an unknown or missing key, a wrong type or a value out of range.
     """
-    if not isinstance(section, Mapping):
-        raise UserError(f"{key}: expected a group of settings; got {section!r}")
+    expect(isinstance(section, Mapping), key, "a group of settings", section)
+    # As text, for the runs of a sweep have most sections in common.
+    bound: T = _bind(schema, json.dumps(dict(section), default=str), key)  # type: ignore[arg-type]
+    return bound
+
+
+@lru_cache(maxsize=4096)
+def _bind(schema: type[T], text: str, key: str) -> T:
+    section = json.loads(text)
     dot = f"{key}." if key else ""
     kinds = {field.name: str(field.type) for field in fields(schema)}  # type: ignore[arg-type]
     for name in section:
         if name not in kinds:
             where = key or "the config"
-            near = difflib.get_close_matches(str(name), kinds, n=1)
+            near = difflib.get_close_matches(name, kinds, n=1)
             hint = f"; did you mean {dot}{near[0]}?" if near else ""
             raise UserError(f"{dot}{name}: no such key; {where} has {', '.join(kinds)}{hint}")
     for name in kinds:
-        if name not in section or section[name] == "???":
+        if section.get(name, "???") == "???":
             raise UserError(f"{dot}{name}: a value is expected; none was given")
     try:
-        bound = OmegaConf.merge(OmegaConf.structured(schema), dict(section))
-        result = OmegaConf.to_object(bound)
+        result = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), section))
     except OmegaConfBaseException as error:
         name = str(getattr(error, "full_key", None) or "")
         expected = " or ".join(WORDS.get(part, part) for part in kinds.get(name, "").split(" | "))
@@ -213,7 +208,3 @@ def positive(key: str, got: float) -> None:
 def at_least(key: str, got: float, low: float) -> None:
     """Raise unless ``got`` is finite and at least ``low``."""
     expect(math.isfinite(got) and got >= low, key, f"a number of at least {low:g}", got)
-
-
-def _source(item: Any) -> str:
-    return f"{getattr(item, '__module__', '?')}.{getattr(item, '__qualname__', '?')}"

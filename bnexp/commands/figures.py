@@ -12,8 +12,23 @@ from bnexp.analysis.select import option_matches
 from bnexp.commands.runs import found, plugins_option, runs_option
 from bnexp.errors import UserError
 from bnexp.figures import FORMATS, draw_figures, figure, figure_ids, message
-from bnexp.registry import load_plugins, unknown
+from bnexp.registry import expect, load_plugins, one_of
 from bnexp.runs import Run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of ``bnexp figures``."""
+    add = parser.add_argument
+    add("ids", nargs="*", metavar="ID", help="figures to draw (default: the paper's)")
+    runs_option(parser)
+    add("--out", type=Path, help="where to put them (default: beside the runs)")
+    add("--format", default="png,pdf", help="default: png,pdf")
+    add("--no-paper", action="store_true", help="leave the paper's own curves out")
+    where = "only runs with this value of a config key, as in batch_size=64; may be repeated"
+    add("--where", action="append", default=[], metavar="KEY=VALUE", help=where)
+    add("--norms", help="draw these instead of the figure's own: none,bn,gn")
+    add("--lr", help="draw these learning rates instead of the figure's own")
+    plugins_option(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -24,43 +39,32 @@ def main(arguments: argparse.Namespace) -> int:
     load_plugins(arguments.plugins)
     wanted = chosen(arguments.ids)
     formats_of(arguments.format)
-    norms, lrs = norms_of(arguments.norms), lrs_of(arguments.lr)
+    norms = [] if arguments.norms is None else list(map(str.strip, arguments.norms.split(",")))
+    ok = "" not in norms and len(set(norms)) == len(norms)
+    expect(ok, "--norms", "different names separated by commas", arguments.norms)
+    lrs = lrs_of(arguments.lr)
     runs = filtered(found(arguments.runs), arguments.where)
     root = arguments.runs.parent if arguments.runs.name == "runs" else arguments.runs
     out = arguments.out or root / "figures"
-    drawn = draw(
-        wanted, runs, out, arguments.format, paper=not arguments.no_paper, norms=norms, lrs=lrs
-    )
+    paper = not arguments.no_paper
+    drawn = draw(wanted, runs, out, arguments.format, paper=paper, norms=norms, lrs=lrs)
     print(out)
     return 1 if arguments.ids and drawn < len(wanted) else 0
 
 
 def chosen(ids: Sequence[str]) -> list[str]:
-    """The figures named by ``ids`` (``4``, ``04``, ``fig4``, ``E5``, a plug-in's), each once.
-
-    By default all of the paper's.
+    """The figures named by ``ids`` (``4``, ``04``, ``fig4``, ``E5``, a plug-in's) or the paper's.
 
     Raises:
         UserError: there is no such figure.
     """
-    known = figure_ids()
-    names: dict[str, None] = {}
+    known, names = figure_ids(), list[str]()
     for name in map(str.strip, ids):
         number = name if name in known else name.lower().removeprefix("fig").lstrip("0").upper()
-        if number not in known:
-            raise UserError(f"figures: {unknown(name, known)}")
-        if number in names:
-            raise UserError(f"figures: expected each figure once; got {number} twice")
-        names[number] = None
-    return list(names) or [name for name in known if figure(name).of_paper]
-
-
-def norms_of(text: str | None) -> list[str]:
-    """The normalisations named by ``--norms``."""
-    names = [] if text is None else [name.strip() for name in text.split(",")]
-    if "" in names or len(set(names)) < len(names):
-        raise UserError(f"--norms: expected different names separated by commas; got '{text}'")
-    return names
+        one_of("figures", number if number in known else name, known)
+        expect(number not in names, "figures", "each figure once", name)
+        names.append(number)
+    return names or [name for name in known if figure(name).of_paper]
 
 
 def lrs_of(text: str | None) -> list[float]:
@@ -69,38 +73,27 @@ def lrs_of(text: str | None) -> list[float]:
         rates = [] if text is None else [float(part) for part in text.split(",")]
     except ValueError:
         rates = [math.nan]
-    if not all(0 < rate < math.inf for rate in rates):
-        raise UserError(f"--lr: expected positive numbers separated by commas; got '{text}'")
+    ok = all(0 < rate < math.inf for rate in rates)
+    expect(ok, "--lr", "positive numbers separated by commas", text)
     return list(dict.fromkeys(rates))
 
 
 def filtered(runs: Sequence[Run], where: Sequence[str]) -> list[Run]:
-    """Those of ``runs`` that have every ``KEY=VALUE`` of ``where`` in their config.
-
-    Raises:
-        UserError: a condition is no ``KEY=VALUE``, or no run meets them all.
-    """
+    """Those of ``runs`` whose config has every ``KEY=VALUE`` of ``where``; there must be some."""
     rest = list(runs)
     for condition in where:
         key, _, value = map(str.strip, condition.partition("="))
-        if not (key and value):
-            raise UserError(f"--where: expected KEY=VALUE; got '{condition}'")
+        expect(bool(key and value), "--where", "KEY=VALUE", condition)
         rest = [run for run in rest if option_matches(run, key, value)]
-        if runs and not rest:
-            raise UserError(f"--where {condition}: expected a value that some run has; none does")
+        expect(bool(rest or not runs), "--where", "a value that some run has", condition)
     return rest
 
 
 def formats_of(formats: str) -> list[str]:
-    """The file formats named by ``formats``, separated by commas.
-
-    Raises:
-        UserError: one of them is not known.
-    """
+    """The file formats named by ``formats``, separated by commas; `UserError` for unknown ones."""
     names = [name.strip() for name in formats.split(",")]
     for name in names:
-        if name not in FORMATS:
-            raise UserError(f"--format: expected some of {','.join(FORMATS)}; got '{name}'")
+        one_of("--format", name, FORMATS)
     return list(dict.fromkeys(names))
 
 
@@ -124,21 +117,3 @@ def draw(
     lines = [str(path) for result in results for path in result.paths]
     print(*filter(None, [*lines, message(results)]), sep="\n", file=sys.stderr)
     return sum(bool(result.paths) for result in results)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of ``bnexp figures``."""
-    parser.add_argument(
-        "ids", nargs="*", metavar="ID", help="figures to draw (default: the paper's)"
-    )
-    runs_option(parser)
-    parser.add_argument("--out", type=Path, help="where to put them (default: beside the runs)")
-    parser.add_argument("--format", default="png,pdf", help="default: png,pdf")
-    parser.add_argument("--no-paper", action="store_true", help="leave the paper's own curves out")
-    parser.add_argument(
-        "--where", action="append", default=[], metavar="KEY=VALUE",
-        help="only runs with this value of a config key, as in batch_size=64; may be repeated",
-    )  # fmt: skip
-    parser.add_argument("--norms", help="draw these instead of the figure's own: none,bn,gn")
-    parser.add_argument("--lr", help="draw these learning rates instead of the figure's own")
-    plugins_option(parser)

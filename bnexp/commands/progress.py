@@ -20,10 +20,10 @@ AT_ONCE = 50
 @contextmanager
 def progress(jobs: Sequence[Job]) -> Iterator[None]:
     """Within it a bar on stderr adds up the steps of ``jobs``."""
-    steps = {job.id: job.config.run.steps + 1 for job in jobs}
     if not jobs or not all(job.config.run.progress for job in jobs):
         yield
         return
+    steps = {job.id: job.config.run.steps + 1 for job in jobs}
     bar = tqdm(total=sum(steps.values()), unit="step", file=sys.stderr, dynamic_ncols=True)
     waiting, made, over = deque(jobs), dict[str, int](), threading.Event()
 

@@ -6,19 +6,19 @@ is passed over, and taken up later should that process have dropped it.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
@@ -28,8 +28,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bnexp.commands.progress import progress
-from bnexp.config import Request, check, config_dir
-from bnexp.config.compose import parse, quoted, resolve, search_path
+from bnexp.config import check
+from bnexp.config.compose import LAUNCHER, SEARCH, hydra_for, quoted
 from bnexp.errors import UserError
 from bnexp.registry import expect
 from bnexp.runs import RunBusy, RunDirectory
@@ -45,32 +45,23 @@ LISTED = 100
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A run of a sweep, with the overrides that ask for it."""
-
-    overrides: tuple[str, ...]
-    job: Job
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What became of a run: done, diverged, failed, interrupted, not started or busy."""
 
-    path: str
+    path: Path
     state: str
     reason: str = ""
 
 
-Launch = Callable[[Sequence[Planned]], dict[str, Outcome]]
+Launch = Callable[[Sequence[Job]], dict[str, Outcome]]
 
 
-def planned(requests: Sequence[Request]) -> list[Planned]:
-    """The different runs of ``requests``, all checked before any is started."""
-    runs: dict[str, Planned] = {}
-    for request in requests:
-        job = identify(check(request.plain))
-        runs.setdefault(job.id, Planned(request.overrides, job))
-    return list(runs.values())
+def planned(configs: Iterable[Mapping[str, Any]]) -> list[Job]:
+    """The different runs that ``configs`` ask for, all checked before any is started."""
+    jobs: dict[str, Job] = {}
+    for job in (identify(check(config)) for config in configs):
+        jobs.setdefault(job.id, job)
+    return list(jobs.values())
 
 
 def reused(jobs: Sequence[Job]) -> dict[str, Path]:
@@ -78,8 +69,8 @@ def reused(jobs: Sequence[Job]) -> dict[str, Path]:
     there: dict[str, Path] = {}
     asking: list[str] = []
     for job in jobs:
-        folders = [job.directory.path.with_name(name) for name in job.stale]
-        done = [f for f in folders if RunDirectory(f).read_status().get("state") in FINISHED]
+        folders = [RunDirectory(job.directory.path.with_name(name)) for name in job.stale]
+        done = [f.path for f in folders if f.read_status().get("state") in FINISHED]
         if done and job.state() not in FINISHED:
             asking += [done[-1].name] if job.config.run.stale == "ask" else []
             there |= {job.id: done[-1]} if job.config.run.stale == "reuse" else {}
@@ -93,7 +84,7 @@ def reused(jobs: Sequence[Job]) -> dict[str, Path]:
 
 def attempt(job: Job) -> Outcome:
     """Train ``job``, unless another process does; what goes wrong is told, not raised."""
-    path, stop = str(job.directory.path), Stop()
+    path, stop = job.directory.path, Stop()
     if stop.signum is not None or stop.failed:
         return Outcome(path, "not started")
     try:
@@ -109,69 +100,64 @@ def attempt(job: Job) -> Outcome:
 
 
 def perform(config: DictConfig) -> Outcome:
-    """Train the run that ``config`` describes: what a launcher calls in its processes."""
-    return attempt(identify(check(resolve(config))))
+    """Train the run whose config is in ``config``: what a launcher calls in its processes."""
+    return attempt(identify(check(json.loads(config.run))))
 
 
-def make(runs: Sequence[Planned], launcher: Sequence[str] = ()) -> tuple[int, list[Path]]:
-    """Make ``runs`` with one bar over all of them; says what became of them."""
-    if not runs:
+def changed(job: Job, **keys: Any) -> Job:
+    """``job`` with other values of ``keys``, of such as make no other run of it."""
+    config = job.config
+    run, plain = replace(config.run, **keys), {**config.plain, **keys}
+    return replace(job, config=replace(config, run=run, plain=plain))
+
+
+def make(jobs: Sequence[Job], overrides: Sequence[str] = ()) -> tuple[int, list[Path]]:
+    """Make ``jobs`` with one bar over all of them; says what became of them.
+
+    ``overrides`` may choose one of Hydra's launchers for it.
+    """
+    if not jobs:
         return 0, []
-    instead = reused([run.job for run in runs])
-    outcomes = {name: Outcome(str(p), "skipped", "of other code") for name, p in instead.items()}
-    for job in [run.job for run in runs if run.job.id not in outcomes]:
-        if (state := job.state()) in FINISHED and not job.problems():
-            outcomes[job.id] = Outcome(str(job.directory.path), "skipped", f"{state} before")
-    todo = [run for run in runs if run.job.id not in outcomes]
-    launching = _launching(runs[0], launcher)
-    with launching as launch, stoppable() as stop, progress([run.job for run in todo]):
-        outcomes |= _shared(todo, launch, stop)
-        stop.look()
-    ordered = [outcomes[run.job.id] for run in runs]
+    outcomes = {i: Outcome(path, "skipped", "of other code") for i, path in reused(jobs).items()}
+    for job in jobs:
+        if job.id not in outcomes and (state := job.state()) in FINISHED and not job.problems():
+            outcomes[job.id] = Outcome(job.directory.path, "skipped", f"{state} before")
+    todo, waiting = [job for job in jobs if job.id not in outcomes], False
+    launching = _launching(overrides, jobs[0].config.run.out)
+    with launching as launch, stoppable() as stop, progress(todo):
+        while todo:
+            outcomes |= launch([changed(job, progress=False) for job in todo])
+            todo = [job for job in todo if outcomes[job.id].state == "busy"]
+            stop.look()
+            if not todo or stop.signum is not None:
+                break
+            if not waiting:
+                print(f"bnexp: {len(todo)} runs are being made by others; waiting", file=sys.stderr)
+            waiting = True
+            time.sleep(PATIENCE)
+    ordered = [outcomes[job.id] for job in jobs]
     _report(ordered)
     code = 1 if any(outcome.state == "failed" for outcome in ordered) else 0
     if stop.signum is not None:
         print("bnexp: stopped; the same command goes on from there", file=sys.stderr)
         code = 128 + stop.signum
-    return code, [Path(outcome.path) for outcome in ordered]
-
-
-def _shared(todo: Sequence[Planned], launch: Launch, stop: Stop) -> dict[str, Outcome]:
-    """What becomes of ``todo``, of which other processes may be making some."""
-    outcomes: dict[str, Outcome] = {}
-    waiting = False
-    while todo:
-        outcomes |= launch(todo)
-        todo = [run for run in todo if outcomes[run.job.id].state == "busy"]
-        stop.look()
-        if todo and stop.signum is not None:
-            paths = {run.job.id: str(run.job.directory.path) for run in todo}
-            return outcomes | {name: Outcome(path, "not started") for name, path in paths.items()}
-        if todo and not waiting:
-            print(f"bnexp: {len(todo)} runs are being made by others; waiting", file=sys.stderr)
-        waiting = True
-        time.sleep(PATIENCE if todo else 0)
-    return outcomes
+    return code, [outcome.path for outcome in ordered]
 
 
 @contextmanager
-def _launching(run: Planned, overrides: Sequence[str]) -> Iterator[Launch]:
+def _launching(overrides: Sequence[str], out: str) -> Iterator[Launch]:
     """What makes runs: one after the other here, or the launcher that ``overrides`` choose."""
-    if all(o == "hydra/launcher=basic" for o in overrides):
-        yield _one_by_one
+    hydras = [o for o in overrides if o.startswith((*LAUNCHER, SEARCH, "plugins"))]
+    given = [*(o for o in hydras if o.startswith(LAUNCHER)), f"out={quoted(out)}"]
+    if all(o == "hydra/launcher=basic" for o in given[:-1]):
+        yield lambda jobs: {job.id: attempt(job) for job in jobs}
         return
-    given = [
-        *search_path(parse(run.overrides)),
-        *overrides,
-        f"out={quoted(run.job.config.run.out)}",
-    ]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
+    with hydra_for(hydras) as loader:
         try:
             config = loader.load_configuration("train", given, RunMode.MULTIRUN)
-            jobs = config.hydra.launcher.get("n_jobs", 1)
-            expect(type(jobs) is int and jobs != 0, "hydra.launcher.n_jobs", "-1 or a number", jobs)
+            count = config.hydra.launcher.get("n_jobs", 1)
+            ok = type(count) is int and count != 0
+            expect(ok, "hydra.launcher.n_jobs", "-1 or a number", count)
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=HydraContext(config_loader=loader, callbacks=Callback()),  # type: ignore[arg-type]
                 task_function=perform,
@@ -179,40 +165,36 @@ def _launching(run: Planned, overrides: Sequence[str]) -> Iterator[Launch]:
             )
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"hydra/launcher: {str(error).splitlines()[0]}") from None
-        yield lambda runs: _launch(launcher, runs)
+        yield lambda jobs: _launch(launcher, jobs, given[-1])
 
 
-def _one_by_one(runs: Sequence[Planned]) -> dict[str, Outcome]:
-    """Make ``runs`` in this process. There is one bar for all of them, so none of their own."""
-    outcomes = {}
-    for run in runs:
-        config = run.job.config
-        quiet = replace(config, run=replace(config.run, progress=False))
-        outcomes[run.job.id] = attempt(replace(run.job, config=quiet))
-    return outcomes
-
-
-def _launch(launcher: Launcher, runs: Sequence[Planned]) -> dict[str, Outcome]:
-    """Make ``runs`` with ``launcher``, also where a process of it is killed."""
-    batches, outcomes = [list(runs)], dict[str, Outcome]()
+def _launch(launcher: Launcher, jobs: Sequence[Job], out: str) -> dict[str, Outcome]:
+    """Make ``jobs`` with ``launcher``, also where a process of it is killed."""
+    batches, outcomes = [list(jobs)], dict[str, Outcome]()
     while batches:
         batch = batches.pop(0)
         try:
-            returned = launcher.launch([(*run.overrides, "progress=false") for run in batch], 0)
-            outcomes |= {r.job.id: x.return_value for r, x in zip(batch, returned, strict=True)}
+            asked = [(out, f"+run={quoted(_packed(job))}") for job in batch]
+            returned = launcher.launch(asked, 0)
+            outcomes |= {j.id: x.return_value for j, x in zip(batch, returned, strict=True)}
         except BrokenExecutor:
-            started = [[run] for run in batch if run.job.state() is not None]
-            started = started or [[run] for run in batch]
             if len(batch) == 1:
-                job, why = batch[0].job, "its process was killed (out of memory?)"
+                job, why = batch[0], "its process was killed (out of memory?)"
                 record(job.directory, why, why, job.config.run.steps)
-                outcomes[job.id] = Outcome(str(job.directory.path), "failed", why)
-            else:
-                others = [run for run in batch if [run] not in started]
-                batches = [*started, *filter(None, [others]), *batches]
+                outcomes[job.id] = Outcome(job.directory.path, "failed", why)
+                continue
+            started = [job for job in batch if job.state() is not None] or batch
+            others = [job for job in batch if job not in started]
+            batches = [*([job] for job in started), *filter(None, [others]), *batches]
         except (ValueError, TypeError) as error:
             raise UserError(f"hydra.launcher: {str(error).splitlines()[0]}") from None
     return outcomes
+
+
+def _packed(job: Job) -> str:
+    """The config of ``job`` as JSON without interpolations; its device is found where it runs."""
+    plain = {**job.config.plain, "device": job.config.run.device}
+    return json.dumps(plain).replace("$", "\\u0024")
 
 
 @contextmanager
@@ -230,7 +212,7 @@ def stoppable() -> Iterator[Stop]:
 def _report(outcomes: Sequence[Outcome]) -> None:
     """Say on stderr what became of each run, and of the failed ones why and where it says more."""
     for outcome in outcomes:
-        failed, log = outcome.state == "failed", RunDirectory(Path(outcome.path)).log_file
+        failed, log = outcome.state == "failed", RunDirectory(outcome.path).log_file
         more = f"  {outcome.reason}" if failed or outcome.state == "skipped" else ""
         more += f"; see {log}" if failed and log.exists() else ""
         if failed or len(outcomes) <= LISTED:

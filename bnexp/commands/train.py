@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import yaml
 
-from bnexp.config import Request, check, compose, expand
-from bnexp.config.compose import GROUPS, SEARCH, choices, parse, quoted
+from bnexp.config import check, compose, expand
+from bnexp.config.compose import GROUPS, LAUNCHER, SEARCH, choices, quoted
 from bnexp.errors import UserError
 
 HELP = """usage: bnexp train [KEY=VALUE ...] [-m] [--cfg] [--config-dir DIR] [-h]
@@ -48,34 +48,25 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.config_dir:
         overrides.append(f"{SEARCH}=[{','.join(map(quoted, arguments.config_dir))}]")
     if arguments.help:
-        print(HELP.format(doc=__doc__, groups=groups(overrides)), end="")
+        groups = [f"  {group}={'|'.join(choices(group, overrides))}\n" for group in GROUPS]
+        print(HELP.format(doc=__doc__, groups="".join(groups)), end="")
         return 0
-    launcher, own = split([o for o in overrides if o != "job" or not arguments.cfg])
     if arguments.cfg:
-        plain = expand(own)[0].plain if arguments.multirun else compose(own)
+        overrides = [o for o in overrides if o != "job"]
+        plain = next(expand(overrides)) if arguments.multirun else compose(overrides)
         print(yaml.safe_dump(check(plain).plain, sort_keys=False, allow_unicode=True), end="")
         return 0
     if arguments.multirun:
-        return _sweep(expand(own), launcher)
-    recipes = [o for o in own if o.startswith("experiment=") and o != "experiment=none"]
-    for override in [*recipes, *launcher]:
-        raise UserError(f"{override.partition('=')[0]}: that is for sweeps, so -m is expected")
-    return _train(own)
+        configs = list(expand(overrides))  # before torch is imported
+        from bnexp.commands.sweep import make, planned
 
-
-def groups(overrides: Sequence[str]) -> str:
-    """The config groups with their choices, those of the user's own folders included."""
-    general = [o for o in overrides if o.startswith((SEARCH, "plugins"))]
-    return "".join(f"  {group}={'|'.join(choices(group, general))}\n" for group in GROUPS)
-
-
-def split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The overrides that choose a launcher, and those of the runs; all are well-formed."""
-    parts: tuple[list[str], list[str]] = ([], [])
-    for override in parse(overrides):
-        launches = override.key_or_group.startswith(("hydra/launcher", "hydra.launcher."))
-        parts[0 if launches else 1].append(str(override.input_line))
-    return parts
+        code, paths = make(planned(configs), overrides)
+        print(*paths, sep="\n")
+        return code
+    for key, _, value in (override.partition("=") for override in overrides):
+        if key.startswith(LAUNCHER) or (key == "experiment" and value != "none"):
+            raise UserError(f"{key}: that is for sweeps, so -m is expected")
+    return _train(overrides)
 
 
 def _train(overrides: Sequence[str]) -> int:
@@ -106,12 +97,3 @@ def _train(overrides: Sequence[str]) -> int:
         print(f"bnexp: diverged at step {step}: that is its result", file=sys.stderr)
     print(path)
     return 0
-
-
-def _sweep(requests: Sequence[Request], launcher: Sequence[str]) -> int:
-    from bnexp.commands.sweep import make, planned
-
-    code, paths = make(planned(requests), launcher)
-    for path in paths:
-        print(path)
-    return code

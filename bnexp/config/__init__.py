@@ -2,6 +2,6 @@
 
 from bnexp.config.check import Choice, Config, check
 from bnexp.config.compose import compose, config_dir
-from bnexp.config.expand import Request, expand
+from bnexp.config.expand import expand
 
-__all__ = ["Choice", "Config", "Request", "check", "compose", "config_dir", "expand"]
+__all__ = ["Choice", "Config", "check", "compose", "config_dir", "expand"]

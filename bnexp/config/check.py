@@ -6,7 +6,6 @@ the defaults of all in ``configs/``, once.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -15,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bnexp import registry
-from bnexp.errors import UserError
-from bnexp.registry import Entry, Options, Registry, at_least, expect, one_of, positive, unknown
+from bnexp.registry import Options, Registry, at_least, bind, expect, one_of, positive
 
 REGISTRIES = {"model": registry.MODELS, "norm": registry.NORMS, "data": registry.DATASETS}
 SECTIONS = (*REGISTRIES, "probes", "optim", "measure")
@@ -87,7 +85,7 @@ class RunConfig(Options):
     preset: str
 
     def check(self, key: str) -> None:  # noqa: ARG002 - these keys are in no group
-        ranges = {**{name: (1, most) for name, most in COUNTS.items()}}
+        ranges = {name: (1, most) for name, most in COUNTS.items()}
         ranges |= dict.fromkeys(SEEDS, (0, 2**63 - 1))
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
@@ -132,29 +130,29 @@ class Config:
 
 def check(plain: Mapping[str, Any]) -> Config:
     """The checked config of one run, from what `compose` gives."""
-    for key in SECTIONS:
-        _group(key, plain.get(key))
-    for key, options in plain["probes"].items():
-        _group(f"probes.{key}", options)
     rest = {k: v for k, v in plain.items() if k not in (*SECTIONS, *DROPPED)}
-    # Runs that differ only in their seeds are bound once.
+    # A sweep's runs differ in their seeds, so these are put in after `bind`, which knows the rest.
     seeds = {key: rest[key] for key in SEEDS if type(rest.get(key)) is int}
-    run: RunConfig = replace(_bind(RunConfig, {**rest, **dict.fromkeys(seeds, 0)}, ""), **seeds)
+    run: RunConfig = replace(bind(RunConfig, {**rest, **dict.fromkeys(seeds, 0)}, ""), **seeds)
     run.check("")
-    optim = _bind(OptimConfig, plain["optim"], "optim")
-    measure = _bind(MeasureConfig, plain["measure"], "measure")
+    optim = bind(OptimConfig, plain.get("optim"), "optim")
+    measure = bind(MeasureConfig, plain.get("measure"), "measure")
     _load_plugins(tuple(run.plugins))
-    chosen = {
-        key: _choice(kind, plain[key].get("name"), plain[key], key)
-        for key, kind in REGISTRIES.items()
-    }
-    _check_together(chosen["model"], chosen["data"], run)
-    for name in plain["probes"]:
-        if name not in registry.PROBES:
-            raise UserError(f"probes.{name}: {unknown(name, registry.PROBES.names())}")
+    chosen = {key: _choice(kind, plain.get(key), key) for key, kind in REGISTRIES.items()}
+    model, data = chosen["model"], chosen["data"]
+    suited = f"data for {model.task}, as model={model.name} needs it"
+    expect(data.task == model.task, "data", suited, data.name)
+    if hasattr(data.options, "d") and hasattr(model.options, "d"):
+        size = model.options.d
+        expect(data.options.d == size, "data.d", f"model.d, which is {size}", data.options.d)
+    if model.task == "regression":  # whose losses span many orders of magnitude
+        ok = run.precision != "bf16"
+        expect(ok, "precision", f"float64 or float32 with model={model.name}", run.precision)
+    sections: Any = plain.get("probes")
+    expect(isinstance(sections, Mapping), "probes", "a group of settings", sections)
     probes = {
-        str(name): _choice(registry.PROBES, str(name), options, f"probes.{name}")
-        for name, options in plain["probes"].items()
+        name: _choice(registry.PROBES, options, f"probes.{name}", name)
+        for name, options in sections.items()
     }
     # As bound, not as given, so that 0.1 and "0.1" are one run.
     bound = {key: {"name": chosen[key].name, **asdict(chosen[key].options)} for key in chosen}
@@ -163,57 +161,18 @@ def check(plain: Mapping[str, Any]) -> Config:
     return Config(**chosen, probes=probes, optim=optim, run=run, plain=bound)
 
 
-def _check_together(model: Choice, data: Choice, run: RunConfig) -> None:
-    """Raise unless the model, the data and the precision suit each other."""
-    if model.task != data.task:
-        datasets = registry.DATASETS
-        names = [name for name in datasets.names() if task_of(datasets[name]) == model.task]
-        raise UserError(
-            f"data: model={model.name} needs one of {', '.join(names)}; got {data.name}"
-        )
-    if hasattr(data.options, "d") and hasattr(model.options, "d"):
-        size = model.options.d
-        expect(data.options.d == size, "data.d", f"model.d, which is {size}", data.options.d)
-    if model.task == "regression":  # whose losses span many orders of magnitude
-        ok = run.precision != "bf16"
-        expect(ok, "precision", f"float64 or float32 with model={model.name}", run.precision)
-
-
-def task_of(entry: Entry) -> str | None:
-    """The task that a model or data set was registered with, or that its class names."""
-    task = entry.more.get("task", getattr(entry.item, "task", None))
-    return None if task is None else str(task)
-
-
 @lru_cache
 def _load_plugins(names: tuple[str, ...]) -> None:
     registry.load_plugins(names)
 
 
-def _group(key: str, section: Any) -> None:
-    if not isinstance(section, Mapping):
-        raise UserError(f"{key}: expected a group of settings; got {section!r}")
-
-
-def _choice(kind: Registry, name: Any, section: Mapping[str, Any], key: str) -> Choice:
-    """What ``kind`` has under ``name``, with the options that ``section`` gives."""
-    if name is None:
-        raise UserError(f"{key}.name: a value is expected; none was given")
-    entry = kind[name]
+def _choice(kind: Registry, section: Any, key: str, name: str | None = None) -> Choice:
+    """What ``kind`` has under ``name``, by default ``section``'s, with the options given there."""
+    expect(isinstance(section, Mapping), key, "a group of settings", section)
+    name = name or section.get("name")
+    one_of(key, name, kind.names())
+    entry = kind[str(name)]
     mine = "name" in {field.name for field in fields(entry.options)}
     options = {k: v for k, v in section.items() if mine or k != "name"}
-    return Choice(entry.name, entry.item, _bind(entry.options, options, key), task_of(entry))
-
-
-def _bind(schema: type[Options], section: Mapping[str, Any], key: str) -> Any:
-    """As `registry.bind`, but the same section is bound once: a sweep's runs share most."""
-    try:
-        text = json.dumps(section)
-    except (TypeError, ValueError):
-        return registry.bind(schema, section, key)
-    return _bind_text(schema, text, key)  # type: ignore[arg-type]
-
-
-@lru_cache(maxsize=4096)
-def _bind_text(schema: type[Options], text: str, key: str) -> Any:
-    return registry.bind(schema, json.loads(text), key)
+    task = entry.more.get("task", getattr(entry.item, "task", None))
+    return Choice(entry.name, entry.item, bind(entry.options, options, key), task)

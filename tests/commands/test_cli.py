@@ -50,7 +50,6 @@ def test_a_sweep_makes_every_run_once(tmp_path: Path, capsys: pytest.CaptureFixt
     assert {(c["norm"]["name"], c["seed"]) for c in configs} == {
         (norm, seed) for norm in ("none", "bn") for seed in (0, 1)
     }
-    assert files(tmp_path) >= {"runs"}
     assert {path.name for path in tmp_path.iterdir()} == {"runs"}, "a sweep leaves nothing else"
 
 
@@ -182,9 +181,8 @@ train threads=99999999999 | train batch_size=1e8 | train optim=null | train mode
 train probes=null | train =1 -> KEY=VALUE | train stale=maybe
 train plugins=[no_such_module] -> no_such_module | train plugins=3 | train --config-dir /nowhere
 train -cn mine -> -cn | train --info | train -sc install=bash -> -sc
-train hydra.run.dir=x -> out=FOLDER | train hydra.sweep.dir=x -> out=FOLDER
-train hydra/sweeper=optuna -> basic | train hydra.job.name=x | train hydra/launcher=joblib -> -m
-train -m seed=range(1000000000) -> 100000 runs
+train hydra/sweeper=optuna | train hydra.verbose=true | train hydra.job.name=x
+train hydra/launcher=joblib -> -m | train -m seed=range(1000000000) -> 100000 runs
 train -m hydra.launcher._target_=os.system -> _target_ | train norm=batch -> batch
 train norm=none,bn | train data=imagenet -> imagenet | train data=images -> data.path
 train data=images data.path=/nowhere/x.tar -> /nowhere/x.tar | train steps=-1 | train steps=0
@@ -282,10 +280,8 @@ def test_reproduce_draws_the_norms_and_rates_that_it_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = ["preset=quick", "model.k=20", "model.d=2", "data.samples=8", "steps=20", "threads=1"]
-    other = ["optim.lr=5e-6", "norm=l2", "hydra/launcher=basic"]
-    assert (
-        main(["reproduce", "figures=10", *tiny, *other, f"out={tmp_path}", "--format", "png"]) == 0
-    )
+    other = ["optim.lr=5e-6", "norm=l2", "hydra/launcher=basic", "--format", "png"]
+    assert main(["reproduce", "figures=10", *tiny, *other, f"out={tmp_path}"]) == 0
     assert (tmp_path / "figures" / "fig10.png").is_file()
     assert "not drawn" not in capsys.readouterr().err
 
@@ -295,7 +291,6 @@ def test_folders_that_may_not_be_read_are_named_in_one_line(tmp_path: Path) -> N
     folder = tmp_path / "runs" / "a"
     folder.mkdir(parents=True)
     (folder / "config.yaml").touch()
-    shown = []
     for closed in (folder, folder.parent):
         closed.chmod(0o700)
         pid = os.fork()
@@ -305,11 +300,8 @@ def test_folders_that_may_not_be_read_are_named_in_one_line(tmp_path: Path) -> N
             code = main(["runs", "--runs", str(folder.parent)])
             sys.stderr.close()
             os._exit(code)
-        shown.append(
-            (os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), (tmp_path / "err").read_text())
-        )
-    for code, err in shown:
-        assert code == 2
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
+        err = (tmp_path / "err").read_text()
         assert "Permission denied" in err
         assert len(err.splitlines()) == 1
 

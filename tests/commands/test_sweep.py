@@ -18,7 +18,7 @@ from bnexp.training.run import Job
 from tests.commands.test_cli import TINY
 
 
-def jobs(out: Path, *more: str) -> list[sweep.Planned]:
+def jobs(out: Path, *more: str) -> list[Job]:
     return planned(expand([*TINY, f"out={out}", *more]))
 
 
@@ -43,8 +43,8 @@ def test_a_run_that_another_process_makes_is_passed_over_and_taken_up_when_dropp
     held = threading.Event()
 
     def hold() -> None:
-        runs[0].job.directory.path.mkdir(parents=True)
-        with runs[0].job.directory.lock():
+        runs[0].directory.path.mkdir(parents=True)
+        with runs[0].directory.lock():
             held.set()
             while len(order) < 2:
                 time.sleep(0.01)
@@ -56,30 +56,24 @@ def test_a_run_that_another_process_makes_is_passed_over_and_taken_up_when_dropp
     other.join()
     assert code == 0
     assert order == [1, 2, 0]
-    assert paths == [run.job.directory.path for run in runs]
+    assert paths == [run.directory.path for run in runs]
     assert "1 runs are being made by others" in capsys.readouterr().err
 
 
 def stale_jobs(tmp_path: Path, how: str) -> list[Job]:
     """A run that is not there, of whose config one by other code is."""
-    old, new = (jobs(tmp_path, f"seed={seed}", f"stale={how}")[0].job for seed in (0, 1))
+    old, new = (jobs(tmp_path, f"seed={seed}", f"stale={how}")[0] for seed in (0, 1))
     main(["train", *TINY, "seed=0", f"out={tmp_path}"])
     return [replace(new, stale=[old.id])]
 
 
-@pytest.mark.parametrize(("how", "taken"), [("reuse", True), ("remake", False)])
-def test_results_of_other_code_are_taken_only_when_told(
-    tmp_path: Path, how: str, taken: bool
-) -> None:
-    (job,) = stale_jobs(tmp_path, how)
-    expected = {job.id: job.directory.path.with_name(job.stale[0])} if taken else {}
-    assert reused([job]) == expected
-
-
-def test_where_nobody_can_be_asked_the_option_is_named(tmp_path: Path) -> None:
-    stale = stale_jobs(tmp_path, "ask")
+def test_results_of_other_code_are_taken_only_when_told(tmp_path: Path) -> None:
+    for how in ("reuse", "remake"):
+        (job,) = stale_jobs(tmp_path, how)
+        old = {job.id: job.directory.path.with_name(job.stale[0])}
+        assert reused([job]) == (old if how == "reuse" else {})
     with pytest.raises(UserError, match="stale=reuse to take them or stale=remake"):
-        reused(stale)
+        reused(stale_jobs(tmp_path, "ask"))
 
 
 def test_the_first_runs_config_of_a_sweep_is_printed(

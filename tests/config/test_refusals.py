@@ -61,21 +61,21 @@ SWEEPS = [
 def test_a_sweep_that_cannot_be_is_refused_at_once(override: str, expected: str) -> None:
     begin = time.perf_counter()
     with pytest.raises(UserError, match=expected):
-        expand([override])
+        list(expand([override]))
     assert time.perf_counter() - begin < 5
 
 
 def test_ten_thousand_runs_are_checked_in_milliseconds_each() -> None:
-    expand(["seed=0,1"])  # what is done once
+    list(expand(["seed=0,1"]))  # what is done once
     begin = time.process_time()
     for request in expand(["model=dln", "norm=none,bn", "seed=range(300)"]):
-        check(request.plain)
+        check(request)
     assert (time.process_time() - begin) / 600 < 0.005
 
 
 def test_a_path_may_have_any_characters_and_starts_at_home() -> None:
     assert compose(["out=größe"])["out"] == "größe"
-    assert compose(["out=~/x"])["out"] == str(Path.home() / "x")
+    assert compose(["hydra.run.dir=~/x"])["out"] == str(Path.home() / "x")
 
 
 KEYS = sorted({*dotted(compose()), *dotted(compose(["model=dln"])), *GROUPS, "foo", "", "a/b"})
