@@ -9,10 +9,10 @@ from bnexp.analysis.scales import BOTH, DLN, EXPERIMENTS, LP, NOISY, VGG
 from bnexp.analysis.select import needs
 from bnexp.figures.page import Page, figure
 
-TRAINING = {VGG.family: ("a", q.TRAIN_ACCURACY), DLN.family: ("b", q.TRAIN_LOSS)}
+_TRAINING = {VGG.family: ("a", q.TRAIN_ACCURACY), DLN.family: ("b", q.TRAIN_LOSS)}
 """Per network the panel of Figs 3 and 5, and what shows its training."""
 
-_ICS = {"train": "all", "gradient_shift": "all"}
+_ICS = ["train", "gradient_shift"]
 _COSINES = {VGG.family: replace(q.ICS_COSINE, limits=(-0.3, 1.1)), DLN.family: q.ICS_COSINE}
 
 
@@ -28,7 +28,7 @@ def fig3(page: Page) -> None:
     page.height = 2.25 * len(blocks)
     grid = page.figure.add_gridspec(2 * len(blocks), 3, width_ratios=[1.15, 1, 1])
     for top, (family, lr) in zip(range(0, 2 * len(blocks), 2), blocks, strict=True):
-        letter, training = TRAINING[family]
+        letter, training = _TRAINING[family]
         axes = page.figure.add_subplot(grid[top : top + 2, 0])
         title = f"({letter}) {family.upper()}, LR={lr:g}"
         page.panel(axes, letter, training, family, lrs=[lr], title=title)
@@ -49,29 +49,28 @@ def fig3(page: Page) -> None:
 @figure(
     "5",
     "Training under other normalisations",
-    needs("fig5a", VGG.family, LP, [VGG.lr], {"train": "a"})
-    + needs("fig5b", DLN.family, LP, [DLN.lr], {"train": "b"}),
+    needs("fig5a", VGG.family, LP, [VGG.lr], ["train"])
+    + needs("fig5b", DLN.family, LP, [DLN.lr], ["train"]),
 )
 def fig5(page: Page) -> None:
     """Panel a: the VGG's train accuracy; b: the deep linear network's train loss."""
-    row = page.figure.subplots(1, len(page.families), squeeze=False)[0]
+    (row,) = page.grid(1, len(page.families), 2.5)
     for axes, family in zip(row, page.families, strict=True):
-        letter, quantity = TRAINING[family]
+        letter, quantity = _TRAINING[family]
         page.panel(axes, letter, quantity, family, title=f"({letter}) {EXPERIMENTS[family].label}")
 
 
 @figure(
     "8",
     "How the mean and variance of single units of the VGG shift",
-    needs("fig2", VGG.family, NOISY, [VGG.lr], {"moments": "a b", "activations": "a b"}),
+    needs("fig2", VGG.family, NOISY, [VGG.lr], ["moments", "activations"]),
 )
 def fig8(page: Page) -> None:
     """Panel a: change between successive recorded points; b: since the first. A row per layer."""
-    page.height = 7.6
-    shifts = list(q.unit_shifts(VGG.unit_layers).values())
-    rows = [(letter, layer) for letter in "ab" for layer in VGG.unit_layers]
-    for pair, (letter, layer) in zip(page.figure.subplots(6, 2, sharex=True), rows, strict=True):
-        for axes, shift in zip(pair, shifts[:2] if letter == "a" else shifts[2:], strict=True):
+    halves = ("a", q.UNIT_SHIFTS[:2]), ("b", q.UNIT_SHIFTS[2:])
+    rows = [(*half, layer) for half in halves for layer in VGG.unit_layers]
+    for pair, (letter, shifts, layer) in zip(page.grid(6, 2, 1.27, sharex=True), rows, strict=True):
+        for axes, shift in zip(pair, shifts, strict=True):
             title = f"({letter}) Layer #{layer}"
             page.panel(axes, letter, shift, VGG.family, layer, title=title)
     page.remarks.append("One fixed unit per layer, pre-activation, over the batch (and positions).")

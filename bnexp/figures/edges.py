@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from bnexp.analysis import quantities as q
 from bnexp.analysis.quantities import Quantity
@@ -35,7 +37,7 @@ EDGE = 0.1
 
 def by_edge(quantity: Quantity) -> Quantity:
     """The quantity in units of 2/lr."""
-    return q.scaled(quantity, lambda run: run.lr / 2, f"{quantity.label} / (2/lr)")
+    return quantity.times(lambda run: run.lr / 2, f"{quantity.label} / (2/lr)")
 
 
 def plateau(runs: Sequence[Run], quantity: Quantity) -> float:
@@ -46,47 +48,44 @@ def plateau(runs: Sequence[Run], quantity: Quantity) -> float:
 @figure(
     "E1",
     "Does effective β measure the normalisation, or the learning rate? (DLN)",
-    needs("figE1", "dln", LP, (1e-7, 3e-7, 1e-6, 3e-6), {"smoothness": "a-d", "sharpness": "e-h"}),
+    needs("figE1", "dln", LP, (1e-7, 3e-7, 1e-6, 3e-6), ["smoothness", "sharpness"]),
 )
 def fig_e1(page: Page) -> None:
     """Upper row: effective beta; lower: sharpness; both in units of 2/lr, a column per lr."""
     lrs = page.selection.lrs("dln")
-    page.height = 4.2
-    grid = page.figure.subplots(2, len(lrs), sharex=True, sharey="row", squeeze=False)
+    grid = page.grid(2, len(lrs), 2.1, sharex=True, sharey="row")
     for row, quantity in zip(grid, (by_edge(q.BETA), by_edge(q.SHARPNESS)), strict=True):
-        panels = []
-        for axes, lr in zip(row, lrs, strict=True):
-            panels.append(page.panel(axes, "", quantity, "dln", lrs=[lr], title=f"lr {lr:g}"))
-            panels[-1].reference("2/lr", 1.0, "2/lr")
-            panels[-1].siblings = panels
+        panels = [
+            page.panel(axes, "", quantity, "dln", lrs=[lr], title=f"lr {lr:g}")
+            for axes, lr in zip(row, lrs, strict=True)
+        ]
+        for panel in panels:
+            panel.reference("2/lr", 1.0, "2/lr")
+            panel.siblings = panels
     page.remarks += plateaus(page.selection)
 
 
 def plateaus(selection: Selection) -> list[str]:
     """The sentences of E1."""
-    beta = {
-        (norm, lr): value
+    rows = [
+        (norm, lr, plateau(selection.runs("dln", norm, lr, "smoothness"), by_edge(q.BETA)))
         for norm in selection.norms("dln")
         for lr in selection.lrs("dln")
-        if not np.isnan(
-            value := plateau(selection.runs("dln", norm, lr, "smoothness"), by_edge(q.BETA))
-        )
-    }
-    if not beta:
+    ]
+    found = pd.DataFrame(rows, columns=["norm", "lr", "beta"]).dropna()
+    if found.empty:
         return []
-    ranges = []
-    for norm in dict.fromkeys(norm for norm, _ in beta):
-        mine = [value for (name, _), value in beta.items() if name == norm]
-        ends = dict.fromkeys(f"{value:.2g}" for value in (min(mine), max(mine)))
-        ranges.append(f"{' to '.join(ends)} ({short(norm)})")
-    at_edge = np.abs(np.log10(list(beta.values()))) < EDGE
-    columns = [[v for (_, lr), v in beta.items() if lr == rate] for _, rate in beta]
+    ends = found.groupby("norm", sort=False)["beta"].agg(["min", "max"])
+    ranges = [
+        f"{end['min']:.2g} to {end['max']:.2g} ({short(str(n))})" for n, end in ends.iterrows()
+    ]
+    at_edge = np.abs(np.log10(found["beta"])) < EDGE
+    apart = found.groupby("lr")["beta"].agg(lambda betas: betas.max() / betas.min()).max()
     return [
         "Over the last half of the run, effective β in units of 2/lr is, from the least to the "
         f"greatest over learning rates (medians over seeds): {', '.join(ranges)}.",
-        f"It is within {10**EDGE - 1:.0%} of 2/lr in {at_edge.sum()} of {len(beta)} kinds of runs, "
-        "and at one learning rate the normalisations differ by a factor of up to "
-        f"{max(max(column) / min(column) for column in columns):.2g}.",
+        f"It is within {10**EDGE - 1:.0%} of 2/lr in {at_edge.sum()} of {len(found)} kinds of runs"
+        f", and at one learning rate the normalisations differ by a factor of up to {apart:.2g}.",
     ]
 
 
@@ -100,7 +99,7 @@ _GRIDS = {
 @figure(
     "E2",
     "Is the flat effective β of Fig 4c the grid's end, 1/ηₘᵢₙ, or 2/lr? (VGG)",
-    needs("figE2", "vgg", BOTH, (VGG.lr, 0.03), {"landscape": "all"}, least_eta=0.125),
+    needs("figE2", "vgg", BOTH, (VGG.lr, 0.03), ["landscape"], least_eta=0.125),
 )
 def fig_e2(page: Page) -> None:
     """A panel per net and learning rate: effective beta with each grid, and where each ends.
@@ -108,10 +107,9 @@ def fig_e2(page: Page) -> None:
     The paper's grid begins at lr/2, where 1/eta_min is 2/lr, so that its plot cannot tell.
     """
     norms, lrs = page.selection.norms("vgg"), page.selection.lrs("vgg")
-    page.height = 4.2
-    grid = page.figure.subplots(len(lrs), len(norms), squeeze=False)
     kinds = [(lr, norm) for lr in lrs for norm in norms]
     moved, edges = [], []
+    grid = page.grid(len(lrs), len(norms), 2.1)
     for axes, (lr, norm) in zip(grid.ravel(), kinds, strict=True):
         runs = page.selection.runs("vgg", norm, lr, "landscape")
         lines = {
@@ -120,7 +118,7 @@ def fig_e2(page: Page) -> None:
         }
         panel = page.lines(axes, "beta", "vgg", lines, f"{short(norm)}, lr {lr:g}", q.BETA.label)
         for least in _GRIDS:
-            end = f"1/ηₘᵢₙ = {1 / least:g}/lr" + " = 2/lr" * (least == 0.5)
+            end = f"1/ηₘᵢₙ = {1 / least:g}/lr"
             panel.reference(f"1/eta_min {least:g}", 1 / (least * lr), end)
         if runs:
             fine, coarse = (plateau(runs, q.beta_from(least)) for least in (0.125, 0.5))
@@ -147,17 +145,17 @@ _ROWS = {
     [
         need
         for (family, along), recipe in _ROWS.items()
-        for need in needs(recipe, family, BOTH, [EXPERIMENTS[family].lr], {"smoothness": ""}, along)
+        for need in needs(
+            recipe, family, BOTH, [EXPERIMENTS[family].lr], ["smoothness"], direction=along
+        )
     ],
 )
 def fig_e3(page: Page) -> None:
     """A row per net and direction (sec. 3.2, claim 6): bands of loss and gradient change, beta."""
     rows = [key for key in _ROWS if key[0] in page.families]
-    page.height = 1.85 * len(rows)
     bands, betas = [], []
-    quantities = q.LOSS_BAND, q.predictiveness_band(True), q.BETA
-    grid = page.figure.subplots(len(rows), 3, squeeze=False)
-    for row, (family, along) in zip(grid, rows, strict=True):
+    quantities = q.LOSS_BAND, q.predictiveness_band(), q.BETA
+    for row, (family, along) in zip(page.grid(len(rows), 3, 1.85), rows, strict=True):
         lr, kind = page.selection.lrs(family)[0], f"{family.upper()}, {along}"
         for axes, quantity in zip(row, quantities, strict=True):
             panel = page.panel(axes, "", quantity, family, title=kind, direction=along)
@@ -180,46 +178,43 @@ def fig_e3(page: Page) -> None:
 @figure(
     "E4",
     "Effective β where neither grid nor learning rate can bound it: as η → 0",
-    needs("figE4a", "vgg", BOTH, [VGG.lr], {"curvature": "all", "train": "c"})
-    + needs("figE4b", "dln", BOTH, [DLN.lr], {"curvature": "all", "train": "f"}),
+    needs("figE4a", "vgg", BOTH, [VGG.lr], ["curvature", "train"])
+    + needs("figE4b", "dln", BOTH, [DLN.lr], ["curvature", "train"]),
 )
 def fig_e4(page: Page) -> None:
     """A row per net: beta as eta -> 0, the same at distances relative to ||w||, at equal loss."""
-    page.height = 2.2 * len(page.families)
-    grid = page.figure.subplots(len(page.families), 3, squeeze=False)
-    for row, family in zip(grid, page.families, strict=True):
+    for row, family in zip(page.grid(len(page.families), 3, 2.2), page.families, strict=True):
         lr = page.selection.lrs(family)[0]
         for axes, quantity in zip(row, (q.BETA_0, q.BETA_0_SCALED), strict=False):
             page.panel(axes, "", quantity, family, title=f"{family.upper()}, lr {lr:g}")
-        # Beta against the least loss so far, right to left as training goes; a line per seed.
-        axes = row[2]
-        axes.set(
-            title=f"({page.letter(axes)}) at equal loss",
-            xlabel="least train loss so far",
-            ylabel=q.BETA_0.label,
-        )
-        axes.set(xscale="log", yscale="log", label=f"{page.letter(axes)}:beta_against_loss")
-        by_seed: list[dict[int, Run]] = []
-        for norm in page.selection.norms(family):
-            runs = page.selection.runs(family, norm, lr, "curvature")
-            by_seed.append({run.seed: run for run in runs})
-            for run in runs:
-                axes.plot(
-                    *falling(*_net(run)), color=look(norm).colour, linewidth=0.6, alpha=0.6,
-                    gid=f"line:{norm}:{run.seed}",
-                )  # fmt: skip
-        if not axes.lines:
-            say(axes, "no runs")
-            continue
-        for axis, ends, most in (
-            (axes.xaxis, axes.get_xlim(), 4),
-            (axes.yaxis, axes.get_ylim(), 6),
-        ):
-            set_log_ticks(axis, ends, most)
-        axes.invert_xaxis()
-        none, bn = by_seed[:2]
+        nets = {
+            norm: {run.seed: run for run in page.selection.runs(family, norm, lr, "curvature")}
+            for norm in page.selection.norms(family)
+        }
+        _against_loss(row[2], page.letter(row[2]), nets)
+        none, bn = list(nets.values())[:2]
         if pairs := [(none[seed], bn[seed]) for seed in sorted(none.keys() & bn.keys())]:
             page.remarks.append(_at_equal_loss(family, pairs))
+
+
+def _against_loss(axes: Axes, letter: str, nets: dict[str, dict[int, Run]]) -> None:
+    """Beta against the least loss so far, right to left as training goes; a line per seed."""
+    axes.set(
+        title=f"({letter}) at equal loss", xlabel="least train loss so far", ylabel=q.BETA_0.label,
+        xscale="log", yscale="log", label=f"{letter}:beta_against_loss",
+    )  # fmt: skip
+    for norm, by_seed in nets.items():
+        for run in by_seed.values():
+            axes.plot(
+                *falling(*_net(run)), color=look(norm).colour, linewidth=0.6, alpha=0.6,
+                gid=f"line:{norm}:{run.seed}",
+            )  # fmt: skip
+    if not axes.lines:
+        say(axes, "no runs")
+        return
+    set_log_ticks(axes.xaxis, axes.get_xlim(), 4)
+    set_log_ticks(axes.yaxis, axes.get_ylim(), 6)
+    axes.invert_xaxis()
 
 
 def _net(run: Run) -> tuple[Trace, Trace]:

@@ -17,7 +17,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from bnexp.analysis import paper as paper_curves
@@ -28,7 +27,7 @@ from bnexp.analysis.scales import BOTH, DLN, EXPERIMENTS, LP, VGG, Experiment, e
 from bnexp.analysis.select import needs
 from bnexp.analysis.series import Array, clipped, limits
 from bnexp.figures.page import Page, figure
-from bnexp.figures.panel import Panel, beside, say
+from bnexp.figures.panel import Panel, say
 from bnexp.figures.style import PAPER_DASH, SMALL, look, short
 from bnexp.runs import Run
 
@@ -40,43 +39,34 @@ _NORMS = {
 }
 
 
-def _landscape(page: Page, experiment: Experiment, training: Quantity | None) -> None:
+def _landscape(page: Page, experiment: Experiment, training: Sequence[Quantity]) -> None:
     """Training, if it is drawn, is panel a; then loss, predictiveness, beta and its eta.
 
     All norms overlaid, or where there are many a column per norm, each row with one scale.
     """
     family = experiment.family
-    norms, column = (
-        page.selection.norms(family),
-        read.predictiveness_column(page.selection.of(family)),
-    )
+    norms, runs = page.selection.norms(family), page.selection.of(family)
+    column = read.predictiveness_column(runs)
     page.remarks.append(_NORMS[column].capitalize())
-    first = [training] if training else []
-    log = experiment.log
-    shown = [q.LOSS_BAND, q.predictiveness_band(log, column), replace(q.BETA, log=log)]
-    rows = list(zip("abcd", [*first, *shown], strict=False))
+    change, beta = (
+        replace(quantity, log=experiment.log)
+        for quantity in (q.predictiveness_band(column), q.BETA)
+    )
+    rows = list(zip("abcd", [*training, q.LOSS_BAND, change, beta], strict=False))
     if len(norms) > _OVERLAID:
         _small_multiples(page, family, norms, rows)
         return
     across = 2 if training else 3
     page.height = 5.2 if training else 2.5
     grid = page.figure.add_gridspec(len(rows) // across, across)
-    for index, (name, quantity) in enumerate(rows[:-1]):
-        axes = page.figure.add_subplot(grid[index])
-        page.panel(axes, name, quantity, family)
-    _beta(page, family, norms, grid[len(rows) - 1], *rows[-1])
-
-
-def _beta(
-    page: Page, family: str, norms: Sequence[str], cell: SubplotSpec, letter: str, beta: Quantity
-) -> None:
-    """Beta, and in a small panel below the eta at which it is reached."""
-    split = cell.subgridspec(2, 1, height_ratios=[3, 1.1])
+    for cell, (letter, quantity) in enumerate(rows[:-1]):
+        page.panel(page.figure.add_subplot(grid[cell]), letter, quantity, family)
+    split = grid[len(rows) - 1].subgridspec(2, 1, height_ratios=[3, 1.1])
     above, below = page.figure.add_subplot(split[0]), page.figure.add_subplot(split[1])
     above.tick_params(labelbottom=False)
-    panel = page.panel(above, letter, beta, family, norms=norms)
-    reached = page.panel(below, letter, q.BETA_ETA, family, norms=norms, title="")
-    _references(page, family, norms, panel, reached)
+    upper = page.panel(above, *rows[-1], family)
+    reached = page.panel(below, rows[-1][0], q.BETA_ETA, family, title="")
+    _references(page, family, norms, upper, reached)
 
 
 def _small_multiples(
@@ -88,9 +78,7 @@ def _small_multiples(
     heights = [1.5] * first + [1.0, 1.0, 1.0, 0.5]
     grid = page.figure.add_gridspec(len(rows), len(norms), height_ratios=heights)
     if first:
-        letter, training = rows[0]
-        axes = page.figure.add_subplot(grid[0, :])
-        page.panel(axes, letter, training, family)
+        page.panel(page.figure.add_subplot(grid[0, :]), *rows[0], family)
     panels: list[list[Panel]] = []
     for row, (letter, quantity) in list(enumerate(rows))[first:]:
         panels.append([])
@@ -102,38 +90,34 @@ def _small_multiples(
             panels[-1].append(page.panel(axes, letter, quantity, family, norms=[norm], title=title))
         for panel in panels[-1]:
             panel.siblings = panels[-1]
-    for column, norm in enumerate(norms):
-        _references(page, family, [norm], panels[-2][column], panels[-1][column], column == 0)
+    for norm, beta, reached in zip(norms, *panels[-2:], strict=True):
+        _references(page, family, [norm], beta, reached)
 
 
-def _references(
-    page: Page, family: str, norms: Sequence[str], beta: Panel, reached: Panel, named: bool = True
-) -> None:
+def _references(page: Page, family: str, norms: Sequence[str], beta: Panel, reached: Panel) -> None:
     """2/lr, 1/eta_min and beta as eta -> 0 into beta's panel; the grid's ends into eta's."""
     for lr in page.selection.lrs(family):
-        beta.reference("2/lr", 2 / lr, "2/lr" * named)
+        beta.reference("2/lr", 2 / lr, "2/lr")
         for norm in norms:
             runs = page.selection.runs(family, norm, lr, q.BETA_0.table)
             traces = [q.BETA_0.trace(run, None) for run in runs]
-            beta.add(f"{norm}:0", beside(look(norm)), traces, "beside")
-    if any(series.kind == "beside" for series in beta.series):
-        beta.note = "dotted: as η → 0" * named
+            beta.add(f"{norm}:0", look(norm), traces, "beside")
     for run in page.selection.of(family)[:1]:
         etas = [eta * run.lr for eta in eta_multiples(run)]
-        beta.reference("1/eta_min", 1 / etas[0], "1/ηₘᵢₙ" * named)
+        beta.reference("1/eta_min", 1 / etas[0], "1/ηₘᵢₙ")
         reached.always += [etas[0], etas[-1]]
 
 
-_FIGURES: dict[str, tuple[str, str, Experiment, Sequence[str], Quantity | None]] = {
-    "4": ("the VGG along the gradient", "fig4", VGG, BOTH, None),
-    "10": ("the deep linear network along the gradient", "fig10", DLN, BOTH, None),
-    "12": ("the VGG under other normalisations", "fig5a", VGG, LP, q.TRAIN_ACCURACY),
-    "13": ("the deep linear network under other normalisations", "fig5b", DLN, LP, q.TRAIN_LOSS),
+_FIGURES: dict[str, tuple[str, str, Experiment, Sequence[str], list[Quantity]]] = {
+    "4": ("the VGG along the gradient", "fig4", VGG, BOTH, []),
+    "10": ("the deep linear network along the gradient", "fig10", DLN, BOTH, []),
+    "12": ("the VGG under other normalisations", "fig5a", VGG, LP, [q.TRAIN_ACCURACY]),
+    "13": ("the deep linear network under other normalisations", "fig5b", DLN, LP, [q.TRAIN_LOSS]),
 }
 for _number, (_title, _recipe, _experiment, _norms, _training) in _FIGURES.items():
     _kind = _recipe, _experiment.family, _norms, [_experiment.lr]
-    _tables = ({_training.table: "a"} if _training else {}) | {"smoothness": "all"}
-    _needs = needs(*_kind, _tables) + needs(*_kind, {"curvature": "beta"}, optional=True)
+    _tables = [*(quantity.table for quantity in _training), "smoothness"]
+    _needs = needs(*_kind, _tables) + needs(*_kind, ["curvature"], optional=True)
     _fill = partial(_landscape, experiment=_experiment, training=_training)
     figure(_number, f"The optimisation landscape of {_title}", _needs)(_fill)
 
@@ -149,17 +133,16 @@ _Lines = list[tuple[int, Array, Array]]
 @figure(
     "11",
     "Gradient predictiveness against the step size",
-    needs("fig4", VGG.family, BOTH, [VGG.lr], {"landscape": "a"})
-    + needs("fig10", DLN.family, BOTH, [DLN.lr], {"landscape": "b"}),
+    needs("fig4", VGG.family, BOTH, [VGG.lr], ["landscape"])
+    + needs("fig10", DLN.family, BOTH, [DLN.lr], ["landscape"]),
 )
 def fig11(page: Page) -> None:
     """Panel a: the VGG; b: the deep linear network; left without and right with BN."""
-    page.height = 2.45 * len(page.families)
     page.remarks.append(f"One line per recorded step (at most {_LINES}); the lowest seed.")
     most = max(len(page.selection.norms(family)) for family in page.families)
-    grid = page.figure.subplots(len(page.families), most, squeeze=False)
+    grid = page.grid(len(page.families), most, 2.45)
     for row, family in zip(grid, page.families, strict=True):
-        _row(page, list(row), EXPERIMENTS[family])
+        _row(page, row, EXPERIMENTS[family])
 
 
 def _row(page: Page, row: Sequence[Axes], half: Experiment) -> None:
@@ -172,18 +155,21 @@ def _row(page: Page, row: Sequence[Axes], half: Experiment) -> None:
     ours: list[_Lines] = [_recorded(run[0], column) if run else [] for run in runs]
     theirs = [_printed(letter, norm, lr, steps) if page.paper else [] for norm in norms]
     lo, hi = limits([y for lines in (*ours, *theirs) for _, _, y in lines], half.log)
-    colours = ScalarMappable(Normalize(0, steps), _COLOURS)
     for ax, norm, run, mine, printed in zip(row, norms, runs, ours, theirs, strict=False):
         ax.set_label(f"{letter}:gradient_difference:{norm}")
         ax.set(title=f"({letter}) {family.upper()}, {look(norm).label}", xlabel="step size η")
-        for kind, lines, dash, width in (
-            ("line", mine, "-", 0.8),
-            ("paper", printed, PAPER_DASH, 1.0),
-        ):
+        for kind, lines in (("line", mine), ("paper", printed)):
+            of_paper = kind == "paper"
             for step, eta, y in lines:
+                colour, beyond = _COLOURS(step / steps), eta[y > hi]
                 ax.plot(
-                    eta, clipped(y, lo, hi, half.log), color=_COLOURS(step / steps),
-                    linestyle=dash, linewidth=width, gid=f"{kind}:{norm}:{step}",
+                    eta, clipped(y, lo, hi, half.log), color=colour, gid=f"{kind}:{norm}:{step}",
+                    linestyle=PAPER_DASH if of_paper else "-", linewidth=1.0 if of_paper else 0.8,
+                )  # fmt: skip
+                ax.scatter(
+                    beyond, np.ones(len(beyond)), 9, marker="^", linewidth=0.6, zorder=4,
+                    facecolor="white" if of_paper else [colour], edgecolor=[colour],
+                    transform=ax.get_xaxis_transform(), clip_on=False,
                 )  # fmt: skip
         if half.log:
             ax.set(xscale="log", yscale="log")
@@ -199,17 +185,16 @@ def _row(page: Page, row: Sequence[Axes], half: Experiment) -> None:
                 0.98, 0.02, f"diverged at step {run[0].status.get('step')}",
                 transform=ax.transAxes, ha="right", fontsize=SMALL, gid=f"diverged:{norm}",
             )  # fmt: skip
+        ax.tick_params(labelleft=ax is row[0])
     row[0].set_ylabel("ℓ₂ gradient difference")
-    for ax in row[1:]:
-        ax.tick_params(labelleft=False)
+    colours = ScalarMappable(Normalize(0, steps), _COLOURS)
     page.figure.colorbar(colours, ax=list(row), label="step", aspect=18, pad=0.02)
 
 
 def _recorded(run: Run, column: str) -> _Lines:
     """Predictiveness against eta at up to `_LINES` recorded steps spread over the run."""
     recorded = read.rows(run, "landscape", ["step"])["step"].unique()
-    chosen = np.linspace(0, len(recorded) - 1, min(len(recorded), _LINES)).round().astype(int)
-    wanted = [int(step) for step in recorded[chosen]]
+    wanted = [int(recorded[index]) for index in _spread(len(recorded), _LINES)]
     steps, etas, values = read.points(run, column, eta_multiples(run), wanted)
     return [(int(step), etas, row) for step, row in zip(steps, values, strict=True)]
 
@@ -218,5 +203,9 @@ def _printed(letter: str, norm: str, lr: float, steps: int) -> _Lines:
     """A few of the paper's lines over the steps that our run makes."""
     curves = paper_curves.curves_by_step(11, letter, "gradient_difference", norm, lr)
     inside = [(step, curve.x, curve.lo) for step, curve in curves if step <= steps]
-    few = np.linspace(0, len(inside) - 1, min(len(inside), _PAPER_LINES)).round().astype(int)
-    return [inside[index] for index in few]
+    return [inside[index] for index in _spread(len(inside), _PAPER_LINES)]
+
+
+def _spread(amount: int, most: int) -> list[int]:
+    """At most so many of the indices below ``amount``, evenly spread."""
+    return [int(i) for i in np.linspace(0, amount - 1, min(amount, most)).round()]

@@ -17,13 +17,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bnexp.analysis import paper as paper_curves
-from bnexp.analysis.baselines import at_chance, paper_trains
-from bnexp.analysis.quantities import Quantity
+from bnexp.analysis.quantities import Quantity, stuck_at_chance
 from bnexp.analysis.scales import EXPERIMENTS, at_paper_scale
 from bnexp.analysis.select import Need, Selection
 from bnexp.analysis.series import MAX_POINTS, Trace
 from bnexp.figures.panel import Panel, Series, say
-from bnexp.figures.style import GREY, PAPER_DASH, SMALL, WARNING, WIDTH, Look, look, of_paper
+from bnexp.figures.style import GREY, REFERENCE_DASHES, SMALL, WARNING, WIDTH, Look, look, variant
 from bnexp.registry import FIGURES
 from bnexp.runs import Run
 
@@ -51,6 +50,11 @@ class Page:
         self.remarks: list[str] = []
         self.families = selection.families
         FigureCanvasAgg(self.figure)
+
+    def grid(self, rows: int, columns: int, height: float, **more: Any) -> Any:
+        """Axes in rows of this height in inches, as a matrix."""
+        self.height = height * rows
+        return self.figure.subplots(rows, columns, squeeze=False, **more)
 
     @staticmethod
     def letter(axes: Axes) -> str:
@@ -175,13 +179,17 @@ class Page:
         return [series for panel in self.panels for series in panel.series]
 
     def _handles(self) -> list[Artist]:
-        """The series that were drawn, each with the paper's after ours."""
-        drawn = dict.fromkeys(s.look for s in self._series if s.kind != "beside")
-        ours = [it for it in drawn if it.dash != PAPER_DASH]
-        looks = [it for mine in ours for it in (mine, of_paper(mine)) if it in drawn]
+        """A line per look, then what the other kinds of lines and marks in the panels mean."""
+        kinds, grey = {series.kind for series in self._series}, Look(GREY, "-", "")
+        looks = [s.look for s in self._series if s.kind != "beside"]
+        for kind, label in (("paper", "the paper"), ("beside", "as η → 0")):
+            looks += [replace(variant(grey, kind), label=label)] * (kind in kinds)
+        for panel in self.panels:
+            names = (label for _, label in panel.references.values())
+            looks += [Look(GREY, d, n, 0.9) for n, d in zip(names, REFERENCE_DASHES, strict=False)]
         handles: list[Artist] = [
             Line2D([], [], color=it.colour, linestyle=it.dash, label=it.label, linewidth=it.width)
-            for it in looks
+            for it in dict.fromkeys(looks)
         ]
         if self._over():
             handles.append(Patch(facecolor=(GREY, 0.2), label="min to max"))
@@ -223,7 +231,7 @@ class Page:
 
 def _remark_of_chance(runs: Sequence[Run]) -> str:
     """What to say of a series that stays at chance although the paper's does not; or ""."""
-    dead = sum(paper_trains(run) and at_chance(run) for run in runs)
+    dead = sum(map(stuck_at_chance, runs))
     return f"at chance{f' ({dead} of {len(runs)} seeds)' * (dead < len(runs))}" * bool(dead)
 
 

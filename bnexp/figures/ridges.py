@@ -37,32 +37,30 @@ _TALLEST = 4.5  # a ridge that would hide many others is drawn lower, in its own
 @figure(
     "1",
     "What batch normalisation does to training the VGG",
-    needs("fig1", VGG.family, BOTH, (VGG.lr, 0.5), {"train": "a", "eval": "b"})
-    + needs("fig1", VGG.family, BOTH, [VGG.lr], {"activations": "c"}),
+    needs("fig1", VGG.family, BOTH, (VGG.lr, 0.5), ["train", "eval"])
+    + needs("fig1", VGG.family, BOTH, [VGG.lr], ["activations"]),
 )
 def fig1(page: Page) -> None:
     """Panels a, b: accuracies at two learning rates; c: ridgelines of layers 3 and 11."""
     norms = page.selection.norms(VGG.family)
     page.height = 2.05 * max(2, len(norms))
     grid = page.figure.add_gridspec(max(2, len(norms)), 3, width_ratios=[1.5, 1, 1])
-    accuracies = [("a", TRAIN_ACCURACY, "training"), ("b", TEST_ACCURACY, "test")]
-    for row, (letter, quantity, title) in enumerate(accuracies):
-        axes = page.figure.add_subplot(grid[1:, 0] if row else grid[0, 0])
-        page.panel(axes, letter, quantity, VGG.family, title=f"({letter}) {title}")
+    training, test = page.figure.add_subplot(grid[0, 0]), page.figure.add_subplot(grid[1:, 0])
+    page.panel(training, "a", TRAIN_ACCURACY, VGG.family, title="(a) training")
+    page.panel(test, "b", TEST_ACCURACY, VGG.family, title="(b) test")
     _ridges(page, grid, 1, "c", VGG.family, (3, 11))
 
 
 @figure(
     "2",
     "BN with noise that makes the distributions shift",
-    needs("fig2", VGG.family, NOISY, [VGG.lr], {"train": "left", "activations": "right"}),
+    needs("fig2", VGG.family, NOISY, [VGG.lr], ["train", "activations"]),
 )
 def fig2(page: Page) -> None:
     """Left: train accuracy; right: ridgelines, a row per net and a column per layer."""
     page.height = 4.5
-    grid = page.figure.add_gridspec(
-        len(page.selection.norms(VGG.family)), 4, width_ratios=[1.55, 1, 1, 1]
-    )
+    rows = len(page.selection.norms(VGG.family))
+    grid = page.figure.add_gridspec(rows, 4, width_ratios=[1.55, 1, 1, 1])
     left = page.figure.add_subplot(grid[:, 0])
     page.panel(left, "left", TRAIN_ACCURACY, VGG.family, title="Training")
     _ridges(page, grid, 1, "", VGG.family, VGG.unit_layers)
@@ -78,12 +76,12 @@ def _only_ridges(page: Page, family: str, layers: Sequence[int], height: float) 
 figure(
     "6",
     "Distributions of layer 11 of the VGG under other normalisations",
-    needs("fig5a", VGG.family, LP, [VGG.lr], {"activations": "layer 11"}),
+    needs("fig5a", VGG.family, LP, [VGG.lr], ["activations"]),
 )(partial(_only_ridges, family=VGG.family, layers=(11,), height=2.9))
 figure(
     "9",
     "Distributions in the deep linear network",
-    needs("fig10", DLN.family, BOTH, [DLN.lr], {"activations": "layers 1, 11, 24"}),
+    needs("fig10", DLN.family, BOTH, [DLN.lr], ["activations"]),
 )(partial(_only_ridges, family=DLN.family, layers=DLN.unit_layers, height=4.2))
 
 

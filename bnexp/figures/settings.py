@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
@@ -10,12 +11,12 @@ import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 
-from bnexp.analysis import paper as paper_curves
+from bnexp.analysis import paper, read
 from bnexp.analysis import quantities as q
-from bnexp.analysis import read
 from bnexp.analysis.coverage import compare
 from bnexp.analysis.scales import BOTH, DLN
 from bnexp.analysis.select import Selection, config_value, needs
+from bnexp.analysis.series import Trace
 from bnexp.analysis.summaries import median_of
 from bnexp.figures.edges import EDGE, by_edge, plateau
 from bnexp.figures.page import Page, figure
@@ -53,37 +54,35 @@ _MAPS: dict[str, tuple[str, Normalize, Callable[[Run], float]]] = {
     "The deep linear network over learning rate, depth and width",
     needs(
         "figE6", "dln", BOTH, (1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4),
-        {"train": "all", "smoothness": "all", "gradient_shift": "all"},
-        varies=("model.k", "model.d", "data.d"),
+        ["train", "smoothness", "gradient_shift"], varies=("model.k", "model.d", "data.d"),
     ),
 )  # fmt: skip
 def fig_e6(page: Page) -> None:
     """A block of maps (depth over learning rate) per quantity and norm, a column per width."""
     values, norms = measured(page.selection), page.selection.norms("dln")
     lrs, depths, widths = (sorted(values.index.unique(name)) for name in ("lr", "k", "d"))
-    page.height = 7.4
-    grid = page.figure.subplots(
-        3 * len(norms), len(widths), squeeze=False, sharex=True, sharey=True
-    )
-    for block, (title, (colours, scale, _)) in enumerate(_MAPS.items()):
-        rows = grid[block * len(norms) : (block + 1) * len(norms)]
-        for row, norm in zip(rows, norms, strict=True):
-            row[0].set_ylabel(f"{short(norm)}\ndepth k", fontsize=SMALL)
-            for axes, width in zip(row, widths, strict=True):
-                cells = pd.MultiIndex.from_product([[norm], depths, lrs, [width]])
-                loss, shades = (
-                    values[name].reindex(cells).to_numpy().reshape(len(depths), len(lrs))
-                    for name in (_LOSS, title)
-                )
-                shades = np.where(np.isinf(loss), np.nan, np.clip(shades, scale.vmin, scale.vmax))
-                axes.imshow(shades, cmap=colours, norm=scale, origin="lower", aspect="auto")
-                y, x = np.nonzero(np.isinf(loss))
-                axes.plot(x, y, "kx", markersize=3)
-                axes.set_label(f"{title}:{norm}:{width}")
-                axes.set_xticks(range(len(lrs)), [f"{lr:g}" for lr in lrs], rotation=90, fontsize=5)
-                axes.set_yticks(range(len(depths)), depths, fontsize=5)
-        bar = ScalarMappable(scale, colours)
-        page.figure.colorbar(bar, ax=list(rows.ravel()), label=title, aspect=14, pad=0.02)
+    rows = [(title, norm) for title in _MAPS for norm in norms]
+    grid = page.grid(len(rows), len(widths), 7.4 / len(rows), sharex=True, sharey=True)
+    for row, (title, norm) in zip(grid, rows, strict=True):
+        colours, scale, _ = _MAPS[title]
+        row[0].set_ylabel(f"{short(norm)}\ndepth k", fontsize=SMALL)
+        for axes, width in zip(row, widths, strict=True):
+            cells = pd.MultiIndex.from_product([[norm], depths, lrs, [width]])
+            loss, shades = (
+                values[name].reindex(cells).to_numpy().reshape(len(depths), len(lrs))
+                for name in (_LOSS, title)
+            )
+            shades = np.where(np.isinf(loss), np.nan, np.clip(shades, scale.vmin, scale.vmax))
+            axes.imshow(shades, cmap=colours, norm=scale, origin="lower", aspect="auto")
+            y, x = np.nonzero(np.isinf(loss))
+            axes.plot(x, y, "kx", markersize=3)
+            axes.set_label(f"{title}:{norm}:{width}")
+            axes.set_xticks(range(len(lrs)), [f"{lr:g}" for lr in lrs], rotation=90, fontsize=5)
+            axes.set_yticks(range(len(depths)), depths, fontsize=5)
+        if norm == norms[-1]:
+            block = grid[[t == title for t, _ in rows]]
+            bar = ScalarMappable(scale, colours)
+            page.figure.colorbar(bar, ax=list(block.ravel()), label=title, aspect=14, pad=0.02)
     for top, bottom, width in zip(grid[0], grid[-1], widths, strict=True):
         top.set_title(f"width d = {width}")
         bottom.set_xlabel("learning rate")
@@ -109,11 +108,10 @@ def phases(values: pd.DataFrame) -> list[str]:
     parts = []
     for norm, mine in values.groupby("norm"):
         lost = np.isinf(mine[_LOSS])
-        betas = mine[_BETA][~lost].dropna()
+        at_edge = np.abs(np.log10(mine[_BETA][~lost].dropna())) < EDGE
         parts.append(
             f"{short(str(norm))}: {lost.sum()} of {len(mine)} settings diverge, β lies within "
-            f"{10**EDGE - 1:.0%} of 2/lr in {(np.abs(np.log10(betas)) < EDGE).sum()} of "
-            f"{len(betas)} others"
+            f"{10**EDGE - 1:.0%} of 2/lr in {at_edge.sum()} of {len(at_edge)} others"
         )
     words = [f"{'; '.join(parts)}."]
     if {"none", "bn"} <= set(values.index.unique("norm")):
@@ -140,7 +138,7 @@ _STEPS = (0, 500, 1000, 2000, 5000, 10_000)
     [
         need
         for _, norm, lr in _CURVES
-        for need in needs("dln_settings", "dln", [norm], [lr], {"train": "all"}, varies=_KEYS)
+        for need in needs("dln_settings", "dln", [norm], [lr], ["train"], varies=_KEYS)
     ],
     ("dln_settings", "dln_settings_normal", "dln_settings_init"),
 )
@@ -162,13 +160,13 @@ def fig_dln_settings(page: Page) -> None:
     both[0].invert_yaxis()
     both[0].set(xlabel="mean distance to the paper (decades)", xlim=(0, None))
     both[1].set(xlabel="share of the paper's points inside", xlim=(0, 1.6), xticks=[0, 0.5, 1])
-    best, last = (
-        f"{table.index[i]} ({table['distance'].iloc[i]:.2f} decades, {table['inside'].iloc[i]:.0%} "
-        "of the points inside the seeds' range)"
-        for i in (0, -1)
-    )
+    ends = [
+        f"{name} ({row['distance']:.2f} decades, {row['inside']:.0%} of the points inside the "
+        "seeds' range)"
+        for name, row in table.iloc[[0, -1]].iterrows()
+    ]
     page.remarks += [
-        f"Nearest to the paper's curves: {best}; farthest: {last}.",
+        f"Nearest to the paper's curves: {ends[0]}; farthest: {ends[1]}.",
         "Compared at steps 0 (1 for l1, l2), 500, 1000, 2000, 5000 and 10,000.",
     ]
 
@@ -182,27 +180,27 @@ def scores(selection: Selection) -> pd.DataFrame:
     """
     runs = selection.of("dln")
     keys = [key for key in _KEYS if len({str(config_value(run, key)) for run in runs}) > 1]
-    groups: dict[str, list[Run]] = {}
+    groups = defaultdict[tuple[str, int], list[Trace]](list)
     for run in runs:
-        groups.setdefault(_name(run, keys), []).append(run)
-    rows = {name: _score(group) for name, group in groups.items()}
-    return pd.DataFrame.from_dict(rows, "index").sort_values("distance", kind="stable")
-
-
-def _score(runs: list[Run]) -> dict[str, float]:
-    distances, inside, points, seeds = [], 0, 0, 0
-    for number, norm, lr in _CURVES:
-        mine = [run for run in runs if run.norm == norm and math.isclose(run.lr, lr)]
-        curve = paper_curves.curve(number, "b", q.TRAIN_LOSS.name, norm, lr)
+        for index, (_, norm, lr) in enumerate(_CURVES):
+            if run.norm == norm and math.isclose(run.lr, lr):
+                trace = q.TRAIN_LOSS.trace(run, None).until_diverged()
+                groups[_name(run, keys), index].append(trace)
+    rows = []
+    for (name, index), traces in groups.items():
+        number, norm, lr = _CURVES[index]
+        curve = paper.curve(number, "b", q.TRAIN_LOSS.name, norm, lr)
         assert curve is not None
-        traces = [q.TRAIN_LOSS.trace(run, None).until_diverged() for run in mine]
-        compared, within, apart = compare(curve, traces, log=True, ratio=True, steps=_STEPS)
-        if compared:
-            distances.append(float(np.nanmean(apart)))
-            inside, points, seeds = inside + within, points + compared, max(seeds, len(mine))
-    share = inside / points if points else math.nan
-    distance = float(np.mean(distances)) if distances else math.nan
-    return {"distance": distance, "inside": share, "curves": len(distances), "seeds": seeds}
+        points, inside, apart = compare(curve, traces, log=True, ratio=True, steps=_STEPS)
+        if points:
+            rows.append((name, float(np.nanmean(apart)), inside, points, len(traces)))
+    table = pd.DataFrame(rows, columns=["setting", "distance", "inside", "points", "seeds"])
+    table = table.groupby("setting", sort=False).agg(
+        distance=("distance", "mean"), inside=("inside", "sum"), points=("points", "sum"),
+        curves=("points", "size"), seeds=("seeds", "max"),
+    )  # fmt: skip
+    table["inside"] /= table["points"]
+    return table.sort_values("distance", kind="stable")
 
 
 def _name(run: Run, keys: list[str]) -> str:

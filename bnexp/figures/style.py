@@ -23,6 +23,7 @@ Dash = Literal["-", ":"] | tuple[float, tuple[float, ...]]
 # Behind words that may lie on lines.
 HALO = {"boxstyle": "square,pad=0.1", "facecolor": "white", "alpha": 0.7, "edgecolor": "none"}
 PAPER_DASH: Dash = (0.0, (2.6, 1.2))
+REFERENCE_DASHES: tuple[Dash, ...] = ((0, (1, 1)), (1, (4, 4)), (0, (6, 2, 1, 2)))
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,14 @@ def look(norm: str, faded: bool = False) -> Look:
     return replace(base, colour=mixed(base.colour, "white", 0.5)) if faded else base
 
 
-def of_paper(ours: Look) -> Look:
-    """The look of the paper's own curve of a series: its colour, lighter, thin dashes."""
-    return Look(mixed(ours.colour, "white", 0.35), PAPER_DASH, f"{ours.label}, the paper", 0.8)
+def variant(look: Look, kind: str) -> Look:
+    """How a ``line`` or ``band`` (unchanged), a curve of the ``paper`` (lighter, thin dashes) and
+    one drawn ``beside`` it (darker dots) look in the colour of a series."""
+    if kind == "paper":
+        return replace(look, colour=mixed(look.colour, "white", 0.35), dash=PAPER_DASH, width=0.8)
+    if kind == "beside":
+        return replace(look, colour=mixed(look.colour, "black", 0.2), dash=":", width=1.0)
+    return look
 
 
 def mixed(colour: str, other: str, share: float) -> str:

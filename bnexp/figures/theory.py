@@ -34,15 +34,13 @@ _COLUMNS = {
 @figure(
     "E5",
     "How much of the smoothing Theorem 4.1 explains",
-    needs("figE5a", "vgg", ["bn"], [VGG.lr], {"theory": "all"})
-    + needs("figE5b", "dln", ["bn"], [DLN.lr], {"theory": "all"}),
+    needs("figE5a", "vgg", ["bn"], [VGG.lr], ["theory"])
+    + needs("figE5b", "dln", ["bn"], [DLN.lr], ["theory"]),
 )
 def fig_e5(page: Page) -> None:
     """A row for each layer: the sides of 4.1, what it takes off beyond the scale, those of 4.2."""
     rows = [(family, layer) for family in page.families for layer in EXPERIMENTS[family].ics_layers]
-    page.height = 1.5 * len(rows)
-    grid = page.figure.subplots(len(rows), 3, squeeze=False)
-    for row, (family, layer) in zip(grid, rows, strict=True):
+    for row, (family, layer) in zip(page.grid(len(rows), 3, 1.5), rows, strict=True):
         norm, lr = page.selection.norms(family)[0], page.selection.lrs(family)[0]
         runs = page.selection.runs(family, norm, lr, "theory")
         for axes, (theorem, (label, terms)) in zip(row, _COLUMNS.items(), strict=True):
@@ -66,5 +64,4 @@ def _trace(run: Run, layer: int, above: str, below: str = "") -> Trace:
     y = frame[above].abs()
     if below:
         y = y / frame[below].abs().replace(0, np.nan)
-    values = read.floats(y.clip(1e-8) if above.endswith("_term") else y)
-    return Trace(read.floats(frame["step"]), values, values, run.state == "diverged")
+    return read.trace(run, frame["step"], y.clip(1e-8) if above.endswith("_term") else y)
