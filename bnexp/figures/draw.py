@@ -111,9 +111,8 @@ def message(drawn: Iterable[Drawn]) -> str:
     if left_out:
         left_out.append("choose other runs with: bnexp figures ID --where KEY=VALUE")
     if ids:
-        lacking.append(
-            f"make them with: bnexp reproduce preset=quick|cpu|paper figures={','.join(ids)}"
-        )
+        make = "bnexp reproduce preset=quick|cpu|paper"
+        lacking.append(f"make them with: {make} figures={','.join(ids)}")
     return "\n".join([*left_out, *lacking])
 
 

@@ -44,54 +44,40 @@ def _landscape(page: Page, experiment: Experiment, training: Sequence[Quantity])
 
     All norms overlaid, or where there are many a column per norm, each row with one scale.
     """
-    family = experiment.family
+    family, letters, letter = experiment.family, iter("abcd"), ""
     norms, runs = page.selection.norms(family), page.selection.of(family)
     column = read.predictiveness_column(runs)
     page.remarks.append(_NORMS[column].capitalize())
-    change, beta = (
-        replace(quantity, log=experiment.log)
-        for quantity in (q.predictiveness_band(column), q.BETA)
-    )
-    rows = list(zip("abcd", [*training, q.LOSS_BAND, change, beta], strict=False))
-    if len(norms) > _OVERLAID:
-        _small_multiples(page, family, norms, rows)
-        return
-    across = 2 if training else 3
-    page.height = 5.2 if training else 2.5
-    grid = page.figure.add_gridspec(len(rows) // across, across)
-    for cell, (letter, quantity) in enumerate(rows[:-1]):
-        page.panel(page.figure.add_subplot(grid[cell]), letter, quantity, family)
-    split = grid[len(rows) - 1].subgridspec(2, 1, height_ratios=[3, 1.1])
-    above, below = page.figure.add_subplot(split[0]), page.figure.add_subplot(split[1])
-    above.tick_params(labelbottom=False)
-    upper = page.panel(above, *rows[-1], family)
-    reached = page.panel(below, rows[-1][0], q.BETA_ETA, family, title="")
-    _references(page, family, norms, upper, reached)
-
-
-def _small_multiples(
-    page: Page, family: str, norms: Sequence[str], rows: Sequence[tuple[str, Quantity]]
-) -> None:
-    first = len(rows) - 3
-    page.height = 6.0 + 2.4 * first
-    rows = [*rows, (rows[-1][0], q.BETA_ETA)]
-    heights = [1.5] * first + [1.0, 1.0, 1.0, 0.5]
-    grid = page.figure.add_gridspec(len(rows), len(norms), height_ratios=heights)
-    if first:
-        page.panel(page.figure.add_subplot(grid[0, :]), *rows[0], family)
+    many = len(norms) > _OVERLAID
+    page.height = 6.0 if many else 2.5
+    shares = [*(2.4 for _ in training), page.height]
+    page.height = sum(shares)
+    whole = page.figure.add_gridspec(len(shares), 1, height_ratios=shares)
+    for quantity in training:
+        page.panel(page.figure.add_subplot(whole[0]), next(letters), quantity, family)
+    if many:
+        grid = whole[-1].subgridspec(4, len(norms), height_ratios=[1, 1, 1, 0.5])
+        cells = [[grid[row, column] for column in range(len(norms))] for row in range(4)]
+    else:
+        grid = whole[-1].subgridspec(2, 3, height_ratios=[3, 1.1])
+        cells = [[grid[:, 0]], [grid[:, 1]], [grid[0, 2]], [grid[1, 2]]]
+    groups = [[norm] for norm in norms] if many else [norms]
+    change = replace(q.predictiveness_band(column), log=experiment.log)
+    rows = q.LOSS_BAND, change, replace(q.BETA, log=experiment.log), q.BETA_ETA
     panels: list[list[Panel]] = []
-    for row, (letter, quantity) in list(enumerate(rows))[first:]:
+    for quantity, places in zip(rows, cells, strict=True):
+        letter = letter if quantity is q.BETA_ETA else next(letters)
         panels.append([])
-        for column, norm in enumerate(norms):
-            title = (f"({letter}) " if column == 0 else "") + short(norm)
-            axes = page.figure.add_subplot(grid[row, column])
-            axes.tick_params(labelbottom=row == len(rows) - 1, labelleft=column == 0)
+        for place, group in zip(places, groups, strict=True):
+            axes, first = page.figure.add_subplot(place), place is places[0]
+            axes.tick_params(labelbottom=place.is_last_row(), labelleft=first)
+            title = f"({letter}) " * first + short(group[0]) * many
             title = "" if quantity is q.BETA_ETA else title
-            panels[-1].append(page.panel(axes, letter, quantity, family, norms=[norm], title=title))
+            panels[-1].append(page.panel(axes, letter, quantity, family, norms=group, title=title))
         for panel in panels[-1]:
             panel.siblings = panels[-1]
-    for norm, beta, reached in zip(norms, *panels[-2:], strict=True):
-        _references(page, family, [norm], beta, reached)
+    for group, beta, reached in zip(groups, *panels[-2:], strict=True):
+        _references(page, family, group, beta, reached)
 
 
 def _references(page: Page, family: str, norms: Sequence[str], beta: Panel, reached: Panel) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from string import ascii_lowercase
 from typing import Any
 
@@ -22,10 +24,21 @@ from bnexp.analysis.scales import EXPERIMENTS, at_paper_scale
 from bnexp.analysis.select import Need, Selection
 from bnexp.analysis.series import MAX_POINTS, Trace
 from bnexp.figures.panel import Panel, Series, say
-from bnexp.figures.style import GREY, REFERENCE_DASHES, SMALL, WARNING, WIDTH, Look, look, variant
+from bnexp.figures.style import (
+    GREY,
+    REFERENCE_DASHES,
+    SMALL,
+    WARNING,
+    WIDTH,
+    Look,
+    look,
+    mixed,
+    variant,
+)
 from bnexp.registry import FIGURES
 from bnexp.runs import Run
 
+Lines = Mapping[str, tuple[Look, Sequence[Trace]]]
 _LINE = 0.125  # inches per line of the footer
 _CHARACTERS = 150  # per line of the footer
 
@@ -63,13 +76,7 @@ class Page:
         return ascii_lowercase[0 if spec is None else spec.num1]
 
     def lines(
-        self,
-        axes: Axes,
-        name: str,
-        family: str,
-        lines: Mapping[str, tuple[Look, Sequence[Trace]]],
-        title: str,
-        label: str,
+        self, axes: Axes, name: str, family: str, lines: Lines, title: str, label: str
     ) -> Panel:
         """A panel on a log axis with a line per entry: its look, and a trace per seed."""
         panel = Panel(axes, True, self.selection.steps(family))
@@ -79,25 +86,11 @@ class Page:
             panel.add(key, its_look, traces)
         return self._entered(panel, bool(self.selection.of(family)), "no data")
 
-    def _entered(self, panel: Panel, any_runs: bool, lacking: str) -> Panel:
-        if all(series.kind == "paper" for series in panel.series):
-            say(panel.axes, lacking if any_runs else "no runs")
-        self.panels.append(panel)
-        return panel
-
     def panel(
-        self,
-        axes: Axes,
-        letter: str,
-        quantity: Quantity,
-        family: str,
-        layer: int | None = None,
-        *,
-        norms: Sequence[str] = (),
-        lrs: Sequence[float] = (),
-        title: str | None = None,
+        self, axes: Axes, letter: str, quantity: Quantity, family: str, layer: int | None = None,
+        *, norms: Sequence[str] = (), lrs: Sequence[float] = (), title: str | None = None,
         direction: str = "gradient",
-    ) -> Panel:
+    ) -> Panel:  # fmt: skip
         """A panel of one quantity over steps, one series per norm and learning rate.
 
         They are those that the figure needs of the family, unless others are given. The second
@@ -112,17 +105,18 @@ class Page:
         axes.set_label(":".join([letter, quantity.name] + [f"layer{layer}"] * (layer is not None)))
         axes.set(title=f"({letter})" if title is None else title, ylabel=quantity.label)
         rates = lrs or self.selection.lrs(family, quantity.table)
-        kinds = [(lr, norm) for lr in rates for norm in norms or self.selection.norms(family)]
         any_runs = False
-        for lr, norm in kinds:
-            its_look, key = look(norm, lr != rates[0]), f"{norm}:{lr:g}"
+        for lr, norm in product(rates, norms or self.selection.norms(family)):
+            its_look, key = look(norm), f"{norm}:{lr:g}"
             if len(rates) > 1:
                 its_look = replace(its_look, label=f"{its_look.label}, LR={lr:g}")
+            if lr != rates[0]:
+                its_look = replace(its_look, colour=mixed(its_look.colour, "white", 0.5))
             runs = self.selection.runs(family, norm, lr, quantity.table, direction)
             any_runs |= bool(runs)
-            traces = [quantity.trace(run, layer) for run in runs]
             again = quantity.small and any(s.remark and s.key == key for s in self._series)
             remark = "" if again else _remark_of_chance(runs)
+            traces = [quantity.trace(run, layer) for run in runs]
             panel.add(key, its_look, traces, "band" if quantity.filled else "line", remark)
             if self.paper and self.number.isdecimal():
                 number = int(self.number)
@@ -131,6 +125,12 @@ class Page:
                     panel.add_paper(key, its_look, curve)
         lacking = f"these runs have no layer {layer}" if layer is not None else "no data"
         return self._entered(panel, any_runs, lacking)
+
+    def _entered(self, panel: Panel, any_runs: bool, lacking: str) -> Panel:
+        if all(series.kind == "paper" for series in panel.series):
+            say(panel.axes, lacking if any_runs else "no runs")
+        self.panels.append(panel)
+        return panel
 
     def finish(self) -> Figure:
         """Draws all panels, then sets title, legend and footer around them."""
@@ -148,7 +148,8 @@ class Page:
         figure, lines, handles = self.figure, self._footer(), self._handles()
         head, foot = 0.27, 0.06 + _LINE * len(lines)
         figure.set_size_inches(WIDTH, 10.0)
-        for columns in range(len(handles), 0, -1):  # the most that fit
+        for legend_rows in range(1, len(handles) + 1):  # as few as fit
+            columns = math.ceil(len(handles) / legend_rows)
             legend = figure.legend(
                 handles=handles, loc="upper center", ncols=columns, borderpad=0, handlelength=2.6,
                 columnspacing=1.4, labelspacing=0.25,
@@ -180,13 +181,13 @@ class Page:
 
     def _handles(self) -> list[Artist]:
         """A line per look, then what the other kinds of lines and marks in the panels mean."""
-        kinds, grey = {series.kind for series in self._series}, Look(GREY, "-", "")
-        looks = [s.look for s in self._series if s.kind != "beside"]
+        kinds = {series.kind for series in self._series}
+        looks = [series.look for series in self._series if series.kind != "beside"]
         for kind, label in (("paper", "the paper"), ("beside", "as η → 0")):
-            looks += [replace(variant(grey, kind), label=label)] * (kind in kinds)
+            looks += [variant(Look(GREY, "-", label), kind)] * (kind in kinds)
         for panel in self.panels:
-            names = (label for _, label in panel.references.values())
-            looks += [Look(GREY, d, n, 0.9) for n, d in zip(names, REFERENCE_DASHES, strict=False)]
+            named = zip(panel.references.values(), REFERENCE_DASHES, strict=False)
+            looks += [Look(GREY, dash, name, 0.9) for (_, name), dash in named]
         handles: list[Artist] = [
             Line2D([], [], color=it.colour, linestyle=it.dash, label=it.label, linewidth=it.width)
             for it in dict.fromkeys(looks)
@@ -194,9 +195,7 @@ class Page:
         if self._over():
             handles.append(Patch(facecolor=(GREY, 0.2), label="min to max"))
         if any(s.ends for s in self._series):
-            cross = Line2D([], [], color=GREY, linestyle="", marker="x", markersize=5)
-            cross.set_label("diverged")
-            handles.append(cross)
+            handles.append(Line2D([], [], color=GREY, linestyle="", marker="x", label="diverged"))
         return handles
 
     def _over(self) -> str:
@@ -242,7 +241,7 @@ def figure(
 
     ``recipes`` that make its runs: those of its needs unless others are given.
     """
-    made_by = tuple(recipes) or tuple(dict.fromkeys(need.recipe for need in needs))
+    made_by = recipes or tuple(dict.fromkeys(need.recipe for need in needs))
 
     def enter(fill: Callable[[Page], None]) -> Callable[[Page], None]:
         @functools.wraps(fill)
@@ -251,7 +250,7 @@ def figure(
             fill(page)
             return page.finish()
 
-        FIGURES.register(number, title=title, recipes=made_by, needs=tuple(needs))(draw)
+        FIGURES.register(number, title=title, recipes=made_by, needs=needs)(draw)
         return fill
 
     return enter

@@ -6,11 +6,10 @@ A ridge is the density of one unit's values at one step, filled; later ones lie 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.gridspec import GridSpec
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import gaussian_filter1d
 
@@ -42,13 +41,13 @@ _TALLEST = 4.5  # a ridge that would hide many others is drawn lower, in its own
 )
 def fig1(page: Page) -> None:
     """Panels a, b: accuracies at two learning rates; c: ridgelines of layers 3 and 11."""
-    norms = page.selection.norms(VGG.family)
-    page.height = 2.05 * max(2, len(norms))
-    grid = page.figure.add_gridspec(max(2, len(norms)), 3, width_ratios=[1.5, 1, 1])
+    rows = max(2, len(page.selection.norms(VGG.family)))
+    page.height = 2.05 * rows
+    grid = page.figure.add_gridspec(rows, 3, width_ratios=[1.5, 1, 1])
     training, test = page.figure.add_subplot(grid[0, 0]), page.figure.add_subplot(grid[1:, 0])
     page.panel(training, "a", TRAIN_ACCURACY, VGG.family, title="(a) training")
     page.panel(test, "b", TEST_ACCURACY, VGG.family, title="(b) test")
-    _ridges(page, grid, 1, "c", VGG.family, (3, 11))
+    _ridges(page, grid[:, 1:], "c", VGG.family, (3, 11))
 
 
 @figure(
@@ -59,30 +58,32 @@ def fig1(page: Page) -> None:
 def fig2(page: Page) -> None:
     """Left: train accuracy; right: ridgelines, a row per net and a column per layer."""
     page.height = 4.5
-    rows = len(page.selection.norms(VGG.family))
-    grid = page.figure.add_gridspec(rows, 4, width_ratios=[1.55, 1, 1, 1])
-    left = page.figure.add_subplot(grid[:, 0])
+    grid = page.figure.add_gridspec(1, 2, width_ratios=[1.55, 3])
+    left = page.figure.add_subplot(grid[0])
     page.panel(left, "left", TRAIN_ACCURACY, VGG.family, title="Training")
-    _ridges(page, grid, 1, "", VGG.family, VGG.unit_layers)
+    _ridges(page, grid[1], "", VGG.family, VGG.unit_layers)
 
 
-def _only_ridges(page: Page, family: str, layers: Sequence[int], height: float) -> None:
-    """Ridges alone, which are images in the paper."""
-    norms, page.height = page.selection.norms(family), height
-    shape = (len(norms), len(layers)) if len(layers) > 1 else (1, len(norms))
-    _ridges(page, page.figure.add_gridspec(*shape), 0, "", family, layers)
-
-
-figure(
+@figure(
     "6",
     "Distributions of layer 11 of the VGG under other normalisations",
     needs("fig5a", VGG.family, LP, [VGG.lr], ["activations"]),
-)(partial(_only_ridges, family=VGG.family, layers=(11,), height=2.9))
-figure(
+)
+def fig6(page: Page) -> None:
+    """Ridgelines, a column per net; an image in the paper."""
+    page.height = 2.9
+    _ridges(page, page.figure.add_gridspec(1, 1)[0], "", VGG.family, (11,))
+
+
+@figure(
     "9",
     "Distributions in the deep linear network",
     needs("fig10", DLN.family, BOTH, [DLN.lr], ["activations"]),
-)(partial(_only_ridges, family=DLN.family, layers=DLN.unit_layers, height=4.2))
+)
+def fig9(page: Page) -> None:
+    """Ridgelines, a row per net and a column per layer; an image in the paper."""
+    page.height = 4.2
+    _ridges(page, page.figure.add_gridspec(1, 1)[0], "", DLN.family, DLN.unit_layers)
 
 
 def density(values: Array, edges: Array) -> Array:
@@ -112,36 +113,38 @@ def shared_range(histories: Sequence[History]) -> tuple[float, float]:
 
 
 def _ridges(
-    page: Page, grid: GridSpec, first: int, letter: str, family: str, layers: Sequence[int]
+    page: Page, place: SubplotSpec, letter: str, family: str, layers: Sequence[int]
 ) -> None:
-    """Ridges from column ``first`` of the grid on: a row per norm and a column per layer.
+    """Ridges of the run with the lowest seed: a row per norm and a column per layer.
 
-    In a grid of one row, a column per norm. Of each norm the run with the lowest seed.
+    Of one layer, which has an x range of its own for each norm, a column per norm.
     """
     norms, lr = page.selection.norms(family), page.selection.lrs(family, "activations")[0]
     runs = {norm: page.selection.runs(family, norm, lr, "activations")[:1] for norm in norms}
     recorded = {
         norm: histories(met[0], layers, RIDGES) if met else {} for norm, met in runs.items()
     }
-    flat = grid.nrows < len(norms)
+    one = len(layers) == 1
+    grid = place.subgridspec(*((1, len(norms)) if one else (len(norms), len(layers))))
     for column, layer in enumerate(layers):
         extent = shared_range([past[layer] for past in recorded.values() if layer in past])
         for row, norm in enumerate(norms):
-            axes = page.figure.add_subplot(grid[0, row] if flat else grid[row, first + column])
+            axes = page.figure.add_subplot(grid[0, row] if one else grid[row, column])
+            spec, colour = axes.get_subplotspec(), look(norm).colour
+            assert spec is not None
             axes.set_label(f"{letter}:activations:layer{layer}:{norm}")
-            outer, colour = row == 0 if flat else column == 0, look(norm).colour
-            if flat:
+            if one:
                 axes.set_title(short(norm), color=colour)
             elif row == 0:
-                axes.set_title(f"({letter}) " * (outer and bool(letter)) + f"Layer #{layer}")
-            if outer:
-                axes.set_ylabel("step" if flat else f"{short(norm)}: step", fontsize=6.5)
-                axes.yaxis.label.set_color("black" if flat else colour)
-            if flat or row == len(norms) - 1:
-                axes.set_xlabel("activation")
-            axes.tick_params(length=2, labelleft=outer)
-            if layer in recorded[norm]:
-                _draw(axes, recorded[norm][layer], extent, runs[norm][0], colour)
+                axes.set_title(f"({letter}) " * bool(letter and column == 0) + f"Layer #{layer}")
+            if spec.is_first_col():
+                axes.set_ylabel(f"{short(norm)}: step", fontsize=6.5, color=colour)
+            axes.set_xlabel("activation" * spec.is_last_row())
+            axes.tick_params(length=2, labelleft=spec.is_first_col())
+            if past := recorded[norm].get(layer):
+                _draw(axes, past, extent, runs[norm][0], colour)
+                if one:
+                    axes.set_xlim(shared_range([past]))
             else:
                 axes.set(xticks=[], yticks=[])
                 say(axes, f"no layer {layer} here" if runs[norm] else "no runs")

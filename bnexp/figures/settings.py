@@ -17,20 +17,25 @@ from bnexp.analysis.coverage import compare
 from bnexp.analysis.scales import BOTH, DLN
 from bnexp.analysis.select import Selection, config_value, needs
 from bnexp.analysis.series import Trace
-from bnexp.analysis.summaries import median_of
-from bnexp.figures.edges import EDGE, by_edge, plateau
+from bnexp.analysis.summaries import last_half, median, median_of
+from bnexp.figures.edges import by_edge
 from bnexp.figures.page import Page, figure
 from bnexp.figures.style import GREY, SMALL, short
 from bnexp.runs import Run
 
-SAME_LOSS = 0.05
-"""Decades within which two final losses count as equal."""
+EDGE = 0.1
+"""Decades within which beta counts as being at 2/lr."""
 
 
 def final_loss(run: Run) -> float:
     """The last loss over the first; infinite where the run diverged."""
     loss = q.TRAIN_LOSS.trace(run, None).lo
     return math.inf if run.state == "diverged" else float(loss[-1] / loss[0])
+
+
+def plateau(run: Run) -> float:
+    """Effective beta in units of 2/lr, median over the last half of the run."""
+    return median(last_half(by_edge(q.BETA).trace(run, None), run.steps))
 
 
 def ics(run: Run) -> float:
@@ -43,7 +48,7 @@ def ics(run: Run) -> float:
 _LOSS, _BETA = "final loss / first", "effective β / (2/lr)"
 _MAPS: dict[str, tuple[str, Normalize, Callable[[Run], float]]] = {
     _LOSS: ("viridis", LogNorm(1e-3, 1.0), final_loss),
-    _BETA: ("coolwarm", LogNorm(0.01, 100.0), lambda run: plateau([run], by_edge(q.BETA))),
+    _BETA: ("coolwarm", LogNorm(0.01, 100.0), plateau),
     "ICS: cos(G, G′)": ("PuOr", Normalize(-1.0, 1.0), ics),
 }
 """Per quantity its colours, their range and its value of a run."""
@@ -87,7 +92,7 @@ def fig_e6(page: Page) -> None:
         top.set_title(f"width d = {width}")
         bottom.set_xlabel("learning rate")
     page.remarks += [
-        *phases(values),
+        phases(values),
         "Medians over seeds; β and cos over the last half of the run, cos over layers 2 to k. "
         "Crosses: diverged.",
     ]
@@ -103,8 +108,8 @@ def measured(selection: Selection) -> pd.DataFrame:
     return pd.DataFrame(rows).groupby(["norm", "k", "lr", "d"]).median()
 
 
-def phases(values: pd.DataFrame) -> list[str]:
-    """The sentences of E6."""
+def phases(values: pd.DataFrame) -> str:
+    """The sentence of E6."""
     parts = []
     for norm, mine in values.groupby("norm"):
         lost = np.isinf(mine[_LOSS])
@@ -113,15 +118,7 @@ def phases(values: pd.DataFrame) -> list[str]:
             f"{short(str(norm))}: {lost.sum()} of {len(mine)} settings diverge, β lies within "
             f"{10**EDGE - 1:.0%} of 2/lr in {at_edge.sum()} of {len(at_edge)} others"
         )
-    words = [f"{'; '.join(parts)}."]
-    if {"none", "bn"} <= set(values.index.unique("norm")):
-        none, bn = values[_LOSS]["none"].align(values[_LOSS]["bn"], join="inner")
-        lower, higher = bn < none * 10**-SAME_LOSS, bn > none * 10**SAME_LOSS
-        words.append(
-            f"The final loss is lower with BatchNorm in {lower.sum()} of {len(bn)} settings and "
-            f"higher in {higher.sum()}, each by over {10**SAME_LOSS - 1:.0%} of the loss."
-        )
-    return words
+    return f"{'; '.join(parts)}."
 
 
 _KEYS = ("data.A", "data.A_low", "data.A_high", "data.A_std", "model.loss", "model.init")
