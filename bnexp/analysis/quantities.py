@@ -20,14 +20,11 @@ CHANCE = 15.0
 
 @dataclass(frozen=True)
 class Quantity:
-    """One quantity over steps.
+    """One quantity over steps: its ``name`` in the paper's curves, the table it is read from.
 
     Attributes:
-        name: what the paper's curves call it.
-        table: the table it is read from.
-        label: of the y axis.
         trace: reads it from a run, for a layer (None where there are no layers).
-        log: whether the y axis is logarithmic in the paper.
+        label, log: of the y axis in the paper.
         limits: the paper's y limits where they follow from the quantity; data may widen them.
         filled: whether it is a band.
         small: whether its panel is a small one beside another.
@@ -55,26 +52,17 @@ class Quantity:
 
 
 def column(
-    name: str,
-    table: str,
-    column: str,
-    label: str,
-    where: Mapping[str, str] | None = None,
-    layered: bool = False,
-    **axis: Any,
-) -> Quantity:
-    """A column of a table that has one row per step (and layer, if ``layered``)."""
+    name: str, table: str, column: str, label: str, factor: float = 1.0,
+    where: Mapping[str, str] = {}, **axis: Any,
+) -> Quantity:  # fmt: skip
+    """A column of a table that has one row per step (and layer), times a factor."""
 
     def trace(run: Run, layer: int | None) -> Trace:
-        of_layer = {"layer": layer or 0} if layered else {}
-        return read.line(run, table, column, **(where or {}), **of_layer)
+        of_layer = {} if layer is None else {"layer": layer}
+        line = read.line(run, table, column, **where, **of_layer)
+        return replace(line, lo=factor * line.lo, hi=factor * line.hi)
 
     return Quantity(name, table, label, trace, **axis)
-
-
-def _accuracy(name: str, table: str, label: str, **where: str) -> Quantity:
-    share = column(name, table, "accuracy", label, where, limits=(0.0, 105.0), ratio=False)
-    return share.times(lambda _: 100.0, label)
 
 
 def _band(name: str, column: str) -> Quantity:
@@ -94,26 +82,25 @@ def _unit_shift(name: str, label: str, moment: str, successive: bool) -> Quantit
     return Quantity(name, "moments", label, trace, small=True, ratio=successive)
 
 
-TRAIN_ACCURACY = _accuracy("train_accuracy", "train", "train accuracy (%)")
-TEST_ACCURACY = _accuracy("test_accuracy", "eval", "test accuracy (%)", split="test")
-TRAIN_LOSS = column("train_loss", "train", "loss", "train loss", log=True)
-ICS_L2 = column(
-    "l2_difference", "gradient_shift", "l2", "ℓ₂ difference", layered=True, small=True, log=True
+_PERCENT: dict[str, Any] = {"factor": 100.0, "limits": (0.0, 105.0), "ratio": False}
+TRAIN_ACCURACY = column("train_accuracy", "train", "accuracy", "train accuracy (%)", **_PERCENT)
+TEST_ACCURACY = column(
+    "test_accuracy", "eval", "accuracy", "test accuracy (%)", where={"split": "test"}, **_PERCENT
 )
+TRAIN_LOSS = column("train_loss", "train", "loss", "train loss", log=True)
+ICS_L2 = column("l2_difference", "gradient_shift", "l2", "ℓ₂ difference", log=True, small=True)
 ICS_COSINE = column(
-    "cos_angle", "gradient_shift", "cos", "cos angle", layered=True, small=True,
-    limits=(-1.1, 1.1), ratio=False,
-)  # fmt: skip
+    "cos_angle", "gradient_shift", "cos", "cos angle", limits=(-1.1, 1.1), small=True, ratio=False
+)
 LOSS_BAND = _band("loss_landscape", "loss")
 """The loss along the gradient, min to max over eta (sec. 4.1)."""
 BETA = Quantity(
-    "beta_smoothness", "smoothness", "effective β-smoothness", lambda run, _: read.beta(run),
-    log=True,
-)  # fmt: skip
+    "beta_smoothness", "smoothness", "effective β-smoothness", lambda run, _: read.beta(run), True
+)
 """Effective beta-smoothness: the max over eta (sec. 4.1)."""
-BETA_ETA = Quantity(
-    "beta_eta", "smoothness", "η of max", lambda run, _: read.beta(run, where=True),
-    log=True, small=True,
+BETA_ETA = replace(
+    BETA, name="beta_eta", label="η of max", trace=lambda run, _: read.beta(run, where=True),
+    small=True,
 )  # fmt: skip
 BETA_0 = column("beta_0", "curvature", "beta_0", "‖Hg‖/‖g‖", log=True)
 BETA_0_SCALED = column("beta_0_scaled", "curvature", "beta_0_scaled", "‖w‖²‖Hg‖/‖g‖", log=True)

@@ -108,11 +108,6 @@ class Selection:
         return {need: runs for need, runs in self.matches.items() if not need.optional}
 
     @property
-    def missing(self) -> tuple[Need, ...]:
-        """The needs that no run meets."""
-        return tuple(need for need, runs in self._required.items() if not runs)
-
-    @property
     def empty(self) -> bool:
         """Whether there is nothing to draw."""
         return not any(self._required.values())
@@ -124,7 +119,7 @@ class Selection:
         return tuple(drawn or dict.fromkeys(need.family for need in self.matches))
 
     def describe_missing(self) -> str:
-        """`missing` in words: each kind of run once, with the tables where only these lack."""
+        """What no run meets: each kind of run once, with the tables where only these lack."""
         wanted, lacking = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
         for need, runs in self._required.items():
             wanted[str(need)].add(need.table)
@@ -214,16 +209,15 @@ def _scale_for(needed: Sequence[Need], run: Run) -> Iterator[tuple[str, Any]]:
 
     Measuring changes no training: of the probes only those of required tables count.
     """
-    required = {
-        need.table.replace("smoothness", "landscape") for need in needed if not need.optional
-    }
+    tables = {need.table for need in needed if not need.optional}
+    probes = {table.replace("smoothness", "landscape") for table in tables}
     varied = {key for need in needed for key in need.varies}
     coarse = all(math.isinf(need.least_eta) for need in needed)
     for key, value in _flat(scale(run)):
-        group, _, probe = key.partition(".")
-        if key in varied or (group == "probes" and probe.partition(".")[0] not in required):
-            continue
-        yield key, list(eta_multiples(run)) if key == "probes.landscape.etas" and coarse else value
+        group, probe = [*key.split("."), ""][:2]
+        if key not in varied and (group != "probes" or probe in probes):
+            papers = key == "probes.landscape.etas" and coarse
+            yield key, list(eta_multiples(run)) if papers else value
 
 
 def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
@@ -256,7 +250,7 @@ def _measured_as(run: Run, need: Need) -> bool:
 
 
 def _differing(ours: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """The dotted keys in which a scale differs from ours, with its values.
+    """The keys in which a scale differs from ours, with its values.
 
     Whether something was measured at all, or along which direction, is no difference: only how.
     """

@@ -1,4 +1,4 @@
-"""Figs 1, 2, 6 and 9: training, and distributions over training as ridgelines.
+"""Figs 1 to 3, 5, 6, 8 and 9: training, covariate shift (Definition 2.1), single units.
 
 A ridge is the density of one unit's values at one step, filled; later ones lie behind.
 """
@@ -6,6 +6,7 @@ A ridge is the density of one unit's values at one step, filled; later ones lie 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +14,9 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import gaussian_filter1d
 
-from bnexp.analysis.quantities import TEST_ACCURACY, TRAIN_ACCURACY
+from bnexp.analysis import quantities as q
 from bnexp.analysis.read import History, histories
-from bnexp.analysis.scales import BOTH, DLN, LP, NOISY, VGG
+from bnexp.analysis.scales import BOTH, DLN, EXPERIMENTS, LP, NOISY, VGG
 from bnexp.analysis.select import needs
 from bnexp.analysis.series import Array
 from bnexp.figures.page import Page, figure
@@ -33,6 +34,13 @@ _HEIGHT = 2.6  # of a usual ridge, in distances between two
 _TALLEST = 4.5  # a ridge that would hide many others is drawn lower, in its own shape
 
 
+_TRAINING = {VGG.family: ("a", q.TRAIN_ACCURACY), DLN.family: ("b", q.TRAIN_LOSS)}
+"""Per network the panel of Figs 3 and 5, and what shows its training."""
+
+_ICS = ["train", "gradient_shift"]
+_COSINES = {VGG.family: replace(q.ICS_COSINE, limits=(-0.3, 1.1)), DLN.family: q.ICS_COSINE}
+
+
 @figure(
     "1",
     "What batch normalisation does to training the VGG",
@@ -45,8 +53,8 @@ def fig1(page: Page) -> None:
     page.height = 2.05 * rows
     grid = page.figure.add_gridspec(rows, 3, width_ratios=[1.5, 1, 1])
     training, test = page.figure.add_subplot(grid[0, 0]), page.figure.add_subplot(grid[1:, 0])
-    page.panel(training, "a", TRAIN_ACCURACY, VGG.family, title="(a) training")
-    page.panel(test, "b", TEST_ACCURACY, VGG.family, title="(b) test")
+    page.panel(training, "a", q.TRAIN_ACCURACY, VGG.family, title="(a) training")
+    page.panel(test, "b", q.TEST_ACCURACY, VGG.family, title="(b) test")
     _ridges(page, grid[:, 1:], "c", VGG.family, (3, 11))
 
 
@@ -60,8 +68,74 @@ def fig2(page: Page) -> None:
     page.height = 4.5
     grid = page.figure.add_gridspec(1, 2, width_ratios=[1.55, 3])
     left = page.figure.add_subplot(grid[0])
-    page.panel(left, "left", TRAIN_ACCURACY, VGG.family, title="Training")
+    page.panel(left, "left", q.TRAIN_ACCURACY, VGG.family, title="Training")
     _ridges(page, grid[1], "", VGG.family, VGG.unit_layers)
+
+
+@figure(
+    "3",
+    "Internal covariate shift, as Definition 2.1 measures it",
+    needs("fig3a", VGG.family, BOTH, VGG.lrs, _ICS)
+    + needs("fig3b", DLN.family, BOTH, DLN.lrs, _ICS),
+)
+def fig3(page: Page) -> None:
+    """Per net and learning rate: training beside l2 (above) and cosine (below) of two layers."""
+    blocks = [(family, lr) for family in page.families for lr in page.selection.lrs(family)]
+    page.height = 2.25 * len(blocks)
+    grid = page.figure.add_gridspec(2 * len(blocks), 3, width_ratios=[1.15, 1, 1])
+    for top, (family, lr) in zip(range(0, 2 * len(blocks), 2), blocks, strict=True):
+        letter, training = _TRAINING[family]
+        axes = page.figure.add_subplot(grid[top : top + 2, 0])
+        title = f"({letter}) {family.upper()}, LR={lr:g}"
+        page.panel(axes, letter, training, family, lrs=[lr], title=title)
+        for column, layer in enumerate(EXPERIMENTS[family].ics_layers, start=1):
+            titles = (f"Layer #{layer}", "")
+            for row, quantity in enumerate((q.ICS_L2, _COSINES[family])):
+                axes = page.figure.add_subplot(grid[top + row, column])
+                axes.tick_params(labelbottom=bool(row))
+                page.panel(axes, letter, quantity, family, layer, lrs=[lr], title=titles[row])
+    if page.paper:
+        hidden = " and ".join(str(EXPERIMENTS[family].ics_layers[1]) for family in page.families)
+        page.remarks.append(
+            f"The paper prints no y labels for the ℓ₂ difference of layer {hidden}: the level of "
+            "its dashed curves there is inferred, their shape is its own."
+        )
+
+
+@figure(
+    "5",
+    "Training under other normalisations",
+    needs("fig5a", VGG.family, LP, [VGG.lr], ["train"])
+    + needs("fig5b", DLN.family, LP, [DLN.lr], ["train"]),
+)
+def fig5(page: Page) -> None:
+    """Panel a: the VGG's train accuracy; b: the deep linear network's train loss."""
+    (row,) = page.grid(1, len(page.families), 2.5)
+    for axes, family in zip(row, page.families, strict=True):
+        letter, quantity = _TRAINING[family]
+        page.panel(axes, letter, quantity, family, title=f"({letter}) {EXPERIMENTS[family].label}")
+
+
+@figure(
+    "8",
+    "How the mean and variance of single units of the VGG shift",
+    needs("fig2", VGG.family, NOISY, [VGG.lr], ["moments", "activations"]),
+)
+def fig8(page: Page) -> None:
+    """Panel a: change between successive recorded points; b: since the first. A row per layer."""
+    halves = ("a", q.UNIT_SHIFTS[:2]), ("b", q.UNIT_SHIFTS[2:])
+    rows = [(*half, layer) for half in halves for layer in VGG.unit_layers]
+    for pair, (letter, shifts, layer) in zip(page.grid(6, 2, 1.27, sharex=True), rows, strict=True):
+        for axes, shift in zip(pair, shifts, strict=True):
+            title = f"({letter}) Layer #{layer}"
+            page.panel(axes, letter, shift, VGG.family, layer, title=title)
+    page.remarks.append("One fixed unit per layer, pre-activation, over the batch (and positions).")
+    every = {int(run.option("probes.moments.every")) for run in page.selection.of(VGG.family)}
+    if every - {VGG.every}:
+        page.remarks.append(
+            f"(a): t and t+1 are successive recorded points, {' or '.join(map(str, sorted(every)))}"
+            f" steps apart here and {VGG.every} in the paper."
+        )
 
 
 @figure(
