@@ -78,10 +78,9 @@ class Selection:
         self, family: str, norm: str, lr: float, table: str, direction: str = "gradient"
     ) -> tuple[Run, ...]:
         """The runs to draw one series from."""
+        key = family, norm, lr, table, direction
         for n, met in self.matches.items():
-            if (n.family, n.norm, n.lr, n.table, n.direction) == (
-                family, norm, lr, table, direction
-            ):  # fmt: skip
+            if (n.family, n.norm, n.lr, n.table, n.direction) == key:
                 return met
         return ()
 

@@ -122,7 +122,8 @@ _COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.92, 256)))
 )
 def fig11(page: Page) -> None:
     """Panel a: the VGG; b: the deep linear network; left without and right with BN."""
-    page.remarks.append(f"One line per recorded step (at most {_LINES}); the lowest seed.")
+    words = f"One line per recorded step (at most {_LINES}); the lowest seed; triangles: beyond."
+    page.remarks.append(words)
     most = max(len(page.selection.norms(family)) for family in page.families)
     grid = page.grid(len(page.families), most, 2.45)
     for row, family in zip(grid, page.families, strict=True):

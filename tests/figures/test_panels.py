@@ -160,16 +160,13 @@ def test_fig_11_has_one_line_per_recorded_step(draw, runs, letter, family, lr):
     assert {int(a.get_gid().split(":")[2]) for a in artists(draw("11"), "paper:")} == {51}
 
 
-each_landscape = pytest.mark.parametrize(
+@pytest.mark.parametrize(
     ("number", "family", "lr", "beta", "norms"),
     [
         ("4", "vgg", 0.1, "c", FIVE[:2]), ("10", "dln", 1e-6, "c", FIVE[:2]),
         ("12", "vgg", 0.1, "d", FIVE), ("13", "dln", 1e-6, "d", FIVE),
     ],
 )  # fmt: skip
-
-
-@each_landscape
 def test_what_stands_beside_beta(draw, runs, number, family, lr, beta, norms):
     """The lines 2/lr and 1/eta_min, and beta as eta goes to 0, cut off and marked."""
     found = panels(draw(number))[f"{beta}:beta_smoothness"]
