@@ -17,6 +17,9 @@ from bnexp.analysis.series import Array, Trace
 from bnexp.analysis.summaries import median_of
 from bnexp.runs import Run
 
+Compared = tuple[int, int, Array]
+"""Points compared, points of them inside the seeds' min to max, distances."""
+
 
 def coverage(figure: int, runs: Sequence[Run]) -> pd.DataFrame:
     """One row per curve of the paper's figure that some of the runs answer.
@@ -36,32 +39,28 @@ def coverage(figure: int, runs: Sequence[Run]) -> pd.DataFrame:
     """
     tables = {name: quantity.table for name, quantity in paper_quantities().items()}
     tables["gradient_difference"] = "landscape"
-    needs = [
-        Need("", s["panel"], s["model"], s["norm"], s["lr"], tables[s["quantity"]])
-        for s in paper.series_of(figure)
-    ]
-    chosen = select(needs, runs)
+    series = paper.series_of(figure)
+    kinds = [(s["model"], s["norm"], s["lr"], tables[s["quantity"]]) for s in series]
+    chosen = select([Need("", *kind) for kind in kinds], runs)
     rows = []
-    for s in paper.series_of(figure):
-        mine = chosen.runs(s["model"], s["norm"], s["lr"], tables[s["quantity"]])
-        if not mine:
-            continue
-        across = s["quantity"] == "gradient_difference"
-        points, inside, apart = (_over_etas if across else _over_steps)(figure, s, mine)
-        if points:
-            result = {"points": points, "inside": inside / points, "distance": median_of(apart)}
-            rows.append({**s, "seeds": len(mine), **result})
+    for s, kind in zip(series, kinds, strict=True):
+        if mine := chosen.runs(*kind):
+            over = _over_etas if s["quantity"] == "gradient_difference" else _over_steps
+            points, inside, apart = over(figure, s, mine)
+            if points:
+                result = {"points": points, "inside": inside / points, "distance": median_of(apart)}
+                rows.append({**s, "seeds": len(mine), **result})
     return pd.DataFrame(rows)
 
 
 def compare(
-    curve: paper.Curve,
+    curve: Trace,
     traces: Sequence[Trace],
     log: bool,
     ratio: bool,
     steps: Sequence[int] | None = None,
-) -> tuple[int, int, Array]:
-    """The paper's curve against one trace per seed: points compared, points inside, distances.
+) -> Compared:
+    """The paper's curve against one trace per seed.
 
     Args:
         log: whether the axis is logarithmic in the paper, for interpolation.
@@ -74,42 +73,36 @@ def compare(
     recorded = np.unique(np.concatenate([trace.x for trace in traces]))
     early = recorded[1] if len(recorded) > 1 else math.inf
     x = x[(x <= recorded[-1]) & ((x >= early) | np.isin(x, recorded))]
-    ours = np.array([paper.Curve(t.x, t.lo, t.hi).at(x, log) for t in traces])
-    theirs = curve.at(x, log)
     edges = 1 if np.array_equal(curve.lo, curve.hi) else 2
-    ours = ours.reshape(len(traces), 2, len(x))
-    return _within(
-        np.array(theirs)[:edges].ravel(), ours[:, :edges].reshape(len(traces), -1), ratio
-    )
+    theirs, *ours = (np.concatenate(line.at(x, log)[:edges]) for line in (curve, *traces))
+    return _within(theirs, np.array(ours), ratio)
 
 
-def _within(theirs: Array, ours: Array, ratio: bool) -> tuple[int, int, Array]:
-    """Of values of the paper (n,) and of seeds (seeds, n): compared, inside, distances."""
+def _within(theirs: Array, ours: Array, ratio: bool) -> Compared:
+    """Of values of the paper (n,) and of seeds (seeds, n)."""
     known = np.isfinite(theirs) & np.isfinite(ours).any(axis=0)
     if not known.any():
         return 0, 0, np.empty(0)
     theirs, ours = theirs[known], ours[:, known]
     slack = 1e-9 * np.abs(theirs)
-    inside = (theirs >= np.nanmin(ours, axis=0) - slack) & (
-        theirs <= np.nanmax(ours, axis=0) + slack
-    )
+    least, most = np.nanmin(ours, axis=0) - slack, np.nanmax(ours, axis=0) + slack
     ours = np.nanmedian(ours, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         apart = np.abs(np.log10(ours) - np.log10(theirs) if ratio else ours - theirs)
-    return len(theirs), int(inside.sum()), apart
+    return len(theirs), int(((theirs >= least) & (theirs <= most)).sum()), apart
 
 
-def _over_steps(figure: int, s: dict[str, Any], runs: Sequence[Run]) -> tuple[int, int, Array]:
+def _over_steps(figure: int, s: dict[str, Any], runs: Sequence[Run]) -> Compared:
     quantity = paper_quantities()[s["quantity"]]
     if quantity.name == "gradient_predictiveness":
-        quantity = predictiveness_band(True, read.predictiveness_column(runs))
+        quantity = predictiveness_band(read.predictiveness_column(runs))
     curve = paper.curve(figure, s["panel"], quantity.name, s["norm"], s["lr"], s["layer"])
     assert curve is not None
     traces = [quantity.trace(run, s["layer"]).until_diverged() for run in runs]
     return compare(curve, traces, quantity.log, quantity.ratio)
 
 
-def _over_etas(figure: int, s: dict[str, Any], runs: Sequence[Run]) -> tuple[int, int, Array]:
+def _over_etas(figure: int, s: dict[str, Any], runs: Sequence[Run]) -> Compared:
     """Fig 11: at every step that the paper shows, its points over the step sizes."""
     column = read.predictiveness_column(runs)
     tables = [read.points(run, column, eta_multiples(run)) for run in runs]

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from typing import Any
 
-from bnexp.analysis import read
-from bnexp.analysis.scales import VGG
+import numpy as np
+
+from bnexp.analysis import paper, read
+from bnexp.analysis.scales import EXPERIMENTS
 from bnexp.analysis.series import Trace
+from bnexp.analysis.summaries import last_third, median
 from bnexp.runs import Run
+
+CHANCE = 15.0
+"""Train accuracy in % below which a classifier of ten classes is at chance."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One quantity over steps.
+    """One quantity over steps: its ``name`` in the paper's curves, the table it is read from.
 
     Attributes:
-        name: what the paper's curves call it.
-        table: the table it is read from.
-        label: of the y axis.
         trace: reads it from a run, for a layer (None where there are no layers).
-        log: whether the y axis is logarithmic in the paper.
+        label, log: of the y axis in the paper.
         limits: the paper's y limits where they follow from the quantity; data may widen them.
         filled: whether it is a band.
         small: whether its panel is a small one beside another.
@@ -38,69 +41,84 @@ class Quantity:
     small: bool = False
     ratio: bool = True
 
+    def times(self, factor: Callable[[Run], float], label: str) -> Quantity:
+        """The quantity times a factor that depends on the run."""
 
-def column(name: str, table: str, label: str) -> Quantity:
-    """A column of a table with one row per step, on a log axis."""
-    return Quantity(name, table, label, lambda run, _: read.line(run, table, name), log=True)
+        def trace(run: Run, layer: int | None) -> Trace:
+            line, by = self.trace(run, layer), factor(run)
+            return replace(line, lo=by * line.lo, hi=by * line.hi)
+
+        return replace(self, label=label, trace=trace)
 
 
-def scaled(quantity: Quantity, factor: Callable[[Run], float], label: str) -> Quantity:
-    """The quantity times a factor that depends on the run."""
+def column(
+    name: str, table: str, column: str, label: str, factor: float = 1.0,
+    where: Mapping[str, str] = {}, **axis: Any,
+) -> Quantity:  # fmt: skip
+    """A column of a table that has one row per step (and layer), times a factor."""
 
     def trace(run: Run, layer: int | None) -> Trace:
-        line, by = quantity.trace(run, layer), factor(run)
-        return Trace(line.x, by * line.lo, by * line.hi, line.diverged)
+        of_layer = {} if layer is None else {"layer": layer}
+        line = read.line(run, table, column, **where, **of_layer)
+        return replace(line, lo=factor * line.lo, hi=factor * line.hi)
 
-    return replace(quantity, label=label, trace=trace)
-
-
-def _accuracy(name: str, table: str, label: str, **where: str) -> Quantity:
-    def trace(run: Run, _: int | None) -> Trace:
-        line = read.line(run, table, "accuracy", **where)
-        return replace(line, lo=100 * line.lo, hi=100 * line.hi)
-
-    return Quantity(name, table, label, trace, limits=(0.0, 105.0), ratio=False)
+    return Quantity(name, table, label, trace, **axis)
 
 
-def _shift(name: str, column: str, label: str) -> Quantity:
+def _band(name: str, column: str) -> Quantity:
+    return Quantity(
+        name, "smoothness", name.replace("_", " "), lambda run, _: read.eta_band(run, column),
+        log=True, filled=True,
+    )  # fmt: skip
+
+
+def _unit_shift(name: str, label: str, moment: str, successive: bool) -> Quantity:
+    """How a moment of a layer's followed unit changes (Fig 8): each step, or since the first."""
+
     def trace(run: Run, layer: int | None) -> Trace:
-        return read.line(run, "gradient_shift", column, layer=layer or 0)
+        x, y = read.unit_moment(run, layer or 0, moment)
+        return read.trace(run, x[1:], np.abs(np.diff(y)) if successive else y[1:] - y[:1])
 
-    return Quantity(name, "gradient_shift", label, trace, small=True)
-
-
-def _band(name: str, column: str, log: bool) -> Quantity:
-    def trace(run: Run, _: int | None) -> Trace:
-        return read.eta_band(run, column)
-
-    return Quantity(name, "smoothness", name.replace("_", " "), trace, log=log, filled=True)
+    return Quantity(name, "moments", label, trace, small=True, ratio=successive)
 
 
-TRAIN_ACCURACY = _accuracy("train_accuracy", "train", "train accuracy (%)")
-TEST_ACCURACY = _accuracy("test_accuracy", "eval", "test accuracy (%)", split="test")
-TRAIN_LOSS = replace(column("loss", "train", "train loss"), name="train_loss")
-ICS_L2 = replace(_shift("l2_difference", "l2", "ℓ₂ difference"), log=True)
-ICS_COSINE = replace(_shift("cos_angle", "cos", "cos angle"), limits=(-1.1, 1.1), ratio=False)
-LOSS_BAND = _band("loss_landscape", "loss", log=True)
+_PERCENT: dict[str, Any] = {"factor": 100.0, "limits": (0.0, 105.0), "ratio": False}
+TRAIN_ACCURACY = column("train_accuracy", "train", "accuracy", "train accuracy (%)", **_PERCENT)
+TEST_ACCURACY = column(
+    "test_accuracy", "eval", "accuracy", "test accuracy (%)", where={"split": "test"}, **_PERCENT
+)
+TRAIN_LOSS = column("train_loss", "train", "loss", "train loss", log=True)
+ICS_L2 = column("l2_difference", "gradient_shift", "l2", "ℓ₂ difference", log=True, small=True)
+ICS_COSINE = column(
+    "cos_angle", "gradient_shift", "cos", "cos angle", limits=(-1.1, 1.1), small=True, ratio=False
+)
+LOSS_BAND = _band("loss_landscape", "loss")
 """The loss along the gradient, min to max over eta (sec. 4.1)."""
+BETA = Quantity(
+    "beta_smoothness", "smoothness", "effective β-smoothness", lambda run, _: read.beta(run), True
+)
+"""Effective beta-smoothness: the max over eta (sec. 4.1)."""
+BETA_ETA = replace(
+    BETA, name="beta_eta", label="η of max", trace=lambda run, _: read.beta(run, where=True),
+    small=True,
+)  # fmt: skip
+BETA_0 = column("beta_0", "curvature", "beta_0", "‖Hg‖/‖g‖", log=True)
+BETA_0_SCALED = column("beta_0_scaled", "curvature", "beta_0_scaled", "‖w‖²‖Hg‖/‖g‖", log=True)
+SHARPNESS = column("sharpness", "sharpness", "sharpness", "sharpness", log=True)
+UNIT_SHIFTS = (
+    _unit_shift("abs_mean_step_change", "|μₜ₊₁ − μₜ|", "mean", True),
+    _unit_shift("abs_var_step_change", "|σ²ₜ₊₁ − σ²ₜ|", "var", True),
+    _unit_shift("mean_minus_initial", "μₜ − μ₀", "mean", False),
+    _unit_shift("var_minus_initial", "σ²ₜ − σ²₀", "var", False),
+)
 
 
-def predictiveness_band(log: bool, column: str = "predictiveness") -> Quantity:
+def predictiveness_band(column: str = "predictiveness") -> Quantity:
     """Gradient predictiveness, min to max over eta (sec. 4.1).
 
     ``column``: of table ``landscape``, see `read.predictiveness_column`.
     """
-    return _band("gradient_predictiveness", column, log)
-
-
-BETA = replace(column("beta", "smoothness", "effective β-smoothness"), name="beta_smoothness",
-               trace=lambda run, _: read.beta(run))  # fmt: skip
-"""Effective beta-smoothness: the max over eta (sec. 4.1)."""
-BETA_ETA = replace(BETA, name="beta_eta", label="η of max", small=True,
-                   trace=lambda run, _: read.beta(run, where=True))  # fmt: skip
-BETA_0 = column("beta_0", "curvature", "‖Hg‖/‖g‖")
-BETA_0_SCALED = column("beta_0_scaled", "curvature", "‖w‖²‖Hg‖/‖g‖")
-SHARPNESS = column("sharpness", "sharpness", "sharpness")
+    return _band("gradient_predictiveness", column)
 
 
 def beta_from(least: float) -> Quantity:
@@ -109,32 +127,23 @@ def beta_from(least: float) -> Quantity:
     return replace(BETA, name=name, table=table, trace=lambda run, _: read.beta(run, least))
 
 
-def unit_shifts(layers: tuple[int, ...]) -> dict[str, Quantity]:
-    """How the moments of the layers' followed units change (Fig 8), by the paper's names.
-
-    The quantities share one reading of a run's tables.
-    """
-    moments = lru_cache(maxsize=None)(lambda run: read.moments(run, layers))
-
-    def quantity(name: str, label: str, moment: str, successive: bool) -> Quantity:
-        def trace(run: Run, layer: int | None) -> Trace:
-            return read.shift(run, moments(run).get(layer or 0), moment, successive)
-
-        return Quantity(name, "moments", label, trace, small=True, ratio=successive)
-
-    shifts = (
-        quantity("abs_mean_step_change", "|μₜ₊₁ − μₜ|", "mean", True),
-        quantity("abs_var_step_change", "|σ²ₜ₊₁ − σ²ₜ|", "var", True),
-        quantity("mean_minus_initial", "μₜ − μ₀", "mean", False),
-        quantity("var_minus_initial", "σ²ₜ − σ²₀", "var", False),
-    )
-    return {shift.name: shift for shift in shifts}
-
-
 def paper_quantities() -> dict[str, Quantity]:
     """The quantities that the paper plots over steps, by its curves' names."""
     lines = (
         TRAIN_ACCURACY, TEST_ACCURACY, TRAIN_LOSS, ICS_L2, ICS_COSINE, LOSS_BAND,
-        predictiveness_band(log=True), BETA,
+        predictiveness_band(), BETA, *UNIT_SHIFTS,
     )  # fmt: skip
-    return {line.name: line for line in lines} | unit_shifts(VGG.unit_layers)
+    return {line.name: line for line in lines}
+
+
+def stuck_at_chance(run: Run) -> bool:
+    """Whether the run stays at chance where the paper shows one of its kind that does not.
+
+    By train accuracy: the median over its last third, and the mean over the paper's last points.
+    """
+    if run.family not in EXPERIMENTS:
+        return False
+    curve = paper.first_curve(run.family, TRAIN_ACCURACY.name, run.norm, run.lr)
+    if curve is None or not curve.lo[-10:].mean() > CHANCE:
+        return False
+    return median(last_third(TRAIN_ACCURACY.trace(run, None), run.steps)) < CHANCE

@@ -21,11 +21,6 @@ History = dict[int, Array]
 """A unit's values by step."""
 
 
-def has_table(run: Run, table: str) -> bool:
-    """Whether the run recorded anything in the table."""
-    return table in run.table_names()
-
-
 def rows(
     run: Run, table: str, columns: list[str], **where: int | str | Collection[int]
 ) -> pd.DataFrame:
@@ -42,24 +37,26 @@ def floats(column: Any) -> Array:
     return np.asarray(column, dtype=np.float64)
 
 
+def trace(run: Run, x: Any, lo: Any, hi: Any = None) -> Trace:
+    """A line of the run, or a band where ``hi`` is given."""
+    y = floats(lo)
+    return Trace(floats(x), y, y if hi is None else floats(hi), run.state == "diverged")
+
+
 def line(run: Run, table: str, column: str, **where: int | str) -> Trace:
-    """One column against the step, as a line."""
-    return band(run, table, column, column, **where)
-
-
-def band(run: Run, table: str, lo: str, hi: str, **where: int | str) -> Trace:
-    """Two columns against the step, as a band."""
-    frame = rows(run, table, list(dict.fromkeys(["step", lo, hi])), **where)
-    x, low, high = (floats(frame[name]) for name in ("step", lo, hi))
-    return Trace(x, low, high, run.state == "diverged")
+    """One column against the step."""
+    frame = rows(run, table, ["step", column], **where)
+    return trace(run, frame["step"], frame[column])
 
 
 def eta_band(run: Run, column: str) -> Trace:
     """Min to max over eta of a column of table ``landscape``, by step."""
-    if grid_is_papers(run) and column in ("loss", "predictiveness"):
-        return band(run, "smoothness", f"{column}_min", f"{column}_max")
+    if _grid_is_papers(run) and column in ("loss", "predictiveness"):
+        lo, hi = f"{column}_min", f"{column}_max"
+        frame = rows(run, "smoothness", ["step", lo, hi])
+        return trace(run, frame["step"], frame[lo], frame[hi])
     step, _, values = points(run, column, eta_multiples(run))
-    return Trace(step, values.min(axis=1), values.max(axis=1), run.state == "diverged")
+    return trace(run, step, values.min(axis=1), values.max(axis=1))
 
 
 def beta(run: Run, least: float = 0.0, where: bool = False) -> Trace:
@@ -67,13 +64,12 @@ def beta(run: Run, least: float = 0.0, where: bool = False) -> Trace:
 
     With ``least``, over all step sizes of the run that are at least ``least`` times lr.
     """
-    if not least and grid_is_papers(run):
+    if not least and _grid_is_papers(run):
         return line(run, "smoothness", "beta_eta" if where else "beta")
     measured = sorted(map(float, run.option("probes.landscape.etas")))
     grid = [eta for eta in measured if eta >= least * (1 - 1e-6)] if least else eta_multiples(run)
     step, etas, values = points(run, "beta", grid)
-    y = etas[values.argmax(axis=1)] if where else values.max(axis=1)
-    return Trace(step, y, y, run.state == "diverged")
+    return trace(run, step, etas[values.argmax(axis=1)] if where else values.max(axis=1))
 
 
 def points(
@@ -95,7 +91,7 @@ def points(
     return step[:, 0], eta[0] if len(eta) else wanted, values
 
 
-def grid_is_papers(run: Run) -> bool:
+def _grid_is_papers(run: Run) -> bool:
     """Whether table ``smoothness`` of the run is over just the `eta_multiples`."""
     return len(run.option("probes.landscape.etas")) == len(eta_multiples(run))
 
@@ -130,25 +126,13 @@ def histories(run: Run, layers: Sequence[int], amount: int) -> dict[int, History
     return by_layer
 
 
-def moments(run: Run, layers: Sequence[int]) -> dict[int, pd.DataFrame]:
-    """Per layer that the run has, step, mean and var of the unit that table activations follows.
+def unit_moment(run: Run, layer: int, moment: str) -> tuple[Array, Array]:
+    """Steps, and the mean or var there, of the layer's unit that table activations follows.
 
     Rows of the step after a scheduled one may be there too; the paper's points are the schedule.
     """
-    key = ["layer", "unit"]
-    units = rows(run, "activations", ["step", *key], layer=layers, step=0)[key]
-    wanted = {name: units[name].unique().tolist() for name in key}
-    frame = rows(run, "moments", ["step", *key, "mean", "var"], **wanted)
+    units = rows(run, "activations", ["unit"], layer=layer, step=0)["unit"].unique().tolist()
+    frame = rows(run, "moments", ["step", moment], layer=layer, unit=units)
     frame = frame[frame["step"] % int(run.option("probes.moments.every")) == 0]
-    followed = frame.merge(units.drop_duplicates(), on=key).drop_duplicates(["layer", "step"])
-    return {int(str(layer)): rows for layer, rows in followed.groupby("layer")}
-
-
-def shift(run: Run, unit: pd.DataFrame | None, moment: str, successive: bool) -> Trace:
-    """How the mean or var of a unit of the run changed since the last recorded step, or the first.
-
-    Since the last step it is the absolute change. Empty without a unit.
-    """
-    x, y = (np.empty(0) if unit is None else floats(unit[c]) for c in ("step", moment))
-    change = np.abs(np.diff(y)) if successive else y[1:] - y[:1]
-    return Trace(x[1:], change, change, run.state == "diverged")
+    frame = frame.drop_duplicates("step")
+    return floats(frame["step"]), floats(frame[moment])

@@ -17,25 +17,19 @@ LP = ("none", "bn", "l1", "l2", "linf")
 
 @dataclass(frozen=True)
 class Experiment:
-    """One of the paper's two experiments.
-
-    ``lrs`` are those of Fig 3, ``every`` the steps between two recorded points, ``etas`` the
-    landscape's step sizes as multiples of lr, ascending; ``log`` says whether predictiveness and
-    beta are on logarithmic axes. ``ics_layers`` are those of Fig 3, ``unit_layers`` those of
-    Figs 2 and 8 (VGG) and of Fig 9 (DLN). ``size`` is the paper's size in words.
-    """
+    """One of the paper's two experiments."""
 
     family: str
     label: str
     lr: float
-    lrs: tuple[float, float]
+    lrs: tuple[float, float]  # of Fig 3
     steps: int
-    every: int
-    log: bool
-    etas: tuple[float, ...]
-    ics_layers: tuple[int, int]
-    unit_layers: tuple[int, int, int]
-    size: str
+    every: int  # steps between two recorded points
+    log: bool  # whether predictiveness and beta are on logarithmic axes
+    etas: tuple[float, ...]  # of the landscape, as multiples of lr, ascending
+    ics_layers: tuple[int, int]  # of Fig 3
+    unit_layers: tuple[int, int, int]  # of Figs 2 and 8 (VGG), 9 (DLN)
+    size: str  # in words
 
 
 VGG = Experiment(

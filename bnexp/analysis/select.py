@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
-from bnexp.analysis.read import has_table
 from bnexp.analysis.scales import eta_multiples, is_among
 from bnexp.runs import Run, describe, scale
 
@@ -17,7 +18,7 @@ _FINISHED = ("done", "diverged")
 
 @dataclass(frozen=True)
 class Need:
-    """One table of one kind of run: who draws it (recipe, panels) and what it must be.
+    """One table of one kind of run, and the recipe that makes such runs.
 
     ``family`` is `Run.family`: vgg, dln or the name of another model. Tables of the landscape must
     be along ``direction``, and begin at ``least_eta`` times lr or below. What is ``optional`` is
@@ -26,7 +27,6 @@ class Need:
     """
 
     recipe: str
-    panels: str
     family: str
     norm: str
     lr: float
@@ -36,11 +36,6 @@ class Need:
     optional: bool = False
     varies: tuple[str, ...] = ()
 
-    @property
-    def kind(self) -> tuple[str, str, float]:
-        """Which runs can meet it, whatever they recorded."""
-        return self.family, self.norm, self.lr
-
     def __str__(self) -> str:
         along = "" if self.direction == "gradient" else f" along {self.direction} directions"
         return f"{self.family.upper()} {self.norm} lr {self.lr:g}{along}"
@@ -49,24 +44,13 @@ class Need:
 def needs(
     recipe: str,
     family: str,
-    norms: Sequence[str],
-    lrs: Sequence[float],
-    tables: Mapping[str, str],
-    direction: str = "gradient",
-    least_eta: float = math.inf,
-    optional: bool = False,
-    varies: tuple[str, ...] = (),
+    norms: Iterable[str],
+    lrs: Iterable[float],
+    tables: Iterable[str],
+    **more: Any,
 ) -> tuple[Need, ...]:
-    """The product of norms, learning rates and tables (name -> the panels drawn from it).
-
-    The other arguments are those of `Need`.
-    """
-    return tuple(
-        Need(recipe, panels, family, norm, lr, table, direction, least_eta, optional, varies)
-        for norm in norms
-        for lr in lrs
-        for table, panels in tables.items()
-    )
+    """The product of norms, learning rates and tables; ``more`` as `Need` has them."""
+    return tuple(Need(recipe, family, *kind, **more) for kind in product(norms, lrs, tables))
 
 
 def with_choice(
@@ -95,8 +79,10 @@ class Selection:
     ) -> tuple[Run, ...]:
         """The runs to draw one series from."""
         key = family, norm, lr, table, direction
-        met = (r for n, r in self.matches.items() if (*n.kind, n.table, n.direction) == key)
-        return next(met, ())
+        for n, met in self.matches.items():
+            if (n.family, n.norm, n.lr, n.table, n.direction) == key:
+                return met
+        return ()
 
     def of(self, family: str) -> tuple[Run, ...]:
         """Every selected run of a family, once."""
@@ -121,11 +107,6 @@ class Selection:
         return {need: runs for need, runs in self.matches.items() if not need.optional}
 
     @property
-    def missing(self) -> tuple[Need, ...]:
-        """The needs that no run meets."""
-        return tuple(need for need, runs in self._required.items() if not runs)
-
-    @property
     def empty(self) -> bool:
         """Whether there is nothing to draw."""
         return not any(self._required.values())
@@ -137,14 +118,16 @@ class Selection:
         return tuple(drawn or dict.fromkeys(need.family for need in self.matches))
 
     def describe_missing(self) -> str:
-        """`missing` in words: each kind of run once, with the tables where only these lack."""
-        words = []
-        for kind in dict.fromkeys(need.kind for need in self.missing):
-            lacking = [need for need in self.missing if need.kind == kind]
-            tables = sorted({need.table for need in lacking})
-            whole = {need.table for need in self._required if need.kind == kind} == set(tables)
-            words.append(f"{lacking[0]}" + f" (table {', '.join(tables)})" * (not whole))
-        return "; ".join(words)
+        """What no run meets: each kind of run once, with the tables where only these lack."""
+        wanted, lacking = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+        for need, runs in self._required.items():
+            wanted[str(need)].add(need.table)
+            if not runs:
+                lacking[str(need)].add(need.table)
+        return "; ".join(
+            kind + f" (table {', '.join(sorted(tables))})" * (tables != wanted[kind])
+            for kind, tables in lacking.items()
+        )
 
     def describe_runs(self, family: str) -> str:
         """The family's runs in words: what they are, how many seeds, how many are unfinished."""
@@ -176,25 +159,25 @@ def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
     scale. Runs that are not finished are taken only where no finished one is.
     """
     matches: dict[Need, tuple[Run, ...]] = dict.fromkeys(needed, ())
-    left_out: list[tuple[int, dict[str, Any]]] = []
+    left_out = []
     for family, direction in dict.fromkeys((need.family, need.direction) for need in needed):
         mine = [need for need in needed if (need.family, need.direction) == (family, direction)]
-        groups: dict[str, list[Run]] = {}
-        for run in (run for run in runs if run.family == family):
-            key = json.dumps(dict(_scale_for(mine, run)), sort_keys=True, default=str)
-            groups.setdefault(key, []).append(run)
+        groups = defaultdict[str, list[Run]](list)
+        for run in runs:
+            if run.family == family:
+                key = json.dumps(dict(_scale_for(mine, run)), sort_keys=True, default=str)
+                groups[key].append(run)
         ranked = []
         for key, group in sorted(groups.items()):
             met = {need: _meeting(need, group) for need in mine}
             required = [met[need] for need in mine if not need.optional]
             rank = (sum(map(bool, required)), group[0].steps, sum(map(len, required)), len(group))
             ranked.append((rank, json.loads(key), met))
-        if not ranked:
-            continue
-        best = max(ranked, key=lambda group: group[0])
-        matches.update(best[2])
-        differing = [(rank[3], _differing(best[1], other)) for rank, other, _ in ranked if rank[0]]
-        left_out += [(count, values) for count, values in differing if values]
+        if ranked:
+            _, ours, met = max(ranked, key=lambda group: group[0])
+            matches.update(met)
+            others = [(rank[3], _differing(ours, other)) for rank, other, _ in ranked if rank[0]]
+            left_out += [(count, values) for count, values in others if values]
     return Selection(matches, left_out)
 
 
@@ -215,21 +198,25 @@ def option_matches(run: Run, key: str, text: str) -> bool:
         return _short(value) == text
 
 
+def has_table(run: Run, table: str) -> bool:
+    """Whether the run recorded anything in the table."""
+    return table in run.table_names()
+
+
 def _scale_for(needed: Sequence[Need], run: Run) -> Iterator[tuple[str, Any]]:
     """The run's scale as far as it decides the needed tables, by dotted key.
 
     Measuring changes no training: of the probes only those of required tables count.
     """
-    required = {
-        need.table.replace("smoothness", "landscape") for need in needed if not need.optional
-    }
+    tables = {need.table for need in needed if not need.optional}
+    probes = {table.replace("smoothness", "landscape") for table in tables}
     varied = {key for need in needed for key in need.varies}
     coarse = all(math.isinf(need.least_eta) for need in needed)
     for key, value in _flat(scale(run)):
-        group, _, probe = key.partition(".")
-        if key in varied or (group == "probes" and probe.partition(".")[0] not in required):
-            continue
-        yield key, list(eta_multiples(run)) if key == "probes.landscape.etas" and coarse else value
+        group, probe = [*key.split("."), ""][:2]
+        if key not in varied and (group != "probes" or probe in probes):
+            papers = key == "probes.landscape.etas" and coarse
+            yield key, list(eta_multiples(run)) if papers else value
 
 
 def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
@@ -241,11 +228,9 @@ def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
         and has_table(run, need.table)
         and (need.table not in ("landscape", "smoothness") or _measured_as(run, need))
     ]
-    finished = [run for run in fitting if run.state in _FINISHED]
+    usable = [run for run in fitting if run.state in _FINISHED] or fitting
     by_seed: dict[tuple[int, tuple[str, ...]], Run] = {}
-    for run in sorted(
-        finished or fitting, key=lambda run: (-int(run.status.get("step") or 0), run.id)
-    ):
+    for run in sorted(usable, key=lambda run: (-int(run.status.get("step") or 0), run.id)):
         variant = tuple(_short(config_value(run, key)) for key in need.varies)
         by_seed.setdefault((run.seed, variant), run)
     return tuple(by_seed[key] for key in sorted(by_seed))
@@ -264,18 +249,17 @@ def _measured_as(run: Run, need: Need) -> bool:
 
 
 def _differing(ours: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """The dotted keys in which a scale differs from ours, with its values.
+    """The keys in which a scale differs from ours, with its values.
 
     Whether something was measured at all, or along which direction, is no difference: only how.
     """
-    keys = [
-        key
+    return {
+        key: other.get(key)
         for key in {**ours, **other}
         if other.get(key) != ours.get(key)
-        and not (key.startswith("probes.") and not (key in ours and key in other))
+        and (not key.startswith("probes.") or (key in ours and key in other))
         and key != "probes.landscape.direction"
-    ]
-    return {key: other.get(key) for key in keys}
+    }
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -16,7 +16,10 @@ BINS = 200  # about as many points as the paper's curves have
 
 @dataclass(frozen=True)
 class Trace:
-    """One run's line (hi is lo) or band over x; `diverged` when its training ended that way."""
+    """A line (hi is lo) or a band over x, of a run or of the paper.
+
+    ``diverged``: whether the run's training ended that way.
+    """
 
     x: Array
     lo: Array
@@ -30,6 +33,26 @@ class Trace:
         finite = np.flatnonzero(np.isfinite(self.lo) & np.isfinite(self.hi))
         end = finite[-1] + 1 if len(finite) else 0
         return Trace(self.x[:end], self.lo[:end], self.hi[:end], True)
+
+    def at(self, x: Array, log: bool) -> tuple[Array, Array]:
+        """lo and hi at x, interpolated in plotted space (`log`: on log y); NaN outside."""
+
+        def edge(y: Array) -> Array:
+            log_y = log and bool(np.all(y > 0))
+            values = np.interp(x, self.x, np.log10(y) if log_y else y, np.nan, np.nan)
+            return np.asarray(10.0**values if log_y else values)
+
+        return edge(self.lo), edge(self.hi)
+
+    def until(self, x_max: float, log: bool) -> Trace:
+        """The part with x <= x_max, its end interpolated in plotted space (`log`: on log y)."""
+        inside = self.x <= x_max
+        if inside.all():
+            return self
+        x = np.append(self.x[inside], x_max) if inside.any() else np.empty(0)
+        lo, hi = self.at(x, log)
+        lo[:-1], hi[:-1] = self.lo[inside], self.hi[inside]
+        return Trace(x, lo, hi)
 
 
 @dataclass(frozen=True)
@@ -71,8 +94,8 @@ def thinned(whole: Summary) -> Summary:
     size = -(-(len(whole.x) - 1) // BINS)
     columns = {name: getattr(whole, name) for name in ("x", "lo", "hi", "least", "most")}
     bins = pd.DataFrame(columns).groupby(np.append(0, 1 + np.arange(len(whole.x) - 1) // size))
-    rows = [*(bins[c].median() for c in ("x", "lo", "hi")), bins["least"].min(), bins["most"].max()]
-    x, lo, hi, least, most = (row.to_numpy(np.float64) for row in rows)
+    edges = dict.fromkeys(("x", "lo", "hi"), "median") | {"least": "min", "most": "max"}
+    x, lo, hi, least, most = bins.agg(edges).to_numpy(np.float64).T
     return Summary(x, lo, hi, least, most, whole.seeds)
 
 
@@ -82,10 +105,8 @@ def limits(values: Sequence[Array], log: bool, always: Sequence[float] = ()) -> 
     On a log axis only positive values count. The axis reaches beyond the inner 90 % of the values
     by at most three fifths of their range; `always` must be inside.
     """
-    inside, flat = (
-        np.concatenate([np.empty(0), *(np.ravel(v).astype(np.float64) for v in part)])
-        for part in ([always], values)
-    )
+    inside = np.array(always, dtype=np.float64)
+    flat = np.concatenate([np.empty(0), *map(np.ravel, values)])
     flat = flat[np.isfinite(flat)]
     if log:
         inside, flat = (np.log10(part[part > 0]) for part in (inside, flat))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,19 +15,15 @@ LEVELS = 30
 """Losses that two nets are compared at."""
 
 
-def first_third(trace: Trace, steps: int) -> Trace:
-    """The part before a third of the run."""
-    return _between(trace, 0, steps / 3)
+def part(start: float, end: float, trace: Trace, steps: int) -> Trace:
+    """The part from ``start`` sixths of the run to ``end`` sixths."""
+    inside = (trace.x >= start * steps / 6) & (trace.x <= end * steps / 6)
+    return replace(trace, x=trace.x[inside], lo=trace.lo[inside], hi=trace.hi[inside])
 
 
-def last_third(trace: Trace, steps: int) -> Trace:
-    """The part after two thirds of the run (in the paper: steps 10,000 to 15,000)."""
-    return _between(trace, 2 * steps / 3, math.inf)
-
-
-def last_half(trace: Trace, steps: int) -> Trace:
-    """The part after half of the run."""
-    return _between(trace, steps / 2, math.inf)
+first_third = partial(part, 0, 2)
+last_third = partial(part, 4, math.inf)  # in the paper: steps 10,000 to 15,000
+last_half = partial(part, 3, math.inf)
 
 
 def median(trace: Trace) -> float:
@@ -84,8 +82,3 @@ def falling(loss: Trace, quantity: Trace) -> tuple[Array, Array]:
     if not len(of_loss):
         return np.array([math.nan]), np.array([math.nan])
     return least[of_loss], quantity.lo[of_quantity]
-
-
-def _between(trace: Trace, low: float, high: float) -> Trace:
-    inside = (trace.x >= low) & (trace.x <= high)
-    return Trace(trace.x[inside], trace.lo[inside], trace.hi[inside], trace.diverged)

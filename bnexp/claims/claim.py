@@ -56,8 +56,7 @@ class Claim:
         terms = [term for terms in self.parts.values() for term in terms]
         kinds = dict.fromkeys((t.norm, t.lr, QUANTITIES[t.quantity].table) for t in terms)
         return tuple(
-            Need(self.recipe, "", self.family, *kind, self.direction, self.least_eta)
-            for kind in kinds
+            Need(self.recipe, self.family, *kind, self.direction, self.least_eta) for kind in kinds
         )
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bnexp.analysis.baselines import at_chance, paper_trains
+from bnexp.analysis.quantities import stuck_at_chance
 from bnexp.analysis.scales import EXPERIMENTS, at_paper_scale
 from bnexp.analysis.select import Need, select
 from bnexp.claims import statistics as st
@@ -153,9 +153,7 @@ def _effect(claim: Claim, source: Source, terms: Sequence[Term]) -> Effect | Non
 def _baseline_is_dead(claim: Claim, runs: Mapping[Need, Run]) -> bool:
     """Whether a baseline of the seed diverged or stayed at chance, though the paper's did not."""
     mine = {run.id: run for need, run in runs.items() if need.norm == claim.baseline}
-    return any(
-        run.state == "diverged" or (at_chance(run) and paper_trains(run)) for run in mine.values()
-    )
+    return any(run.state == "diverged" or stuck_at_chance(run) for run in mine.values())
 
 
 def _command(claim: Claim, runs: Sequence[Run], root: str, parts: Sequence[Part]) -> str:

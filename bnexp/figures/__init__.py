@@ -3,7 +3,7 @@
 Each registers itself with what it needs of which recipe's runs, and with a function that puts
 panels on a page; in a user's module likewise::
 
-    @figure("myfig", "its title", needs("fig4", "vgg", ["none", "bn"], [0.1], {"train": "all"}))
+    @figure("myfig", "its title", needs("fig4", "vgg", ["none", "bn"], [0.1], ["train"]))
     def draw(page: Page) -> None:
         page.panel(page.figure.subplots(), "a", TRAIN_LOSS, "vgg")
 

@@ -111,17 +111,13 @@ def message(drawn: Iterable[Drawn]) -> str:
     if left_out:
         left_out.append("choose other runs with: bnexp figures ID --where KEY=VALUE")
     if ids:
-        lacking.append(
-            f"make them with: bnexp reproduce preset=quick|cpu|paper figures={','.join(ids)}"
-        )
+        make = "bnexp reproduce preset=quick|cpu|paper"
+        lacking.append(f"make them with: {make} figures={','.join(ids)}")
     return "\n".join([*left_out, *lacking])
 
 
 def write_figure(figure: Figure, path: Path) -> Path:
-    """Writes ``figure`` to ``path``, a .png or .pdf, whole or not at all; the same bytes each time.
-
-    Returns ``path``.
-    """
+    """Writes a .png or .pdf whole or not at all, the same bytes each time; returns ``path``."""
     name, buffer, dpi = path.suffix[1:], io.BytesIO(), figure.dpi
     # Not savefig, which draws everything twice to learn of a layout that is done already.
     canvas: Any = (FigureCanvasAgg if name == "png" else FigureCanvasPdf)(figure)

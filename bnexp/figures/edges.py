@@ -1,93 +1,49 @@
-"""Figs E1 to E4, ours: what holds effective beta where it is: 2/lr, the grid's end, or the norm.
+"""Figs E1 to E5, ours: what holds effective beta where it is, and how much Theorem 4.1 explains.
 
-Each says on its page what the runs show, in sentences made from the numbers.
+What E1 to E4 come to in numbers stands in the claims of the same id, and in claims 6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from matplotlib.axes import Axes
 
 from bnexp.analysis import quantities as q
+from bnexp.analysis import read
 from bnexp.analysis.quantities import Quantity
 from bnexp.analysis.scales import BOTH, DLN, EXPERIMENTS, LP, VGG
-from bnexp.analysis.select import Selection, needs
+from bnexp.analysis.select import needs
 from bnexp.analysis.series import Trace
-from bnexp.analysis.summaries import (
-    band_width,
-    falling,
-    first_third,
-    last_half,
-    log_ratio,
-    median,
-    median_of,
-    ratio_at_equal_loss,
-)
+from bnexp.analysis.summaries import falling
 from bnexp.figures.page import Page, figure
 from bnexp.figures.panel import say
 from bnexp.figures.style import Look, look, set_log_ticks, short
 from bnexp.runs import Run
 
-EDGE = 0.1
-"""Decades within which beta counts as being at 2/lr."""
-
 
 def by_edge(quantity: Quantity) -> Quantity:
     """The quantity in units of 2/lr."""
-    return q.scaled(quantity, lambda run: run.lr / 2, f"{quantity.label} / (2/lr)")
-
-
-def plateau(runs: Sequence[Run], quantity: Quantity) -> float:
-    """The quantity's median over the last half of the run, and over seeds."""
-    return median_of([median(last_half(quantity.trace(run, None), run.steps)) for run in runs])
+    return quantity.times(lambda run: run.lr / 2, f"{quantity.label} / (2/lr)")
 
 
 @figure(
     "E1",
     "Does effective β measure the normalisation, or the learning rate? (DLN)",
-    needs("figE1", "dln", LP, (1e-7, 3e-7, 1e-6, 3e-6), {"smoothness": "a-d", "sharpness": "e-h"}),
+    needs("figE1", "dln", LP, (1e-7, 3e-7, 1e-6, 3e-6), ["smoothness", "sharpness"]),
 )
 def fig_e1(page: Page) -> None:
     """Upper row: effective beta; lower: sharpness; both in units of 2/lr, a column per lr."""
     lrs = page.selection.lrs("dln")
-    page.height = 4.2
-    grid = page.figure.subplots(2, len(lrs), sharex=True, sharey="row", squeeze=False)
+    grid = page.grid(2, len(lrs), 2.1, sharex=True, sharey="row")
     for row, quantity in zip(grid, (by_edge(q.BETA), by_edge(q.SHARPNESS)), strict=True):
-        panels = []
-        for axes, lr in zip(row, lrs, strict=True):
-            panels.append(page.panel(axes, "", quantity, "dln", lrs=[lr], title=f"lr {lr:g}"))
-            panels[-1].reference("2/lr", 1.0, "2/lr")
-            panels[-1].siblings = panels
-    page.remarks += plateaus(page.selection)
-
-
-def plateaus(selection: Selection) -> list[str]:
-    """The sentences of E1."""
-    beta = {
-        (norm, lr): value
-        for norm in selection.norms("dln")
-        for lr in selection.lrs("dln")
-        if not np.isnan(
-            value := plateau(selection.runs("dln", norm, lr, "smoothness"), by_edge(q.BETA))
-        )
-    }
-    if not beta:
-        return []
-    ranges = []
-    for norm in dict.fromkeys(norm for norm, _ in beta):
-        mine = [value for (name, _), value in beta.items() if name == norm]
-        ends = dict.fromkeys(f"{value:.2g}" for value in (min(mine), max(mine)))
-        ranges.append(f"{' to '.join(ends)} ({short(norm)})")
-    at_edge = np.abs(np.log10(list(beta.values()))) < EDGE
-    columns = [[v for (_, lr), v in beta.items() if lr == rate] for _, rate in beta]
-    return [
-        "Over the last half of the run, effective β in units of 2/lr is, from the least to the "
-        f"greatest over learning rates (medians over seeds): {', '.join(ranges)}.",
-        f"It is within {10**EDGE - 1:.0%} of 2/lr in {at_edge.sum()} of {len(beta)} kinds of runs, "
-        "and at one learning rate the normalisations differ by a factor of up to "
-        f"{max(max(column) / min(column) for column in columns):.2g}.",
-    ]
+        panels = [
+            page.panel(axes, "", quantity, "dln", lrs=[lr], title=f"lr {lr:g}")
+            for axes, lr in zip(row, lrs, strict=True)
+        ]
+        for panel in panels:
+            panel.reference("2/lr", 1.0, "2/lr")
+            panel.siblings = panels
+    page.remarks.append("In numbers: claims E1.1 to E1.4.")
 
 
 _GRIDS = {
@@ -100,7 +56,7 @@ _GRIDS = {
 @figure(
     "E2",
     "Is the flat effective β of Fig 4c the grid's end, 1/ηₘᵢₙ, or 2/lr? (VGG)",
-    needs("figE2", "vgg", BOTH, (VGG.lr, 0.03), {"landscape": "all"}, least_eta=0.125),
+    needs("figE2", "vgg", BOTH, (VGG.lr, 0.03), ["landscape"], least_eta=0.125),
 )
 def fig_e2(page: Page) -> None:
     """A panel per net and learning rate: effective beta with each grid, and where each ends.
@@ -108,10 +64,8 @@ def fig_e2(page: Page) -> None:
     The paper's grid begins at lr/2, where 1/eta_min is 2/lr, so that its plot cannot tell.
     """
     norms, lrs = page.selection.norms("vgg"), page.selection.lrs("vgg")
-    page.height = 4.2
-    grid = page.figure.subplots(len(lrs), len(norms), squeeze=False)
     kinds = [(lr, norm) for lr in lrs for norm in norms]
-    moved, edges = [], []
+    grid = page.grid(len(lrs), len(norms), 2.1)
     for axes, (lr, norm) in zip(grid.ravel(), kinds, strict=True):
         runs = page.selection.runs("vgg", norm, lr, "landscape")
         lines = {
@@ -120,18 +74,9 @@ def fig_e2(page: Page) -> None:
         }
         panel = page.lines(axes, "beta", "vgg", lines, f"{short(norm)}, lr {lr:g}", q.BETA.label)
         for least in _GRIDS:
-            end = f"1/ηₘᵢₙ = {1 / least:g}/lr" + " = 2/lr" * (least == 0.5)
+            end = f"1/ηₘᵢₙ = {1 / least:g}/lr"
             panel.reference(f"1/eta_min {least:g}", 1 / (least * lr), end)
-        if runs:
-            fine, coarse = (plateau(runs, q.beta_from(least)) for least in (0.125, 0.5))
-            moved.append(f"{fine / coarse:.2f} ({short(norm)}, lr {lr:g})")
-            edges.append(f"{fine * lr / 8:.2f}, {fine * lr / 2:.2f}")
-    page.remarks += [
-        "Beginning the grid at lr/8 instead of lr/2 multiplies effective β over the last half of "
-        f"the run (medians over seeds) by {', '.join(moved)}: saturation would give 4, the edge of "
-        "stability 1.",
-        f"With the finer grid it is, in units of 1/ηₘᵢₙ and of 2/lr: {'; '.join(edges)}.",
-    ]
+    page.remarks.append("In numbers: claims E2.1 and E2.2.")
 
 
 _ROWS = {
@@ -146,100 +91,109 @@ _ROWS = {
     "Along random directions of the gradient's length, and along the gradient",
     [
         need
-        for (family, along), recipe in _ROWS.items()
-        for need in needs(recipe, family, BOTH, [EXPERIMENTS[family].lr], {"smoothness": ""}, along)
+        for (name, along), recipe in _ROWS.items()
+        for need in needs(
+            recipe, name, BOTH, [EXPERIMENTS[name].lr], ["smoothness"], direction=along
+        )
     ],
 )
 def fig_e3(page: Page) -> None:
     """A row per net and direction (sec. 3.2, claim 6): bands of loss and gradient change, beta."""
     rows = [key for key in _ROWS if key[0] in page.families]
-    page.height = 1.85 * len(rows)
-    bands, betas = [], []
-    quantities = q.LOSS_BAND, q.predictiveness_band(True), q.BETA
-    grid = page.figure.subplots(len(rows), 3, squeeze=False)
-    for row, (family, along) in zip(grid, rows, strict=True):
-        lr, kind = page.selection.lrs(family)[0], f"{family.upper()}, {along}"
+    quantities = q.LOSS_BAND, q.predictiveness_band(), q.BETA
+    for row, (family, along) in zip(page.grid(len(rows), 3, 1.85), rows, strict=True):
+        kind = f"{family.upper()}, {along}"
         for axes, quantity in zip(row, quantities, strict=True):
             panel = page.panel(axes, "", quantity, family, title=kind, direction=along)
-        panel.reference("2/lr", 2 / lr, "2/lr")
-        both = [page.selection.runs(family, norm, lr, "smoothness", along) for norm in BOTH]
-        if all(both):
-            none, bn = (
-                median_of([band_width(q.LOSS_BAND.trace(r, None)) for r in runs]) for runs in both
-            )
-            bands.append(f"{none:.2g} and {bn:.2g} ({kind})")
-            none, bn = (median_of([median(q.BETA.trace(r, None)) for r in runs]) for runs in both)
-            betas.append(f"{none / bn:.2g} ({kind})")
-    page.remarks += [
-        "The loss spans over η, in decades without and with BN (medians over steps and seeds): "
-        f"{', '.join(bands)}.",
-        f"Effective β without BN is that with BN times {', '.join(betas)}.",
-    ]
+        panel.reference("2/lr", 2 / page.selection.lrs(family)[0], "2/lr")
+    page.remarks.append("In numbers: claims 6.1 to 6.4.")
 
 
 @figure(
     "E4",
     "Effective β where neither grid nor learning rate can bound it: as η → 0",
-    needs("figE4a", "vgg", BOTH, [VGG.lr], {"curvature": "all", "train": "c"})
-    + needs("figE4b", "dln", BOTH, [DLN.lr], {"curvature": "all", "train": "f"}),
+    needs("figE4a", "vgg", BOTH, [VGG.lr], ["curvature", "train"])
+    + needs("figE4b", "dln", BOTH, [DLN.lr], ["curvature", "train"]),
 )
 def fig_e4(page: Page) -> None:
     """A row per net: beta as eta -> 0, the same at distances relative to ||w||, at equal loss."""
-    page.height = 2.2 * len(page.families)
-    grid = page.figure.subplots(len(page.families), 3, squeeze=False)
-    for row, family in zip(grid, page.families, strict=True):
+    for row, family in zip(page.grid(len(page.families), 3, 2.2), page.families, strict=True):
         lr = page.selection.lrs(family)[0]
         for axes, quantity in zip(row, (q.BETA_0, q.BETA_0_SCALED), strict=False):
             page.panel(axes, "", quantity, family, title=f"{family.upper()}, lr {lr:g}")
-        # Beta against the least loss so far, right to left as training goes; a line per seed.
-        axes = row[2]
-        axes.set(
-            title=f"({page.letter(axes)}) at equal loss",
-            xlabel="least train loss so far",
-            ylabel=q.BETA_0.label,
-        )
-        axes.set(xscale="log", yscale="log", label=f"{page.letter(axes)}:beta_against_loss")
-        by_seed: list[dict[int, Run]] = []
-        for norm in page.selection.norms(family):
-            runs = page.selection.runs(family, norm, lr, "curvature")
-            by_seed.append({run.seed: run for run in runs})
-            for run in runs:
-                axes.plot(
-                    *falling(*_net(run)), color=look(norm).colour, linewidth=0.6, alpha=0.6,
-                    gid=f"line:{norm}:{run.seed}",
-                )  # fmt: skip
-        if not axes.lines:
-            say(axes, "no runs")
-            continue
-        for axis, ends, most in (
-            (axes.xaxis, axes.get_xlim(), 4),
-            (axes.yaxis, axes.get_ylim(), 6),
-        ):
-            set_log_ticks(axis, ends, most)
-        axes.invert_xaxis()
-        none, bn = by_seed[:2]
-        if pairs := [(none[seed], bn[seed]) for seed in sorted(none.keys() & bn.keys())]:
-            page.remarks.append(_at_equal_loss(family, pairs))
+        _against_loss(page, row[2], family, lr)
+    page.remarks.append("In numbers: claims E4.1 to E4.6.")
 
 
-def _net(run: Run) -> tuple[Trace, Trace]:
-    return q.TRAIN_LOSS.trace(run, None), q.BETA_0.trace(run, None)
+def _against_loss(page: Page, axes: Axes, family: str, lr: float) -> None:
+    """Beta against the least loss so far, right to left as training goes; a line per seed."""
+    letter = page.letter(axes)
+    axes.set(
+        title=f"({letter}) at equal loss", xlabel="least train loss so far", ylabel=q.BETA_0.label,
+        xscale="log", yscale="log", label=f"{letter}:beta_against_loss",
+    )  # fmt: skip
+    for norm in page.selection.norms(family):
+        for run in page.selection.runs(family, norm, lr, "curvature"):
+            x, y = falling(q.TRAIN_LOSS.trace(run, None), q.BETA_0.trace(run, None))
+            gid = f"line:{norm}:{run.seed}"
+            axes.plot(x, y, color=look(norm).colour, linewidth=0.6, alpha=0.6, gid=gid)
+    if not axes.lines:
+        say(axes, "no runs")
+        return
+    set_log_ticks(axes.xaxis, axes.get_xlim(), 4)
+    set_log_ticks(axes.yaxis, axes.get_ylim(), 6)
+    axes.invert_xaxis()
 
 
-def _at_equal_loss(family: str, pairs: Sequence[tuple[Run, Run]]) -> str:
-    """The sentence of E4 for one network, from runs without and with BN that share a seed."""
+_LOOKS = {
+    "plain": Look("#CC3311", "-", "without BN: ‖g‖², g′Hg"),
+    "scaled": Look("#E0A100", "-", "scaled only: γ²/σ²‖g‖², γ²/σ² v′Hv"),
+    "bound": Look("#0077BB", "-", "right side"),
+    "left": Look("black", (0.0, (3.0, 3.0)), "left side: ‖∇L̂‖², v′Ĥv"),
+    "mean": Look("#009988", "-", "share taken off: ⟨1,g⟩²/m"),
+    "yhat": Look("#AA4499", (0.0, (1.4, 0.9)), "share taken off: ⟨g,ŷ⟩²/m"),
+}
+_COLUMNS = {
+    "4.1": ("squared gradient", "plain=plain scaled=scaled bound=bound left=grad"),
+    "4.1, share": ("taken off", "mean=mean_term/scaled yhat=yhat_term/scaled"),
+    "4.2": (
+        "curvature",
+        "plain=curv_plain/plain scaled=curv_scaled/grad bound=curv_bound/grad left=curv/grad",
+    ),
+}
+"""Per column of panels its label, and per series the columns of table ``theory``."""
 
-    def early(quantity: Quantity, run: Run) -> float:
-        return median(first_third(quantity.trace(run, None), run.steps))
 
-    first, scaled = (
-        median_of([log_ratio(early(quantity, none), early(quantity, bn)) for none, bn in pairs])
-        for quantity in (q.BETA_0, q.BETA_0_SCALED)
-    )
-    equal = median_of([ratio_at_equal_loss(_net(none), _net(bn)) for none, bn in pairs])
-    at_loss = "not to be compared" if np.isnan(equal) else f"times {10**equal:.2g}"
-    return (
-        f"As η → 0, the {family.upper()}'s β without BN is that with BN times {10**first:.2g} "
-        f"in the first third of the run, times {10**scaled:.2g} at distances relative to ‖w‖, "
-        f"and {at_loss} at equal loss (medians over seeds)."
-    )
+@figure(
+    "E5",
+    "How much of the smoothing Theorem 4.1 explains",
+    needs("figE5a", "vgg", ["bn"], [VGG.lr], ["theory"])
+    + needs("figE5b", "dln", ["bn"], [DLN.lr], ["theory"]),
+)
+def fig_e5(page: Page) -> None:
+    """A row for each layer: the sides of 4.1, what it takes off beyond the scale, those of 4.2."""
+    rows = [(family, layer) for family in page.families for layer in EXPERIMENTS[family].ics_layers]
+    for row, (family, layer) in zip(page.grid(len(rows), 3, 1.5), rows, strict=True):
+        runs = page.selection.of(family)
+        for axes, (theorem, (label, terms)) in zip(row, _COLUMNS.items(), strict=True):
+            lines = {
+                key: (_LOOKS[key], [_trace(run, layer, *ratio.split("/")) for run in runs])
+                for key, _, ratio in (term.partition("=") for term in terms.split())
+            }
+            title, name = f"{family.upper()} {layer}: {theorem}", f"{theorem}:layer{layer}"
+            page.lines(axes, name, family, lines, title, label).small = True
+    page.remarks += [
+        "Sums over the layer's units. g: gradient that arrives at the BN layer; v = ∇L̂ by its "
+        "input. 4.2 along v of the whole layer, absolute values per ‖v‖² (g′Hg per ‖g‖²).",
+        "Where the left side lies on the right one, the theorem is an equality. The share taken "
+        "off is what 4.1 says of BN beyond the scale γ/σ; ⟨1,g⟩ is the gradient of β, ⟨g,ŷ⟩ that "
+        "of γ. Shares below 1e-8 are drawn at 1e-8.",
+    ]
+
+
+def _trace(run: Run, layer: int, above: str, below: str = "") -> Trace:
+    frame = read.rows(run, "theory", ["step", above, *filter(None, [below])], layer=layer)
+    y = frame[above].abs()
+    if below:
+        y = y / frame[below].abs().replace(0, np.nan)
+    return read.trace(run, frame["step"], y.clip(1e-8) if above.endswith("_term") else y)

@@ -17,8 +17,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.gridspec import SubplotSpec
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from bnexp.analysis import paper as paper_curves
 from bnexp.analysis import quantities as q
@@ -26,9 +24,9 @@ from bnexp.analysis import read
 from bnexp.analysis.quantities import Quantity
 from bnexp.analysis.scales import BOTH, DLN, EXPERIMENTS, LP, VGG, Experiment, eta_multiples
 from bnexp.analysis.select import needs
-from bnexp.analysis.series import Array, clipped, limits
+from bnexp.analysis.series import Trace, clipped, limits
 from bnexp.figures.page import Page, figure
-from bnexp.figures.panel import Panel, beside, say
+from bnexp.figures.panel import Panel, say
 from bnexp.figures.style import PAPER_DASH, SMALL, look, short
 from bnexp.runs import Run
 
@@ -40,100 +38,71 @@ _NORMS = {
 }
 
 
-def _landscape(page: Page, experiment: Experiment, training: Quantity | None) -> None:
+def _landscape(page: Page, experiment: Experiment, training: Sequence[Quantity]) -> None:
     """Training, if it is drawn, is panel a; then loss, predictiveness, beta and its eta.
 
     All norms overlaid, or where there are many a column per norm, each row with one scale.
     """
-    family = experiment.family
-    norms, column = (
-        page.selection.norms(family),
-        read.predictiveness_column(page.selection.of(family)),
-    )
+    family, letters, letter = experiment.family, iter("abcd"), ""
+    norms, runs = page.selection.norms(family), page.selection.of(family)
+    column = read.predictiveness_column(runs)
     page.remarks.append(_NORMS[column].capitalize())
-    first = [training] if training else []
-    log = experiment.log
-    shown = [q.LOSS_BAND, q.predictiveness_band(log, column), replace(q.BETA, log=log)]
-    rows = list(zip("abcd", [*first, *shown], strict=False))
-    if len(norms) > _OVERLAID:
-        _small_multiples(page, family, norms, rows)
-        return
-    across = 2 if training else 3
-    page.height = 5.2 if training else 2.5
-    grid = page.figure.add_gridspec(len(rows) // across, across)
-    for index, (name, quantity) in enumerate(rows[:-1]):
-        axes = page.figure.add_subplot(grid[index])
-        page.panel(axes, name, quantity, family)
-    _beta(page, family, norms, grid[len(rows) - 1], *rows[-1])
-
-
-def _beta(
-    page: Page, family: str, norms: Sequence[str], cell: SubplotSpec, letter: str, beta: Quantity
-) -> None:
-    """Beta, and in a small panel below the eta at which it is reached."""
-    split = cell.subgridspec(2, 1, height_ratios=[3, 1.1])
-    above, below = page.figure.add_subplot(split[0]), page.figure.add_subplot(split[1])
-    above.tick_params(labelbottom=False)
-    panel = page.panel(above, letter, beta, family, norms=norms)
-    reached = page.panel(below, letter, q.BETA_ETA, family, norms=norms, title="")
-    _references(page, family, norms, panel, reached)
-
-
-def _small_multiples(
-    page: Page, family: str, norms: Sequence[str], rows: Sequence[tuple[str, Quantity]]
-) -> None:
-    first = len(rows) - 3
-    page.height = 6.0 + 2.4 * first
-    rows = [*rows, (rows[-1][0], q.BETA_ETA)]
-    heights = [1.5] * first + [1.0, 1.0, 1.0, 0.5]
-    grid = page.figure.add_gridspec(len(rows), len(norms), height_ratios=heights)
-    if first:
-        letter, training = rows[0]
-        axes = page.figure.add_subplot(grid[0, :])
-        page.panel(axes, letter, training, family)
+    many = len(norms) > _OVERLAID
+    page.height = 6.0 if many else 2.5
+    shares = [*(2.4 for _ in training), page.height]
+    page.height = sum(shares)
+    whole = page.figure.add_gridspec(len(shares), 1, height_ratios=shares)
+    for quantity in training:
+        page.panel(page.figure.add_subplot(whole[0]), next(letters), quantity, family)
+    if many:
+        grid = whole[-1].subgridspec(4, len(norms), height_ratios=[1, 1, 1, 0.5])
+        cells = [[grid[row, column] for column in range(len(norms))] for row in range(4)]
+    else:
+        grid = whole[-1].subgridspec(2, 3, height_ratios=[3, 1.1])
+        cells = [[grid[:, 0]], [grid[:, 1]], [grid[0, 2]], [grid[1, 2]]]
+    groups = [[norm] for norm in norms] if many else [norms]
+    change = replace(q.predictiveness_band(column), log=experiment.log)
+    rows = q.LOSS_BAND, change, replace(q.BETA, log=experiment.log), q.BETA_ETA
     panels: list[list[Panel]] = []
-    for row, (letter, quantity) in list(enumerate(rows))[first:]:
+    for quantity, places in zip(rows, cells, strict=True):
+        letter = letter if quantity is q.BETA_ETA else next(letters)
         panels.append([])
-        for column, norm in enumerate(norms):
-            title = (f"({letter}) " if column == 0 else "") + short(norm)
-            axes = page.figure.add_subplot(grid[row, column])
-            axes.tick_params(labelbottom=row == len(rows) - 1, labelleft=column == 0)
+        for place, group in zip(places, groups, strict=True):
+            axes, first = page.figure.add_subplot(place), place is places[0]
+            axes.tick_params(labelbottom=place.is_last_row(), labelleft=first)
+            title = f"({letter}) " * first + short(group[0]) * many
             title = "" if quantity is q.BETA_ETA else title
-            panels[-1].append(page.panel(axes, letter, quantity, family, norms=[norm], title=title))
+            panels[-1].append(page.panel(axes, letter, quantity, family, norms=group, title=title))
         for panel in panels[-1]:
             panel.siblings = panels[-1]
-    for column, norm in enumerate(norms):
-        _references(page, family, [norm], panels[-2][column], panels[-1][column], column == 0)
+    for group, beta, reached in zip(groups, *panels[-2:], strict=True):
+        _references(page, family, group, beta, reached)
 
 
-def _references(
-    page: Page, family: str, norms: Sequence[str], beta: Panel, reached: Panel, named: bool = True
-) -> None:
+def _references(page: Page, family: str, norms: Sequence[str], beta: Panel, reached: Panel) -> None:
     """2/lr, 1/eta_min and beta as eta -> 0 into beta's panel; the grid's ends into eta's."""
     for lr in page.selection.lrs(family):
-        beta.reference("2/lr", 2 / lr, "2/lr" * named)
+        beta.reference("2/lr", 2 / lr, "2/lr")
         for norm in norms:
             runs = page.selection.runs(family, norm, lr, q.BETA_0.table)
             traces = [q.BETA_0.trace(run, None) for run in runs]
-            beta.add(f"{norm}:0", beside(look(norm)), traces, "beside")
-    if any(series.kind == "beside" for series in beta.series):
-        beta.note = "dotted: as η → 0" * named
+            beta.add(f"{norm}:0", look(norm), traces, "beside")
     for run in page.selection.of(family)[:1]:
         etas = [eta * run.lr for eta in eta_multiples(run)]
-        beta.reference("1/eta_min", 1 / etas[0], "1/ηₘᵢₙ" * named)
+        beta.reference("1/eta_min", 1 / etas[0], "1/ηₘᵢₙ")
         reached.always += [etas[0], etas[-1]]
 
 
-_FIGURES: dict[str, tuple[str, str, Experiment, Sequence[str], Quantity | None]] = {
-    "4": ("the VGG along the gradient", "fig4", VGG, BOTH, None),
-    "10": ("the deep linear network along the gradient", "fig10", DLN, BOTH, None),
-    "12": ("the VGG under other normalisations", "fig5a", VGG, LP, q.TRAIN_ACCURACY),
-    "13": ("the deep linear network under other normalisations", "fig5b", DLN, LP, q.TRAIN_LOSS),
+_FIGURES: dict[str, tuple[str, str, Experiment, Sequence[str], list[Quantity]]] = {
+    "4": ("the VGG along the gradient", "fig4", VGG, BOTH, []),
+    "10": ("the deep linear network along the gradient", "fig10", DLN, BOTH, []),
+    "12": ("the VGG under other normalisations", "fig5a", VGG, LP, [q.TRAIN_ACCURACY]),
+    "13": ("the deep linear network under other normalisations", "fig5b", DLN, LP, [q.TRAIN_LOSS]),
 }
 for _number, (_title, _recipe, _experiment, _norms, _training) in _FIGURES.items():
     _kind = _recipe, _experiment.family, _norms, [_experiment.lr]
-    _tables = ({_training.table: "a"} if _training else {}) | {"smoothness": "all"}
-    _needs = needs(*_kind, _tables) + needs(*_kind, {"curvature": "beta"}, optional=True)
+    _tables = [*(quantity.table for quantity in _training), "smoothness"]
+    _needs = needs(*_kind, _tables) + needs(*_kind, ["curvature"], optional=True)
     _fill = partial(_landscape, experiment=_experiment, training=_training)
     figure(_number, f"The optimisation landscape of {_title}", _needs)(_fill)
 
@@ -143,23 +112,22 @@ _PAPER_LINES = 6
 _LETTERS = {VGG.family: "a", DLN.family: "b"}
 # From dark to light with the step, without the lightest yellow, which is lost on white.
 _COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.92, 256)))
-_Lines = list[tuple[int, Array, Array]]
 
 
 @figure(
     "11",
     "Gradient predictiveness against the step size",
-    needs("fig4", VGG.family, BOTH, [VGG.lr], {"landscape": "a"})
-    + needs("fig10", DLN.family, BOTH, [DLN.lr], {"landscape": "b"}),
+    needs("fig4", VGG.family, BOTH, [VGG.lr], ["landscape"])
+    + needs("fig10", DLN.family, BOTH, [DLN.lr], ["landscape"]),
 )
 def fig11(page: Page) -> None:
     """Panel a: the VGG; b: the deep linear network; left without and right with BN."""
-    page.height = 2.45 * len(page.families)
-    page.remarks.append(f"One line per recorded step (at most {_LINES}); the lowest seed.")
+    words = f"One line per recorded step (at most {_LINES}); the lowest seed; triangles: beyond."
+    page.remarks.append(words)
     most = max(len(page.selection.norms(family)) for family in page.families)
-    grid = page.figure.subplots(len(page.families), most, squeeze=False)
+    grid = page.grid(len(page.families), most, 2.45)
     for row, family in zip(grid, page.families, strict=True):
-        _row(page, list(row), EXPERIMENTS[family])
+        _row(page, row, EXPERIMENTS[family])
 
 
 def _row(page: Page, row: Sequence[Axes], half: Experiment) -> None:
@@ -169,28 +137,30 @@ def _row(page: Page, row: Sequence[Axes], half: Experiment) -> None:
     column = read.predictiveness_column(selection.of(family))
     page.remarks.append(f"({letter}): {_NORMS[column]}")
     runs = [selection.runs(family, norm, lr, "landscape")[:1] for norm in norms]
-    ours: list[_Lines] = [_recorded(run[0], column) if run else [] for run in runs]
+    ours = [_recorded(run[0], column) if run else [] for run in runs]
     theirs = [_printed(letter, norm, lr, steps) if page.paper else [] for norm in norms]
-    lo, hi = limits([y for lines in (*ours, *theirs) for _, _, y in lines], half.log)
-    colours = ScalarMappable(Normalize(0, steps), _COLOURS)
+    lo, hi = limits([line.lo for lines in (*ours, *theirs) for _, line in lines], half.log)
     for ax, norm, run, mine, printed in zip(row, norms, runs, ours, theirs, strict=False):
         ax.set_label(f"{letter}:gradient_difference:{norm}")
         ax.set(title=f"({letter}) {family.upper()}, {look(norm).label}", xlabel="step size η")
-        for kind, lines, dash, width in (
-            ("line", mine, "-", 0.8),
-            ("paper", printed, PAPER_DASH, 1.0),
-        ):
-            for step, eta, y in lines:
+        for kind, lines in (("line", mine), ("paper", printed)):
+            of_paper = kind == "paper"
+            for step, line in lines:
+                colour, beyond = _COLOURS(step / steps), line.x[line.lo > hi]
                 ax.plot(
-                    eta, clipped(y, lo, hi, half.log), color=_COLOURS(step / steps),
-                    linestyle=dash, linewidth=width, gid=f"{kind}:{norm}:{step}",
+                    line.x, clipped(line.lo, lo, hi, half.log), color=colour,
+                    linestyle=PAPER_DASH if of_paper else "-", linewidth=1.0 if of_paper else 0.8,
+                    gid=f"{kind}:{norm}:{step}",
+                )  # fmt: skip
+                ax.scatter(
+                    beyond, np.ones(len(beyond)), 9, marker="^", linewidth=0.6, zorder=4,
+                    facecolor="white" if of_paper else [colour], edgecolor=[colour],
+                    transform=ax.get_xaxis_transform(), clip_on=False,
                 )  # fmt: skip
         if half.log:
             ax.set(xscale="log", yscale="log")
         elif mine:  # ticks at the step sizes that were measured, as the paper has them
-            ax.xaxis.set_major_locator(FixedLocator(mine[0][1][1:].tolist()))
-            ax.xaxis.set_minor_locator(NullLocator())
-            ax.xaxis.set_major_formatter(ScalarFormatter())
+            ax.set_xticks(mine[0][1].x[1:])
         ax.set_ylim(lo, hi)
         if not run:
             say(ax, "no runs")
@@ -199,24 +169,27 @@ def _row(page: Page, row: Sequence[Axes], half: Experiment) -> None:
                 0.98, 0.02, f"diverged at step {run[0].status.get('step')}",
                 transform=ax.transAxes, ha="right", fontsize=SMALL, gid=f"diverged:{norm}",
             )  # fmt: skip
+        ax.tick_params(labelleft=ax is row[0])
     row[0].set_ylabel("ℓ₂ gradient difference")
-    for ax in row[1:]:
-        ax.tick_params(labelleft=False)
+    colours = ScalarMappable(Normalize(0, steps), _COLOURS)
     page.figure.colorbar(colours, ax=list(row), label="step", aspect=18, pad=0.02)
 
 
-def _recorded(run: Run, column: str) -> _Lines:
+def _recorded(run: Run, column: str) -> list[tuple[int, Trace]]:
     """Predictiveness against eta at up to `_LINES` recorded steps spread over the run."""
     recorded = read.rows(run, "landscape", ["step"])["step"].unique()
-    chosen = np.linspace(0, len(recorded) - 1, min(len(recorded), _LINES)).round().astype(int)
-    wanted = [int(step) for step in recorded[chosen]]
+    wanted = [int(recorded[index]) for index in _spread(len(recorded), _LINES)]
     steps, etas, values = read.points(run, column, eta_multiples(run), wanted)
-    return [(int(step), etas, row) for step, row in zip(steps, values, strict=True)]
+    return [(int(t), read.trace(run, etas, row)) for t, row in zip(steps, values, strict=True)]
 
 
-def _printed(letter: str, norm: str, lr: float, steps: int) -> _Lines:
+def _printed(letter: str, norm: str, lr: float, steps: int) -> list[tuple[int, Trace]]:
     """A few of the paper's lines over the steps that our run makes."""
     curves = paper_curves.curves_by_step(11, letter, "gradient_difference", norm, lr)
-    inside = [(step, curve.x, curve.lo) for step, curve in curves if step <= steps]
-    few = np.linspace(0, len(inside) - 1, min(len(inside), _PAPER_LINES)).round().astype(int)
-    return [inside[index] for index in few]
+    inside = [(step, curve) for step, curve in curves if step <= steps]
+    return [inside[index] for index in _spread(len(inside), _PAPER_LINES)]
+
+
+def _spread(amount: int, most: int) -> list[int]:
+    """At most so many of the indices below ``amount``, evenly spread."""
+    return [int(i) for i in np.linspace(0, amount - 1, min(amount, most)).round()]

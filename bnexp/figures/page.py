@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from string import ascii_lowercase
 from typing import Any
 
@@ -17,31 +19,36 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bnexp.analysis import paper as paper_curves
-from bnexp.analysis.baselines import at_chance, paper_trains
-from bnexp.analysis.quantities import Quantity
+from bnexp.analysis.quantities import Quantity, stuck_at_chance
 from bnexp.analysis.scales import EXPERIMENTS, at_paper_scale
 from bnexp.analysis.select import Need, Selection
 from bnexp.analysis.series import MAX_POINTS, Trace
 from bnexp.figures.panel import Panel, Series, say
-from bnexp.figures.style import GREY, PAPER_DASH, SMALL, WARNING, WIDTH, Look, look, of_paper
+from bnexp.figures.style import (
+    GREY,
+    REFERENCE_DASHES,
+    SMALL,
+    WARNING,
+    WIDTH,
+    Look,
+    look,
+    mixed,
+    variant,
+)
 from bnexp.registry import FIGURES
 from bnexp.runs import Run
 
+Lines = Mapping[str, tuple[Look, Sequence[Trace]]]
 _LINE = 0.125  # inches per line of the footer
 _CHARACTERS = 150  # per line of the footer
 
 
 class Page:
-    """One figure being drawn.
+    """One figure being drawn from the runs of ``selection``; ``paper``: with its own curves.
 
-    Attributes:
-        selection: the runs to draw from.
-        paper: whether to draw the paper's own curves.
-        figure: where panels are put, by matplotlib's own means.
-        height: of the panels, in inches.
-        panels: those added so far; drawn by `finish`.
-        remarks: sentences for the foot of the page.
-        families: the networks to draw.
+    Panels are put on ``figure`` by matplotlib's own means, ``height`` inches in all; those of
+    ``panels`` are drawn by `finish`. ``remarks``: sentences for the foot of the page; ``families``:
+    the networks to draw.
     """
 
     def __init__(self, number: str, selection: Selection, paper: bool) -> None:
@@ -52,6 +59,11 @@ class Page:
         self.families = selection.families
         FigureCanvasAgg(self.figure)
 
+    def grid(self, rows: int, columns: int, height: float, **more: Any) -> Any:
+        """Axes in rows of this height in inches, as a matrix."""
+        self.height = height * rows
+        return self.figure.subplots(rows, columns, squeeze=False, **more)
+
     @staticmethod
     def letter(axes: Axes) -> str:
         """The letter of axes by their place in the grid, from left to right."""
@@ -59,13 +71,7 @@ class Page:
         return ascii_lowercase[0 if spec is None else spec.num1]
 
     def lines(
-        self,
-        axes: Axes,
-        name: str,
-        family: str,
-        lines: Mapping[str, tuple[Look, Sequence[Trace]]],
-        title: str,
-        label: str,
+        self, axes: Axes, name: str, family: str, lines: Lines, title: str, label: str
     ) -> Panel:
         """A panel on a log axis with a line per entry: its look, and a trace per seed."""
         panel = Panel(axes, True, self.selection.steps(family))
@@ -75,25 +81,11 @@ class Page:
             panel.add(key, its_look, traces)
         return self._entered(panel, bool(self.selection.of(family)), "no data")
 
-    def _entered(self, panel: Panel, any_runs: bool, lacking: str) -> Panel:
-        if all(series.kind == "paper" for series in panel.series):
-            say(panel.axes, lacking if any_runs else "no runs")
-        self.panels.append(panel)
-        return panel
-
     def panel(
-        self,
-        axes: Axes,
-        letter: str,
-        quantity: Quantity,
-        family: str,
-        layer: int | None = None,
-        *,
-        norms: Sequence[str] = (),
-        lrs: Sequence[float] = (),
-        title: str | None = None,
+        self, axes: Axes, letter: str, quantity: Quantity, family: str, layer: int | None = None,
+        *, norms: Sequence[str] = (), lrs: Sequence[float] = (), title: str | None = None,
         direction: str = "gradient",
-    ) -> Panel:
+    ) -> Panel:  # fmt: skip
         """A panel of one quantity over steps, one series per norm and learning rate.
 
         They are those that the figure needs of the family, unless others are given. The second
@@ -108,17 +100,18 @@ class Page:
         axes.set_label(":".join([letter, quantity.name] + [f"layer{layer}"] * (layer is not None)))
         axes.set(title=f"({letter})" if title is None else title, ylabel=quantity.label)
         rates = lrs or self.selection.lrs(family, quantity.table)
-        kinds = [(lr, norm) for lr in rates for norm in norms or self.selection.norms(family)]
         any_runs = False
-        for lr, norm in kinds:
-            its_look, key = look(norm, lr != rates[0]), f"{norm}:{lr:g}"
+        for lr, norm in product(rates, norms or self.selection.norms(family)):
+            its_look, key = look(norm), f"{norm}:{lr:g}"
             if len(rates) > 1:
                 its_look = replace(its_look, label=f"{its_look.label}, LR={lr:g}")
+            if lr != rates[0]:
+                its_look = replace(its_look, colour=mixed(its_look.colour, "white", 0.5))
             runs = self.selection.runs(family, norm, lr, quantity.table, direction)
             any_runs |= bool(runs)
-            traces = [quantity.trace(run, layer) for run in runs]
             again = quantity.small and any(s.remark and s.key == key for s in self._series)
             remark = "" if again else _remark_of_chance(runs)
+            traces = [quantity.trace(run, layer) for run in runs]
             panel.add(key, its_look, traces, "band" if quantity.filled else "line", remark)
             if self.paper and self.number.isdecimal():
                 number = int(self.number)
@@ -127,6 +120,12 @@ class Page:
                     panel.add_paper(key, its_look, curve)
         lacking = f"these runs have no layer {layer}" if layer is not None else "no data"
         return self._entered(panel, any_runs, lacking)
+
+    def _entered(self, panel: Panel, any_runs: bool, lacking: str) -> Panel:
+        if all(series.kind == "paper" for series in panel.series):
+            say(panel.axes, lacking if any_runs else "no runs")
+        self.panels.append(panel)
+        return panel
 
     def finish(self) -> Figure:
         """Draws all panels, then sets title, legend and footer around them."""
@@ -144,7 +143,8 @@ class Page:
         figure, lines, handles = self.figure, self._footer(), self._handles()
         head, foot = 0.27, 0.06 + _LINE * len(lines)
         figure.set_size_inches(WIDTH, 10.0)
-        for columns in range(len(handles), 0, -1):  # the most that fit
+        for legend_rows in range(1, len(handles) + 1):  # as few as fit
+            columns = math.ceil(len(handles) / legend_rows)
             legend = figure.legend(
                 handles=handles, loc="upper center", ncols=columns, borderpad=0, handlelength=2.6,
                 columnspacing=1.4, labelspacing=0.25,
@@ -175,20 +175,22 @@ class Page:
         return [series for panel in self.panels for series in panel.series]
 
     def _handles(self) -> list[Artist]:
-        """The series that were drawn, each with the paper's after ours."""
-        drawn = dict.fromkeys(s.look for s in self._series if s.kind != "beside")
-        ours = [it for it in drawn if it.dash != PAPER_DASH]
-        looks = [it for mine in ours for it in (mine, of_paper(mine)) if it in drawn]
+        """A line per look, then what the other kinds of lines and marks in the panels mean."""
+        kinds = {series.kind for series in self._series}
+        looks = [series.look for series in self._series if series.kind != "beside"]
+        for kind, label in (("paper", "the paper"), ("beside", "as η → 0")):
+            looks += [variant(Look(GREY, "-", label), kind)] * (kind in kinds)
+        for panel in self.panels:
+            named = zip(panel.references.values(), REFERENCE_DASHES, strict=False)
+            looks += [Look(GREY, dash, name, 0.9) for (_, name), dash in named]
         handles: list[Artist] = [
             Line2D([], [], color=it.colour, linestyle=it.dash, label=it.label, linewidth=it.width)
-            for it in looks
+            for it in dict.fromkeys(looks)
         ]
         if self._over():
             handles.append(Patch(facecolor=(GREY, 0.2), label="min to max"))
         if any(s.ends for s in self._series):
-            cross = Line2D([], [], color=GREY, linestyle="", marker="x", markersize=5)
-            cross.set_label("diverged")
-            handles.append(cross)
+            handles.append(Line2D([], [], color=GREY, linestyle="", marker="x", label="diverged"))
         return handles
 
     def _over(self) -> str:
@@ -223,7 +225,7 @@ class Page:
 
 def _remark_of_chance(runs: Sequence[Run]) -> str:
     """What to say of a series that stays at chance although the paper's does not; or ""."""
-    dead = sum(paper_trains(run) and at_chance(run) for run in runs)
+    dead = sum(map(stuck_at_chance, runs))
     return f"at chance{f' ({dead} of {len(runs)} seeds)' * (dead < len(runs))}" * bool(dead)
 
 
@@ -234,7 +236,7 @@ def figure(
 
     ``recipes`` that make its runs: those of its needs unless others are given.
     """
-    made_by = tuple(recipes) or tuple(dict.fromkeys(need.recipe for need in needs))
+    made_by = recipes or tuple(dict.fromkeys(need.recipe for need in needs))
 
     def enter(fill: Callable[[Page], None]) -> Callable[[Page], None]:
         @functools.wraps(fill)
@@ -243,7 +245,7 @@ def figure(
             fill(page)
             return page.finish()
 
-        FIGURES.register(number, title=title, recipes=made_by, needs=tuple(needs))(draw)
+        FIGURES.register(number, title=title, recipes=made_by, needs=needs)(draw)
         return fill
 
     return enter

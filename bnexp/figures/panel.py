@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from bnexp.analysis.paper import Curve
-from bnexp.analysis.series import Array, Summary, Trace, clipped, limits, over_seeds, thinned
-from bnexp.figures import style
-from bnexp.figures.style import GREY, HALO, SMALL, Dash, Look, mixed, of_paper
+from bnexp.analysis.series import Summary, Trace, clipped, limits, over_seeds, thinned
+from bnexp.figures.style import (
+    GREY,
+    HALO,
+    REFERENCE_DASHES,
+    SMALL,
+    WARNING,
+    Look,
+    mixed,
+    set_log_ticks,
+    variant,
+)
 
 _MARKS = 25  # about so many triangles at most for values beyond the limits
-_DASHES: tuple[Dash, ...] = ((0, (1, 1)), (1, (4, 4)), (0, (6, 2, 1, 2)))  # of references
 _STEPS = [1, 2, 2.5, 5, 10]  # between ticks
 
 
@@ -44,12 +50,10 @@ class Panel:
     `chance:` or `beyond:`, followed by the series.
 
     Attributes:
-        log: whether y is logarithmic.
         x_max: the last step to show; None for as many as the paper's curves have.
-        fixed: y limits; data below them still widen them.
-        always: values that the y limits must contain.
-        note: words in the upper left corner.
+        fixed: y limits; data below them still widen them. always: values they must contain.
         siblings: the panels that share its y limits, itself among them.
+        references: by key the height of a horizontal line, and its name in the legend.
     """
 
     axes: Axes
@@ -59,7 +63,6 @@ class Panel:
     small: bool = False
     always: list[float] = field(default_factory=list)
     series: list[Series] = field(default_factory=list)
-    note: str = ""
     siblings: Sequence[Panel] = ()
     references: dict[str, tuple[float, str]] = field(default_factory=dict)
 
@@ -71,12 +74,10 @@ class Panel:
             ends = [(t.x[-1], t.hi[-1]) for t in drawn if t.diverged and kind != "beside"]
             self.series.append(Series(kind, key, look, over_seeds(drawn), ends, remark))
 
-    def add_paper(self, key: str, look: Look, curve: Curve) -> None:
+    def add_paper(self, key: str, look: Look, curve: Trace) -> None:
         """A curve of the paper, over the steps that our runs cover."""
-        c = curve if self.x_max is None else curve.until(self.x_max, self.log)
-        if len(c.x):
-            whole = Summary(c.x, c.lo, c.hi, c.lo, c.hi)
-            self.series.append(Series("paper", key, of_paper(look), whole))
+        shown = curve if self.x_max is None else curve.until(self.x_max, self.log)
+        self.add(key, look, [shown], "paper")
 
     def reference(self, key: str, y: float, label: str) -> None:
         """A horizontal line at y, inside the limits whatever the data."""
@@ -92,31 +93,30 @@ class Panel:
         axes.set_xlim(-0.015 * right, 1.015 * right)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=_STEPS))
         if self.log:
-            style.set_log_ticks(axes.yaxis, (lo, hi), 3 if self.small else 6)
+            set_log_ticks(axes.yaxis, (lo, hi), 3 if self.small else 6)
         else:
             axes.yaxis.set_major_locator(MaxNLocator(3 if self.small else 6, steps=_STEPS))
         for series in self.series:
             self._draw(series, lo, hi)
             self._mark_beyond(series, lo, hi)
-            self._mark_ends(series, lo, hi, right)
-        self._draw_references()
-        self._say(self.note, (0.03, 0.98), GREY, va="top", xycoords="axes fraction")
-
-    def _values(self) -> list[Array]:
-        """All values that may count for the y limits."""
-        lines = [s.whole for s in self.series if self.log or s.kind != "beside"]
-        return [values for s in lines for values in (s.lo, s.hi, s.least, s.most)]
+            self._mark_end(series, lo, hi)
+        for (key, (y, _)), dash in zip(self.references.items(), REFERENCE_DASHES, strict=False):
+            axes.axhline(
+                y, color=GREY, linestyle=dash, linewidth=0.9, zorder=2.6, gid=f"reference:{key}"
+            )
 
     def _limits(self) -> tuple[float, float]:
         panels = self.siblings or [self]
-        values = [value for panel in panels for value in panel._values()]
+        lines = [s.whole for p in panels for s in p.series if p.log or s.kind != "beside"]
+        values = [y for line in lines for y in (line.lo, line.hi, line.least, line.most)]
         if self.fixed is None:
             return limits(values, self.log, [y for panel in panels for y in panel.always])
         least = min((v[np.isfinite(v)].min(initial=np.inf) for v in values), default=np.inf)
         return (float(least) - 0.05 if least < self.fixed[0] else self.fixed[0]), self.fixed[1]
 
     def _draw(self, series: Series, lo: float, hi: float) -> None:
-        s, look, gid = thinned(series.whole), series.look, f"{series.kind}:{series.key}"
+        s, look = thinned(series.whole), variant(series.look, series.kind)
+        gid = f"{series.kind}:{series.key}"
         lower, upper, least, most = (
             clipped(y, lo, hi, self.log) for y in (s.lo, s.hi, s.least, s.most)
         )
@@ -142,7 +142,8 @@ class Panel:
 
     def _mark_beyond(self, series: Series, lo: float, hi: float) -> None:
         """Triangles at the edge where a line lies outside the limits, inf included."""
-        line, paper, colour = series.whole, series.kind == "paper", series.look.colour
+        line, paper = series.whole, series.kind == "paper"
+        colour = variant(series.look, series.kind).colour
         for name, beyond, y in (("above", line.hi > hi, 1.0), ("below", line.lo < lo, 0.0)):
             x = line.x[beyond][:: max(1, beyond.sum() // _MARKS)]
             if len(x):
@@ -153,46 +154,21 @@ class Panel:
                     gid=f"beyond:{name}:{'paper:' * paper}{series.key}",
                 )  # fmt: skip
 
-    def _mark_ends(self, series: Series, lo: float, hi: float, right: float) -> None:
-        """A cross where each diverged run ended, the word beside the first; the remark."""
-        colour, s = mixed(series.look.colour, "black", 0.3), series.whole
+    def _mark_end(self, series: Series, lo: float, hi: float) -> None:
+        """A cross where each diverged run ended; the remark."""
+        s, colour = series.whole, series.look.colour
         if series.ends:
             x, y = np.array(series.ends).T
-            y = np.clip(y, lo, hi)
             self.axes.plot(
-                x, y, "x", color=colour, markersize=5, markeredgewidth=1.4, zorder=5,
-                clip_on=False, gid=f"diverged:{series.key}",
+                x, np.clip(y, lo, hi), "x", color=mixed(colour, "black", 0.3), markersize=5,
+                markeredgewidth=1.4, zorder=5, clip_on=False, gid=f"diverged:{series.key}",
             )  # fmt: skip
-            left = x[0] < 0.6 * right
-            ha, shift = ("left", (5, 4)) if left else ("right", (-5, 4))
-            self._say("diverged", (x[0], y[0]), colour, ha=ha, xytext=shift)
         if series.remark:
             end = np.clip(s.hi[-1] if np.isfinite(s.hi[-1]) else lo, lo, hi)
-            self._say(
-                series.remark, (s.x[-1], end), series.look.colour, ha="right", va="bottom",
-                xytext=(-2, 3), gid=f"chance:{series.key}",
-            )  # fmt: skip
-
-    def _draw_references(self) -> None:
-        """The lines, each named once at the right; lines at the same height share their name."""
-        names: dict[float, list[str]] = {}
-        for (key, (y, label)), dash in zip(self.references.items(), _DASHES, strict=False):
-            self.axes.axhline(
-                y, color=GREY, linestyle=dash, linewidth=0.9, zorder=2.6, gid=f"reference:{key}"
-            )
-            same = next((other for other in names if np.isclose(other, y, rtol=1e-3)), y)
-            names.setdefault(same, []).append(label)
-        for y, labels in names.items():
-            self._say(
-                " = ".join(filter(None, labels)), (1.0, y), GREY, ha="right", va="bottom",
-                xycoords=("axes fraction", "data"), xytext=(-1, 2.5),
-            )  # fmt: skip
-
-    def _say(self, text: str, xy: tuple[float, float], colour: str, **more: Any) -> None:
-        if text:
             self.axes.annotate(
-                text, xy, **{"xytext": (0, 0), **more}, textcoords="offset points",
-                fontsize=SMALL, color=colour, bbox=HALO, zorder=6,
+                series.remark, (s.x[-1], end), xytext=(-2, 3), textcoords="offset points",
+                ha="right", va="bottom", fontsize=SMALL, color=colour, bbox=HALO, zorder=6,
+                gid=f"chance:{series.key}",
             )  # fmt: skip
 
 
@@ -200,10 +176,5 @@ def say(axes: Axes, text: str) -> None:
     """Words in the middle of axes: why they are empty."""
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=SMALL,
-        color=style.WARNING, bbox=HALO, zorder=7,
+        color=WARNING, bbox=HALO, zorder=7,
     )  # fmt: skip
-
-
-def beside(look: Look) -> Look:
-    """The look of another quantity of the same runs: dotted and darker."""
-    return replace(look, colour=mixed(look.colour, "black", 0.2), dash=":", width=1.0)

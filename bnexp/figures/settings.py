@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
@@ -10,26 +11,28 @@ import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 
-from bnexp.analysis import paper as paper_curves
+from bnexp.analysis import paper, read
 from bnexp.analysis import quantities as q
-from bnexp.analysis import read
 from bnexp.analysis.coverage import compare
 from bnexp.analysis.scales import BOTH, DLN
 from bnexp.analysis.select import Selection, config_value, needs
-from bnexp.analysis.summaries import median_of
-from bnexp.figures.edges import EDGE, by_edge, plateau
+from bnexp.analysis.series import Trace
+from bnexp.analysis.summaries import last_half, median, median_of
+from bnexp.figures.edges import by_edge
 from bnexp.figures.page import Page, figure
 from bnexp.figures.style import GREY, SMALL, short
 from bnexp.runs import Run
-
-SAME_LOSS = 0.05
-"""Decades within which two final losses count as equal."""
 
 
 def final_loss(run: Run) -> float:
     """The last loss over the first; infinite where the run diverged."""
     loss = q.TRAIN_LOSS.trace(run, None).lo
     return math.inf if run.state == "diverged" else float(loss[-1] / loss[0])
+
+
+def plateau(run: Run) -> float:
+    """Effective beta in units of 2/lr, median over the last half of the run."""
+    return median(last_half(by_edge(q.BETA).trace(run, None), run.steps))
 
 
 def ics(run: Run) -> float:
@@ -39,10 +42,10 @@ def ics(run: Run) -> float:
     return median_of(read.floats(frame["cos"][late]))
 
 
-_LOSS, _BETA = "final loss / first", "effective β / (2/lr)"
+_LOSS = "final loss / first"
 _MAPS: dict[str, tuple[str, Normalize, Callable[[Run], float]]] = {
     _LOSS: ("viridis", LogNorm(1e-3, 1.0), final_loss),
-    _BETA: ("coolwarm", LogNorm(0.01, 100.0), lambda run: plateau([run], by_edge(q.BETA))),
+    "effective β / (2/lr)": ("coolwarm", LogNorm(0.01, 100.0), plateau),
     "ICS: cos(G, G′)": ("PuOr", Normalize(-1.0, 1.0), ics),
 }
 """Per quantity its colours, their range and its value of a run."""
@@ -53,45 +56,42 @@ _MAPS: dict[str, tuple[str, Normalize, Callable[[Run], float]]] = {
     "The deep linear network over learning rate, depth and width",
     needs(
         "figE6", "dln", BOTH, (1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4),
-        {"train": "all", "smoothness": "all", "gradient_shift": "all"},
-        varies=("model.k", "model.d", "data.d"),
+        ["train", "smoothness", "gradient_shift"], varies=("model.k", "model.d", "data.d"),
     ),
 )  # fmt: skip
 def fig_e6(page: Page) -> None:
     """A block of maps (depth over learning rate) per quantity and norm, a column per width."""
     values, norms = measured(page.selection), page.selection.norms("dln")
     lrs, depths, widths = (sorted(values.index.unique(name)) for name in ("lr", "k", "d"))
-    page.height = 7.4
-    grid = page.figure.subplots(
-        3 * len(norms), len(widths), squeeze=False, sharex=True, sharey=True
-    )
-    for block, (title, (colours, scale, _)) in enumerate(_MAPS.items()):
-        rows = grid[block * len(norms) : (block + 1) * len(norms)]
-        for row, norm in zip(rows, norms, strict=True):
-            row[0].set_ylabel(f"{short(norm)}\ndepth k", fontsize=SMALL)
-            for axes, width in zip(row, widths, strict=True):
-                cells = pd.MultiIndex.from_product([[norm], depths, lrs, [width]])
-                loss, shades = (
-                    values[name].reindex(cells).to_numpy().reshape(len(depths), len(lrs))
-                    for name in (_LOSS, title)
-                )
-                shades = np.where(np.isinf(loss), np.nan, np.clip(shades, scale.vmin, scale.vmax))
-                axes.imshow(shades, cmap=colours, norm=scale, origin="lower", aspect="auto")
-                y, x = np.nonzero(np.isinf(loss))
-                axes.plot(x, y, "kx", markersize=3)
-                axes.set_label(f"{title}:{norm}:{width}")
-                axes.set_xticks(range(len(lrs)), [f"{lr:g}" for lr in lrs], rotation=90, fontsize=5)
-                axes.set_yticks(range(len(depths)), depths, fontsize=5)
-        bar = ScalarMappable(scale, colours)
-        page.figure.colorbar(bar, ax=list(rows.ravel()), label=title, aspect=14, pad=0.02)
+    rows = [(title, norm) for title in _MAPS for norm in norms]
+    grid = page.grid(len(rows), len(widths), 7.4 / len(rows), sharex=True, sharey=True)
+    for row, (title, norm) in zip(grid, rows, strict=True):
+        colours, scale, _ = _MAPS[title]
+        row[0].set_ylabel(f"{short(norm)}\ndepth k", fontsize=SMALL)
+        for axes, width in zip(row, widths, strict=True):
+            cells = pd.MultiIndex.from_product([[norm], depths, lrs, [width]])
+            loss, shades = (
+                values[name].reindex(cells).to_numpy().reshape(len(depths), len(lrs))
+                for name in (_LOSS, title)
+            )
+            shades = np.where(np.isinf(loss), np.nan, np.clip(shades, scale.vmin, scale.vmax))
+            axes.imshow(shades, cmap=colours, norm=scale, origin="lower", aspect="auto")
+            y, x = np.nonzero(np.isinf(loss))
+            axes.plot(x, y, "kx", markersize=3)
+            axes.set_label(f"{title}:{norm}:{width}")
+            axes.set_xticks(range(len(lrs)), [f"{lr:g}" for lr in lrs], rotation=90, fontsize=5)
+            axes.set_yticks(range(len(depths)), depths, fontsize=5)
+        if norm == norms[-1]:
+            block = grid[[t == title for t, _ in rows]]
+            bar = ScalarMappable(scale, colours)
+            page.figure.colorbar(bar, ax=list(block.ravel()), label=title, aspect=14, pad=0.02)
     for top, bottom, width in zip(grid[0], grid[-1], widths, strict=True):
         top.set_title(f"width d = {width}")
         bottom.set_xlabel("learning rate")
-    page.remarks += [
-        *phases(values),
+    page.remarks.append(
         "Medians over seeds; β and cos over the last half of the run, cos over layers 2 to k. "
-        "Crosses: diverged.",
-    ]
+        "Crosses: diverged."
+    )
 
 
 def measured(selection: Selection) -> pd.DataFrame:
@@ -102,28 +102,6 @@ def measured(selection: Selection) -> pd.DataFrame:
         for run in selection.of("dln")
     ]
     return pd.DataFrame(rows).groupby(["norm", "k", "lr", "d"]).median()
-
-
-def phases(values: pd.DataFrame) -> list[str]:
-    """The sentences of E6."""
-    parts = []
-    for norm, mine in values.groupby("norm"):
-        lost = np.isinf(mine[_LOSS])
-        betas = mine[_BETA][~lost].dropna()
-        parts.append(
-            f"{short(str(norm))}: {lost.sum()} of {len(mine)} settings diverge, β lies within "
-            f"{10**EDGE - 1:.0%} of 2/lr in {(np.abs(np.log10(betas)) < EDGE).sum()} of "
-            f"{len(betas)} others"
-        )
-    words = [f"{'; '.join(parts)}."]
-    if {"none", "bn"} <= set(values.index.unique("norm")):
-        none, bn = values[_LOSS]["none"].align(values[_LOSS]["bn"], join="inner")
-        lower, higher = bn < none * 10**-SAME_LOSS, bn > none * 10**SAME_LOSS
-        words.append(
-            f"The final loss is lower with BatchNorm in {lower.sum()} of {len(bn)} settings and "
-            f"higher in {higher.sum()}, each by over {10**SAME_LOSS - 1:.0%} of the loss."
-        )
-    return words
 
 
 _KEYS = ("data.A", "data.A_low", "data.A_high", "data.A_std", "model.loss", "model.init")
@@ -140,7 +118,7 @@ _STEPS = (0, 500, 1000, 2000, 5000, 10_000)
     [
         need
         for _, norm, lr in _CURVES
-        for need in needs("dln_settings", "dln", [norm], [lr], {"train": "all"}, varies=_KEYS)
+        for need in needs("dln_settings", "dln", [norm], [lr], ["train"], varies=_KEYS)
     ],
     ("dln_settings", "dln_settings_normal", "dln_settings_init"),
 )
@@ -162,15 +140,7 @@ def fig_dln_settings(page: Page) -> None:
     both[0].invert_yaxis()
     both[0].set(xlabel="mean distance to the paper (decades)", xlim=(0, None))
     both[1].set(xlabel="share of the paper's points inside", xlim=(0, 1.6), xticks=[0, 0.5, 1])
-    best, last = (
-        f"{table.index[i]} ({table['distance'].iloc[i]:.2f} decades, {table['inside'].iloc[i]:.0%} "
-        "of the points inside the seeds' range)"
-        for i in (0, -1)
-    )
-    page.remarks += [
-        f"Nearest to the paper's curves: {best}; farthest: {last}.",
-        "Compared at steps 0 (1 for l1, l2), 500, 1000, 2000, 5000 and 10,000.",
-    ]
+    page.remarks.append("Compared at steps 0 (1 for l1, l2), 500, 1000, 2000, 5000 and 10,000.")
 
 
 def scores(selection: Selection) -> pd.DataFrame:
@@ -182,27 +152,24 @@ def scores(selection: Selection) -> pd.DataFrame:
     """
     runs = selection.of("dln")
     keys = [key for key in _KEYS if len({str(config_value(run, key)) for run in runs}) > 1]
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(_name(run, keys), []).append(run)
-    rows = {name: _score(group) for name, group in groups.items()}
-    return pd.DataFrame.from_dict(rows, "index").sort_values("distance", kind="stable")
-
-
-def _score(runs: list[Run]) -> dict[str, float]:
-    distances, inside, points, seeds = [], 0, 0, 0
+    rows = []
     for number, norm, lr in _CURVES:
-        mine = [run for run in runs if run.norm == norm and math.isclose(run.lr, lr)]
-        curve = paper_curves.curve(number, "b", q.TRAIN_LOSS.name, norm, lr)
+        curve = paper.curve(number, "b", q.TRAIN_LOSS.name, norm, lr)
         assert curve is not None
-        traces = [q.TRAIN_LOSS.trace(run, None).until_diverged() for run in mine]
-        compared, within, apart = compare(curve, traces, log=True, ratio=True, steps=_STEPS)
-        if compared:
-            distances.append(float(np.nanmean(apart)))
-            inside, points, seeds = inside + within, points + compared, max(seeds, len(mine))
-    share = inside / points if points else math.nan
-    distance = float(np.mean(distances)) if distances else math.nan
-    return {"distance": distance, "inside": share, "curves": len(distances), "seeds": seeds}
+        groups = defaultdict[str, list[Trace]](list)
+        for run in selection.runs("dln", norm, lr, "train"):
+            groups[_name(run, keys)].append(q.TRAIN_LOSS.trace(run, None).until_diverged())
+        for name, traces in groups.items():
+            points, inside, apart = compare(curve, traces, log=True, ratio=True, steps=_STEPS)
+            if points:
+                rows.append((name, float(np.nanmean(apart)), inside, points, len(traces)))
+    table = pd.DataFrame(rows, columns=["setting", "distance", "inside", "points", "seeds"])
+    table = table.groupby("setting", sort=False).agg(
+        distance=("distance", "mean"), inside=("inside", "sum"), points=("points", "sum"),
+        curves=("points", "size"), seeds=("seeds", "max"),
+    )  # fmt: skip
+    table["inside"] /= table["points"]
+    return table.sort_values("distance", kind="stable")
 
 
 def _name(run: Run, keys: list[str]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import matplotlib.style
@@ -18,11 +18,17 @@ WIDTH = 6.75  # inches: a paper's full column
 SMALL = 6.0  # points: footers and remarks
 GREY = "#555555"
 WARNING = "#9B1C1C"
-
-Dash = Literal["-", ":"] | tuple[float, tuple[float, ...]]
 # Behind words that may lie on lines.
 HALO = {"boxstyle": "square,pad=0.1", "facecolor": "white", "alpha": 0.7, "edgecolor": "none"}
+
+Dash = Literal["-", ":"] | tuple[float, tuple[float, ...]]
 PAPER_DASH: Dash = (0.0, (2.6, 1.2))
+REFERENCE_DASHES: tuple[Dash, ...] = ((0, (1, 1)), (1, (4, 4)), (0, (6, 2, 1, 2)))
+
+style = partial(matplotlib.style.context, ["default", Path(__file__).with_name("bnexp.mplstyle")])
+"""Matplotlib settings of every figure, whatever the user's own say; the backend is not touched.
+
+Settings count when artists are made and when they are drawn: hold this open over both."""
 
 
 @dataclass(frozen=True)
@@ -47,51 +53,24 @@ _LOOKS = {
     "linf": Look("#AA4499", (0.0, (1.4, 0.9)), "ℓ∞ norm"),
 }
 
-# Norms that are not built in, and settings: by the name alone, so the same in every figure.
+# Norms that are not built in: by the name alone, so the same in every figure.
 _COLOURS = ("#332288", "#117733", "#CC6677", "#88AA00", "#882255", "#44AA99", "#AA7744", "#6677CC")
 _DASHES: tuple[Dash, ...] = ((0.0, (5.0, 1.0)), (0.0, (2.0, 0.8)), (0.0, (7.0, 1.5, 2.0, 1.5)))
 
-# One font throughout, and no mathtext but in ticks: every font costs a PDF 0.1 s.
-_RC: dict[str, object] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8.0,
-    "axes.titlesize": 8.0,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 7.5,
-    "axes.linewidth": 0.6,
-    "axes.titlepad": 4.0,
-    "axes.labelpad": 2.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.fontsize": 7.0,
-    "legend.frameon": False,
-    "pdf.fonttype": 42,
-    "savefig.dpi": 150,
-    "figure.dpi": 150,
-} | {
-    f"{axis}tick.{name}": size
-    for axis in "xy"
-    for name, size in {
-        "labelsize": 7.0, "major.width": 0.6, "major.size": 2.5, "minor.size": 1.5,
-    }.items()
-}  # fmt: skip
+
+def look(norm: str) -> Look:
+    """The look of a normalisation, built in or not."""
+    row, column = divmod(zlib.crc32(norm.encode()), len(_COLOURS))
+    return _LOOKS.get(norm) or Look(_COLOURS[column], _DASHES[row % len(_DASHES)], norm)
 
 
-def look(norm: str, faded: bool = False) -> Look:
-    """The look of a normalisation; `faded` for a second learning rate in the same panel.
-
-    One that is not built in gets a colour and dashes that follow from its name.
-    """
-    base = _LOOKS.get(norm)
-    if base is None:
-        row, column = divmod(zlib.crc32(norm.encode()), len(_COLOURS))
-        base = Look(_COLOURS[column], _DASHES[row % len(_DASHES)], norm)
-    return replace(base, colour=mixed(base.colour, "white", 0.5)) if faded else base
-
-
-def of_paper(ours: Look) -> Look:
-    """The look of the paper's own curve of a series: its colour, lighter, thin dashes."""
-    return Look(mixed(ours.colour, "white", 0.35), PAPER_DASH, f"{ours.label}, the paper", 0.8)
+def variant(look: Look, kind: str) -> Look:
+    """How a ``line`` or ``band``, the ``paper``'s curve and one ``beside`` look in one colour."""
+    if kind == "paper":
+        return replace(look, colour=mixed(look.colour, "white", 0.35), dash=PAPER_DASH, width=0.8)
+    if kind == "beside":
+        return replace(look, colour=mixed(look.colour, "black", 0.2), dash=":", width=1.0)
+    return look
 
 
 def mixed(colour: str, other: str, share: float) -> str:
@@ -122,13 +101,3 @@ def set_log_ticks(axis: Axis, ends: tuple[float, float], most: int) -> None:
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_locator(LogLocator(10.0, numticks=99))
     axis.set_minor_formatter(NullFormatter())
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """Matplotlib settings of every figure, whatever the user's own say; the backend is not touched.
-
-    Settings count when artists are made and when they are drawn: hold this open over both.
-    """
-    with matplotlib.style.context(["default", _RC]):
-        yield

@@ -36,7 +36,7 @@ def test_a_band_has_two_points_at_each_step():
 
 def test_points_before_the_second_recorded_step_count_only_where_recorded():
     """The paper's state after the first update is not compared with ours before it."""
-    curve = paper.Curve(np.array([1.0, 51, 101]), *np.ones((2, 3)))
+    curve = Trace(np.array([1.0, 51, 101]), *np.ones((2, 3)))
     ours = Trace(np.array([0.0, 50, 100, 150]), *np.array([[9.0, 1, 1, 1]] * 2))
     points, within, _ = compare(curve, [ours], log=True, ratio=True)
     assert (points, within) == (2, 2)

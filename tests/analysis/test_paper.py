@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bnexp.analysis import paper
+from bnexp.analysis.series import Trace
 
 
 def test_numbers_that_the_paper_is_known_by():
@@ -35,7 +36,7 @@ def test_what_the_paper_does_not_show_is_none():
 
 
 def test_a_cut_curve_ends_on_the_line_as_plotted():
-    curve = paper.Curve(np.array([0.0, 100.0]), np.array([1.0, 100.0]), np.array([1.0, 100.0]))
+    curve = Trace(np.array([0.0, 100.0]), np.array([1.0, 100.0]), np.array([1.0, 100.0]))
     assert curve.until(50, log=False).lo[-1] == pytest.approx(50.5)
     assert curve.until(50, log=True).lo[-1] == pytest.approx(10)
     assert curve.until(200, log=True) is curve

@@ -8,61 +8,43 @@ from typing import Any
 
 import numpy as np
 
-from bnexp.runs import Run, RunDirectory, TableWriter, find_runs
+from bnexp.analysis.scales import EXPERIMENTS
+from bnexp.runs import RunDirectory, TableWriter
+from bnexp.runs import find_runs as runs_in
 
-VGG_LAYERS = 14
+__all__ = ["make_run", "runs_in"]
 CURVED = {"none": 1.0, "bn": 0.3, "noisy_bn": 0.4, "l1": 0.25, "l2": 0.3, "linf": 0.35}
-
-
-def config_of(
-    family: str, norm: str, lr: float, seed: int, steps: int, every: int, **extra: Any
-) -> dict[str, Any]:
-    """A resolved config as training stores it."""
-    vgg = family == "vgg"
-    etas = [0.5, 1, 2, 4] if vgg else [0.01, 0.1, 1, 10, 31.6227766]
-    schedule = {"every": every, "dense": 0}
-    config: dict[str, Any] = {
-        "model": {"name": "vgg16", "family": "vgg", "width": 0.125}
-        if vgg
-        else {"name": "dln", "family": "dln", "k": 25, "d": 10},
-        "norm": {"name": norm, "eps": 1e-5},
-        "data": {"name": "digits", "label": "digits"}
-        if vgg
-        else {"name": "gaussian", "label": "Gaussian", "samples": 1000, "d": 10},
-        "optim": {"name": "sgd", "lr": lr},
-        "probes": {
-            "train": schedule,
-            "landscape": {**schedule, "etas": etas, "direction": "gradient"},
-            "moments": {**schedule, "layers": "all"},
-        },
-        "batch_size": 128 if vgg else None,
-        "steps": steps,
-        "seed": seed,
-    }
-    for key, value in extra.items():
-        group, _, name = key.partition("__")
-        if name:
-            config[group][name] = value
-        else:
-            config[group] = value
-    return config
+MODELS = {
+    "vgg": {"name": "vgg16", "family": "vgg", "width": 0.125},
+    "dln": {"name": "dln", "family": "dln", "k": 25, "d": 10},
+}
+DATA = {
+    "vgg": {"name": "digits", "label": "digits"},
+    "dln": {"name": "gaussian", "label": "Gaussian", "samples": 1000, "d": 10},
+}
+Tables = dict[str, dict[str, Any]]
 
 
 def make_run(
-    root: Path,
-    family: str,
-    norm: str,
-    lr: float,
-    seed: int = 0,
-    steps: int = 40,
-    every: int = 2,
-    stop: int | None = None,
-    tables: Sequence[str] | None = None,
-    layers: int | None = None,
+    root: Path, family: str, norm: str, lr: float, seed: int = 0, steps: int = 40, every: int = 2,
+    stop: int | None = None, tables: Sequence[str] | None = None, layers: int | None = None,
     **extra: Any,
-) -> Path:
-    """Writes one run directory; `stop`: the step at which it diverged; `tables`: only those."""
-    config = config_of(family, norm, lr, seed, steps, every, **extra)
+) -> Path:  # fmt: skip
+    """Writes one run directory; `stop`: the step at which it diverged; `tables`: only those.
+
+    ``extra`` goes into the config, with ``__`` for a dot.
+    """
+    schedule = {"every": every, "dense": 0}
+    landscape = {**schedule, "etas": list(EXPERIMENTS[family].etas), "direction": "gradient"}
+    probes = {"train": schedule, "landscape": landscape, "moments": {**schedule, "layers": "all"}}
+    config: dict[str, Any] = {
+        "model": {**MODELS[family]}, "norm": {"name": norm, "eps": 1e-5},
+        "data": {**DATA[family]}, "optim": {"name": "sgd", "lr": lr}, "probes": probes,
+        "batch_size": 128 if family == "vgg" else None, "steps": steps, "seed": seed,
+    }  # fmt: skip
+    for key, value in extra.items():
+        group, _, name = key.partition("__")
+        (config[group] if name else config)[name or group] = value
     landscape = config["probes"]["landscape"]
     name = f"{config['model']['name']}-{norm}-{lr:g}-{seed}-{steps}"
     name += f"-{landscape.get('direction', 'gradient')}-{len(landscape['etas'])}"
@@ -72,11 +54,11 @@ def make_run(
     writer = TableWriter(directory.tables_dir)
     rng = np.random.default_rng([seed, sum(map(ord, family + norm)), int(lr * 1e9)])
     recorded = np.arange(0, (steps if stop is None else stop) + 1, every)
-    depth = layers or (VGG_LAYERS if family == "vgg" else 25)
+    eta = np.array(landscape["etas"]) * lr
     made = {
         **_training(family, norm, lr, recorded, steps, rng),
-        **_landscape(family, norm, lr, recorded, steps, rng, config["probes"]["landscape"]["etas"]),
-        **_layers(norm, lr, recorded, depth, rng),
+        **_landscape(family, norm, eta, recorded, steps, rng),
+        **_layers(norm, lr, recorded, layers or (14 if family == "vgg" else 25), rng),
         **_curvature(norm, lr, recorded, rng),
     }
     for table, columns in made.items():
@@ -88,14 +70,16 @@ def make_run(
     return directory.path
 
 
-def runs_in(root: Path) -> list[Run]:
-    """All runs written below root."""
-    return find_runs(root)
+def add_table(path: Path, name: str, rows: dict[str, Any]) -> None:
+    """Adds a table, or rows to one, to the run at ``path``."""
+    writer = TableWriter(path / "tables")
+    writer.add(name, rows)
+    writer.flush()
 
 
 def _training(
     family: str, norm: str, lr: float, t: np.ndarray, steps: int, rng: np.random.Generator
-) -> dict[str, dict[str, Any]]:
+) -> Tables:
     learns = family == "dln" or norm != "none" or lr < 0.1
     progress = (1 - np.exp(-6 * t / steps)) * learns
     noise = rng.normal(size=len(t))
@@ -104,57 +88,38 @@ def _training(
     if family == "dln":
         accuracy = np.full(len(t), np.nan)
         loss = 3.5e4 * (0.01 + np.exp(-5 * progress)) * np.exp(0.1 * noise)
-    kept = t % max(1, steps // 10 // max(t[1] - t[0], 1) * (t[1] - t[0])) == 0
+    kept = slice(None, None, 4)
+    test = {"loss": loss[kept], "accuracy": 0.95 * accuracy[kept]}
     return {
-        "train": {
-            "step": t, "loss": loss, "data_loss": loss, "accuracy": accuracy,
-            "grad_norm": np.abs(noise),
-        },
-        "eval": {
-            "step": t[kept], "split": ["test"] * int(kept.sum()), "loss": loss[kept],
-            "accuracy": accuracy[kept] * 0.95,
-        },
-    }  # fmt: skip
+        "train": {"step": t, "loss": loss, "accuracy": accuracy},
+        "eval": {"step": t[kept], "split": ["test"] * len(t[kept]), **test},
+    }
 
 
 def _landscape(
-    family: str,
-    norm: str,
-    lr: float,
-    t: np.ndarray,
-    steps: int,
-    rng: np.random.Generator,
-    multiples: Sequence[float],
-) -> dict[str, dict[str, Any]]:
-    eta = np.array(multiples) * lr
-    power = 1.0 if family == "vgg" else 1.0 + 3.0 * CURVED.get(norm, 0.5)
-    scale = 20.0 if family == "vgg" else 2e3
-    size = (
-        scale
-        * CURVED.get(norm, 0.5)
-        * np.exp(rng.normal(0, 0.5, (len(t), 1)) - 2 * t[:, None] / steps)
-    )
-    predictiveness = size * (eta / eta[0]) ** (power / 2)
-    loss = (2.0 if family == "vgg" else 2e3) + 0.1 * predictiveness
-    beta = predictiveness / eta / (size if family == "vgg" else size * 2)
-    flat = {"predictiveness_sum": predictiveness.ravel(), "beta_sum": beta.ravel()}
+    family: str, norm: str, eta: np.ndarray, t: np.ndarray, steps: int, rng: np.random.Generator
+) -> Tables:
+    vgg, curved = family == "vgg", CURVED.get(norm, 0.5)
+    power = 1.0 if vgg else 1.0 + 3.0 * curved
+    size = np.exp(rng.normal(0, 0.5, (len(t), 1)) - 2 * t[:, None] / steps)
+    size *= (20.0 if vgg else 2e3) * curved
+    change = size * (eta / eta[0]) ** (power / 2)
+    loss = (2.0 if vgg else 2e3) + 0.1 * change
+    beta = change / eta / (size if vgg else size * 2)
     return {
         "landscape": {
             "step": np.repeat(t, len(eta)), "eta": np.tile(eta, len(t)), "loss": loss.ravel(),
-            "predictiveness": predictiveness.ravel(), "beta": beta.ravel(), **flat,
+            "predictiveness": change.ravel(), "beta": beta.ravel(),
         },
         "smoothness": {
             "step": t, "loss_min": loss.min(1), "loss_max": loss.max(1), "lipschitz": loss.max(1),
-            "predictiveness_min": predictiveness.min(1),
-            "predictiveness_max": predictiveness.max(1),
+            "predictiveness_min": change.min(1), "predictiveness_max": change.max(1),
             "beta": beta.max(1), "beta_eta": eta[beta.argmax(1)],
         },
     }  # fmt: skip
 
 
-def _curvature(
-    norm: str, lr: float, t: np.ndarray, rng: np.random.Generator
-) -> dict[str, dict[str, Any]]:
+def _curvature(norm: str, lr: float, t: np.ndarray, rng: np.random.Generator) -> Tables:
     beta = CURVED.get(norm, 0.5) / lr * np.exp(0.1 * rng.normal(size=len(t)))
     sharpness = 2 / lr * (1 - np.exp(-5 * t / t[-1])) + 0.01 / lr
     return {
@@ -163,14 +128,11 @@ def _curvature(
     }
 
 
-def _layers(
-    norm: str, lr: float, t: np.ndarray, depth: int, rng: np.random.Generator
-) -> dict[str, dict[str, Any]]:
-    n, number = len(t), np.arange(1, depth + 1)
+def _layers(norm: str, lr: float, t: np.ndarray, depth: int, rng: np.random.Generator) -> Tables:
+    n, number, units = len(t), np.arange(1, depth + 1), 4
     shift = np.exp(rng.normal(0, 1, (n, depth))) * lr
     cos = np.clip(rng.normal(0.5, 0.3, (n, depth)), -1, 1)
-    drift = 0.02 if norm == "none" else (0.3 if norm == "noisy_bn" else 0.002)
-    units = 4
+    drift = {"none": 0.02, "noisy_bn": 0.3}.get(norm, 0.002)
     mean = np.cumsum(rng.normal(0, drift, (n, depth, units)), axis=0) * 0.3
     spread = np.exp(np.cumsum(rng.normal(0, drift / 2, (n, depth, units)), axis=0) * 0.2)
     step, layer, unit = np.meshgrid(t, number, np.arange(units), indexing="ij")
@@ -180,17 +142,10 @@ def _layers(
         for i in range(n)
         for k in number
     ]
+    by_layer = {"step": np.repeat(t, depth), "layer": np.tile(number, n)}
+    by_unit = {"step": step.ravel(), "layer": layer.ravel(), "unit": unit.ravel()}
     return {
-        "gradient_shift": {
-            "step": np.repeat(t, depth), "layer": np.tile(number, n), "l2": shift.ravel(),
-            "cos": cos.ravel(), "grad_norm": shift.ravel(),
-        },
-        "moments": {
-            "step": step.ravel(), "layer": layer.ravel(), "unit": unit.ravel(),
-            "mean": mean.ravel(), "var": spread.ravel() ** 2,
-        },
-        "activations": {
-            "step": np.repeat(t, depth), "layer": np.tile(number, n), "unit": np.tile(chosen, n),
-            "values": values,
-        },
-    }  # fmt: skip
+        "gradient_shift": {**by_layer, "l2": shift.ravel(), "cos": cos.ravel()},
+        "moments": {**by_unit, "mean": mean.ravel(), "var": spread.ravel() ** 2},
+        "activations": {**by_layer, "unit": np.tile(chosen, n), "values": values},
+    }

@@ -12,7 +12,7 @@ from bnexp.errors import UserError
 from bnexp.figures import draw_figures, figure
 from bnexp.figures.style import look
 
-NEEDS = needs("fig4", "vgg", ["none", "bn"], [0.1], {"train": "a"})
+NEEDS = needs("fig4", "vgg", ["none", "bn"], [0.1], ["train"])
 
 
 def seeds(selection, norm):
@@ -23,16 +23,10 @@ def test_runs_are_found_by_what_they_computed_one_per_seed(root):
     for seed in (2, 0):
         make_run(root, "vgg", "bn", 0.1, seed=seed)
     make_run(root, "vgg", "bn", 0.2)
-    make_run(root, "vgg", "none", 0.1)
+    make_run(root, "vgg", "none", 0.1, tables=["eval"])
     found = select(NEEDS, runs_in(root))
     assert seeds(found, "bn") == [0, 2]
-    assert seeds(found, "none") == [0]
-    assert not found.missing
-
-
-def test_a_run_without_the_table_does_not_meet_the_need(root):
-    make_run(root, "vgg", "bn", 0.1, tables=["eval"])
-    assert len(select(NEEDS, runs_in(root)).missing) == 2
+    assert found.describe_missing() == "VGG none lr 0.1", "its run lacks the table"
 
 
 def test_of_two_scales_the_more_complete_is_taken_then_the_longer(root):
@@ -55,7 +49,7 @@ def test_an_unfinished_run_only_where_there_is_no_other(root):
 
 def test_landscapes_along_random_directions_are_not_the_papers(root):
     make_run(root, "vgg", "bn", 0.1, probes__landscape={"etas": [1], "direction": "random"})
-    assert len(select(figure("4").needs, runs_in(root)).missing) == 2
+    assert select(figure("4").needs, runs_in(root)).empty
 
 
 def test_the_papers_scale_is_recognised(root):
@@ -72,7 +66,7 @@ def test_other_norms_and_rates_are_drawn_with_looks_of_their_own(root):
         make_run(root, "vgg", norm, 0.05)
     recipe = figure("4")
     selection = select(with_choice(recipe.needs, ["none", "group"], [0.05]), runs_in(root))
-    assert selection.missing == ()
+    assert not selection.describe_missing()
     drawn = recipe.draw(selection, True)
     assert line(panels(drawn)["c:beta_smoothness"][0], "line:group:0.05")[0].size
     assert not artists(drawn, "paper:"), "the paper has no run at this learning rate"

@@ -12,7 +12,7 @@ NORMS, LR = ("bn", "gn"), 0.05
     "weights",
     title="Weights grow",
     recipes=("weights",),
-    needs=needs("weights", "mlp", NORMS, [LR], {"weights": "a"}),
+    needs=needs("weights", "mlp", NORMS, [LR], ["weights"]),
 )
 def draw(selection: Selection, paper: bool) -> Figure:
     """A line per norm: the norm of layer 1's weight over the steps."""
