@@ -33,9 +33,8 @@ from bnexp.config.compose import parse, quoted, resolve, search_path
 from bnexp.errors import UserError
 from bnexp.registry import expect
 from bnexp.runs import RunBusy, RunDirectory
-from bnexp.training.failures import reason, record
 from bnexp.training.interrupts import STOP_FILE, Interrupted, Stop, watched
-from bnexp.training.run import FINISHED, Job, identify, train
+from bnexp.training.run import FINISHED, Job, identify, reason, record, train
 
 PATIENCE = 1.0
 """Seconds until a process looks again at runs that others are making."""

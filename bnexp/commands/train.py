@@ -81,9 +81,8 @@ def split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 def _train(overrides: Sequence[str]) -> int:
     config = check(compose(overrides))  # before torch is imported
     from bnexp.commands.sweep import reused
-    from bnexp.training.failures import reason
     from bnexp.training.interrupts import Interrupted
-    from bnexp.training.run import identify, train
+    from bnexp.training.run import identify, reason, train
 
     job = identify(config)
     if there := reused([job]):

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ EXCLUDED = frozenset({
 })  # fmt: skip
 """Dotted keys of a run's config that cannot change its numbers. The data are named by their
 content (the fingerprint), not by where they lie or what they are called; plug-ins by their code."""
-
-_ID = re.compile(r"(.+-[0-9a-f]{12})-([0-9a-f]{4})")
 
 
 def run_id(config: Mapping[str, Any], fingerprint: str, code: str) -> str:
@@ -41,22 +38,8 @@ def run_id(config: Mapping[str, Any], fingerprint: str, code: str) -> str:
 
 def siblings(runs_dir: Path, name: str) -> list[Path]:
     """The directories in ``runs_dir`` of the run called ``name`` as other code made it."""
-    match = _ID.fullmatch(name)
-    if match is None or not runs_dir.is_dir():
-        return []
-    names = _by_config(runs_dir, runs_dir.stat().st_mtime_ns).get(match[1], ())
-    others = (runs_dir / other for other in names if other != name)
-    return [path for path in others if (path / "config.yaml").is_file()]
-
-
-@lru_cache(maxsize=4)
-def _by_config(runs_dir: Path, changed: int) -> dict[str, list[str]]:  # noqa: ARG001
-    """The names in ``runs_dir`` by what they say before the code; listed once per change of it."""
-    names: dict[str, list[str]] = {}
-    for name in sorted(path.name for path in runs_dir.iterdir()):
-        if match := _ID.fullmatch(name):
-            names.setdefault(match[1], []).append(name)
-    return names
+    same_config = sorted(runs_dir.glob(f"{name.rpartition('-')[0]}-????/config.yaml"))
+    return [file.parent for file in same_config if file.parent.name != name]
 
 
 def model_name(config: Mapping[str, Any]) -> str:
@@ -64,6 +47,11 @@ def model_name(config: Mapping[str, Any]) -> str:
     options = config.get("model")
     depth = options.get("depth") if isinstance(options, Mapping) else None
     return _name(config, "model") + ("" if depth is None else str(depth))
+
+
+def _name(config: Mapping[str, Any], group: str) -> str:
+    options = config.get(group)
+    return str(options.get("name", group)) if isinstance(options, Mapping) else group
 
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,16 +62,10 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     return deciding
 
 
-def _uniform(value: Any, key: str = "") -> Any:
+def _uniform(value: Any, prefix: str = "") -> Any:
     if isinstance(value, dict):
-        dot = f"{key}." if key else ""
-        below = {name: f"{dot}{name}" for name in value if f"{dot}{name}" not in EXCLUDED}
-        return {name: _uniform(value[name], path) for name, path in below.items()}
+        deciding = {key: item for key, item in value.items() if prefix + key not in EXCLUDED}
+        return {key: _uniform(item, f"{prefix}{key}.") for key, item in deciding.items()}
     if isinstance(value, list):
-        return [_uniform(item, f"{key}[]") for item in value]
+        return [_uniform(item, f"{prefix}[].") for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _name(config: Mapping[str, Any], group: str) -> str:
-    options = config.get(group)
-    return str(options.get("name", group)) if isinstance(options, Mapping) else group

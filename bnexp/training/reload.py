@@ -16,8 +16,9 @@ from bnexp.errors import UserError
 from bnexp.models import Network
 from bnexp.norms import at_step
 from bnexp.objective import Objective
+from bnexp.runs import RunDirectory
+from bnexp.training.build import trainer_of
 from bnexp.training.checkpoint import Checkpoints
-from bnexp.training.run import trainer_of
 
 
 @dataclass(frozen=True)
@@ -44,25 +45,18 @@ def reload(path: Path, config: dict[str, Any]) -> Reloaded:
             version, or the data are not there.
     """
     checked = check({**config, "device": "cpu", "probes": {}, "progress": False, "plugins": []})
-    last = Checkpoints(path, path.resolve().name).load(
-        lambda text: print(f"bnexp: {text}", file=sys.stderr)
-    )
+    checkpoints = Checkpoints(RunDirectory(path))
+    last = checkpoints.load(lambda text: print(f"bnexp: {text}", file=sys.stderr))
     if last is None:
         raise UserError(f"{path}: expected a checkpoint of the trained network; there is none")
-    trainer, _ = trainer_of(checked, torch.device("cpu"))
-    model = trainer.setting.model
-    initial = copy.deepcopy(model).double()
     following, state, _ = last
+    trainer, _ = trainer_of(checked, torch.device("cpu"))
+    model, objective = trainer.setting.model, trainer.setting.objective
+    initial = copy.deepcopy(model).double()
     model.load_state_dict(state["model"])
     step = min(following, trainer.steps)
     batch = trainer.batches.at(step)
     targets = batch.targets.double() if batch.targets.is_floating_point() else batch.targets
     at_step(model, step)
-    return Reloaded(
-        model.double().train(),
-        initial,
-        trainer.setting.objective,
-        batch.inputs.double(),
-        targets,
-        step,
-    )
+    model = model.double().train()
+    return Reloaded(model, initial, objective, batch.inputs.double(), targets, step)

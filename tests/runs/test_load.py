@@ -128,7 +128,6 @@ def test_a_run_that_lacks_a_part_is_damaged_and_says_which(make_run: MakeRun) ->
     run = only(directory)
     assert (run.state, run.problems, run.verify()) == ("done", [], [])
     last = directory.tables_dir / "train" / "000000002-000000002.parquet"
-    assert [part.path for part in run.parts("train")][-1] == last
     good = last.read_bytes()
     last.write_bytes(good[:50] + b"?" + good[51:])
     assert [last.name in problem for problem in only(directory).verify()] == [True]

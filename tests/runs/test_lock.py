@@ -48,7 +48,7 @@ def written(pipe: Connection) -> str:
 def claim(path: Path, host: str, lease: float = 60) -> Path:
     """The lock file of a run that a process on ``host`` holds."""
     file = RunDirectory(path).lock_file
-    file.write_text(f"{host}\n{os.getpid()}\n{lock._process(os.getpid())}\n{lease}\ntoken")
+    file.write_text(f"{host}\n{os.getpid()}\n{lock._started(os.getpid())}\n{lease}\ntoken")
     return file
 
 
