@@ -119,7 +119,7 @@ def make(runs: Sequence[Planned], launcher: Sequence[str] = ()) -> tuple[int, li
     instead = reused([run.job for run in runs])
     outcomes = {name: Outcome(str(p), "skipped", "of other code") for name, p in instead.items()}
     for job in [run.job for run in runs if run.job.id not in outcomes]:
-        if (state := job.state()) in FINISHED and not job.problems():
+        if (state := job.state()) in FINISHED and not job.directory.problems():
             outcomes[job.id] = Outcome(str(job.directory.path), "skipped", f"{state} before")
     todo = [run for run in runs if run.job.id not in outcomes]
     launching = _launching(runs[0], launcher)

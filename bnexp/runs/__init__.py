@@ -4,11 +4,10 @@ Nothing in here imports torch. A file that is missing, damaged or of another run
 naming it.
 """
 
-from bnexp.runs.code import code_hash
 from bnexp.runs.compact import compact
 from bnexp.runs.directory import FINISHED, RunDirectory
 from bnexp.runs.files import write_atomic
-from bnexp.runs.identity import EXCLUDED, run_id, siblings
+from bnexp.runs.identity import EXCLUDED, code_hash, run_id, siblings
 from bnexp.runs.load import Run, describe, find_runs, folders_of_runs, load_runs, scale
 from bnexp.runs.lock import RunBusy
 from bnexp.runs.tables import Manifest, TableWriter, read_table

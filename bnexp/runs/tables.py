@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bnexp.errors import UserError
@@ -27,7 +26,6 @@ INTEGERS = frozenset({"step", "layer", "unit", "iterations"})
 """Columns that count: int64 whatever they are given as. All other numbers are doubles, so that a
 column's type never depends on the values in one part."""
 
-Values = np.ndarray[Any, Any] | list[np.ndarray[Any, Any]]
 Manifest = dict[str, list[dict[str, Any]]]
 """Per table its parts by step, each with ``name``, ``rows``, ``bytes`` and ``sha256``."""
 
@@ -70,7 +68,7 @@ class TableWriter:
 
     def __init__(self, tables_dir: Path, check: Callable[[], None] = lambda: None) -> None:
         self._folder, self._check = tables_dir, check
-        self._rows: dict[str, list[dict[str, Values]]] = {}
+        self._rows: dict[str, list[dict[str, np.ndarray[Any, Any]]]] = {}
         self._manifest: Manifest = {}
         self.buffered = 0
         """The number of values in memory; a checkpoint writes them."""
@@ -83,21 +81,15 @@ class TableWriter:
         """
         if not re.fullmatch("[a-z][a-z0-9_]*", table) or "step" not in columns:
             raise ValueError(f"expected a lower-case table name and a column step; got {table!r}")
-        values = {name: _values(name, value) for name, value in columns.items()}
-        lengths = {len(v) for v in values.values() if isinstance(v, list) or v.ndim} or {1}
-        if len(lengths) > 1:
-            raise ValueError(f"table {table}: columns have {sorted(lengths)} rows")
+        values = [_values(name, value) for name, value in columns.items()]
         added = self._rows.setdefault(table, [])
-        if added and added[0].keys() != values.keys():
-            raise ValueError(f"table {table} has columns {[*added[0]]}, not {[*values]}")
-        if rows := lengths.pop():
-            for name, value in values.items():
-                if isinstance(value, list):
-                    self.buffered += sum(map(len, value))
-                else:
-                    values[name] = value if value.ndim else np.repeat(value, rows)
-                    self.buffered += rows
-            added.append(values)
+        if added and added[0].keys() != columns.keys():
+            raise ValueError(f"table {table} has columns {[*added[0]]}, not {[*columns]}")
+        named = dict(zip(columns, np.broadcast_arrays(*values), strict=True))
+        if len(np.atleast_1d(named["step"])):
+            added.append(named)
+            sizes = (sum(map(len, v.flat)) if v.dtype == object else v.size for v in values)
+            self.buffered += sum(sizes)
 
     def flush(self) -> Manifest:
         """Write one part per table that has new rows; returns the manifest of all parts.
@@ -158,7 +150,7 @@ def read_table(
     for part in (parts_in(tables_dir) if manifest is None else manifest).get(name, []):
         first, last = _steps(part)
         if any(first <= step <= last for step in wanted.get("step", [first])):
-            needed = None if chosen is None else {*chosen, "step"}
+            needed = None if chosen is None else [*dict.fromkeys([*chosen, "step"])]
             tables.append(read_part(tables_dir / name, part, needed, wanted))
     if not tables:
         return pd.DataFrame(columns=chosen, dtype=np.float64)
@@ -174,7 +166,7 @@ def read_table(
 def read_part(
     folder: Path,
     part: Mapping[str, Any],
-    columns: Collection[str] | None = None,
+    columns: list[str] | None = None,
     where: Mapping[str, Collection[Any]] | None = None,
 ) -> pa.Table:
     """The ``columns`` (all if None) of the rows that have one of the values in ``where``."""
@@ -183,15 +175,12 @@ def read_part(
         data = path.read_bytes()
         if part.get("sha256") not in (None, hashlib.sha256(data).hexdigest()):
             raise ValueError("SHA-256")
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        if not pa.types.is_int64(file.schema_arrow.field("step").type):
+        filters = [(name, "in", values) for name, values in where.items()] or None
+        options = {"page_checksum_verification": True, "use_threads": False}
+        rows = pq.read_table(pa.BufferReader(data), columns=columns, filters=filters, **options)
+        if not pa.types.is_int64(rows.schema.field("step").type):
             raise ValueError("the steps are no whole numbers")
-        if lacking := {*(columns or ()), *where} - {*file.schema_arrow.names}:
-            raise ValueError(f"no column {', '.join(sorted(lacking))}")
-        needed = None if columns is None else [*{*columns, *where}]
-        rows = file.read(columns=needed, use_threads=False)
-        for name, values in where.items():
-            rows = rows.filter(pc.is_in(rows[name], pa.array(values, rows[name].type)))
+        return rows
     except FileNotFoundError:
         raise UserError(f"{path}: table {folder.name}: part {path.name} is missing") from None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
@@ -199,7 +188,6 @@ def read_part(
         raise UserError(
             f"{path}: expected a table part as bnexp wrote it; the file is damaged ({reason})"
         ) from error
-    return rows
 
 
 def _steps(part: Mapping[str, Any]) -> tuple[int, int]:
@@ -222,29 +210,27 @@ def _write_part(folder: Path, rows: pa.Table) -> dict[str, Any]:
     return {"name": name, "rows": rows.num_rows, "bytes": len(data), "sha256": digest}
 
 
-def _values(name: str, value: Any) -> Values:
-    """A copy of ``value`` as int64, float64 (None is NaN), bool or, for text, objects."""
+def _values(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """A copy of ``value`` as int64, float64 (None is NaN), bool or, for text and lists, objects."""
+    array: np.ndarray[Any, Any]
     is_column = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim)
     if is_column and len(value) and np.ndim(value[0]):
-        return [np.array(row, np.float64) for row in value]
+        array = np.empty(len(value), object)
+        for place, row in enumerate(value):
+            array[place] = np.array(row, np.float64)
+        return array
     array = np.array(value)
     if name in INTEGERS:
         if not np.array_equal(whole := array.astype(np.int64), array):
             raise ValueError(f"column {name} counts: expected whole numbers")
         return whole
-    if array.dtype.kind == "U":
-        return array.astype(object)
-    return array if array.dtype.kind == "b" else array.astype(np.float64)
+    kinds = {"U": object, "b": bool}
+    return array.astype(kinds.get(array.dtype.kind, np.float64))
 
 
-def _column(name: str, added: list[dict[str, Values]]) -> pa.Array:
+def _column(name: str, added: list[dict[str, np.ndarray[Any, Any]]]) -> pa.Array:
     """The values of column ``name``, one below the other."""
-    if isinstance(added[0][name], list):
-        lists = [row for values in added for row in values[name]]
-        offsets = np.cumsum([0, *map(len, lists)], dtype=np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(lists)))
-    arrays = [np.asarray(values[name]) for values in added]
+    arrays = [np.atleast_1d(values[name]) for values in added]
     if len({array.dtype for array in arrays}) > 1:
         raise ValueError(f"column {name} mixes kinds of values")
-    column = np.concatenate(arrays)
-    return pa.array(column, pa.string() if column.dtype.kind == "O" else None)
+    return pa.array(np.concatenate(arrays))

@@ -1,17 +1,19 @@
-"""From a checked config to a network and its trainer at step 0."""
+"""From a checked config to the trainer of its run at step 0, and how long it will take."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from bnexp.config import Config
 from bnexp.data import Batches, load_dataset
-from bnexp.models import Network, Task, build_model
+from bnexp.models import Network, Task, build_model, layer_count
 from bnexp.objective import Objective
-from bnexp.probes import Setting, build_probes
+from bnexp.probes import Rows, Setting, build_probes
 from bnexp.training.loop import Trainer
 
 EVALUATION_BATCH = 1000
@@ -60,3 +62,38 @@ def _network(
     if run.compile:
         network.compiled()
     return network
+
+
+@dataclass
+class Estimator:
+    """Estimates runs by timing steps without probes, once for runs of the same sizes."""
+
+    threads: int | None = None
+    _known: dict[str, float] = field(default_factory=dict)
+
+    def seconds(self, config: Config, device: torch.device) -> float:
+        """Seconds that the run of ``config`` takes on ``device`` from its start, roughly."""
+        plain = {**config.plain, "device": str(device)}
+        sizes = repr([plain[key] for key in ("model", "norm", "batch_size", "precision", "device")])
+        if sizes not in self._known:
+            self._known[sizes] = self._step(config, device)
+        model, norm = config.model, config.norm
+        layers = layer_count(model.name, model.options, norm.name, norm.options)
+        passes = float(config.run.steps + 1)
+        for probe in config.probes.values():
+            due = sum(probe.options.due(step) for step in range(config.run.steps + 1))
+            passes += due * probe.options.passes(layers)
+        return self._known[sizes] * passes
+
+    def _step(self, config: Config, device: torch.device) -> float:
+        """The faster of two steps after one to warm up, in seconds."""
+        before, times = torch.get_num_threads(), []
+        torch.set_num_threads(self.threads or before)
+        trainer, _ = trainer_of(config, device)
+        trainer.probes, rows = [], list[Rows]()
+        for number in range(3):
+            begin = time.perf_counter()
+            float(trainer.step(number, rows.append).loss)
+            times.append(time.perf_counter() - begin)
+        torch.set_num_threads(before)
+        return min(times[1:])

@@ -54,16 +54,12 @@ class Job:
     @property
     def id(self) -> str:
         """The run's id."""
-        return self.directory.path.name
+        return self.directory.id
 
     def state(self) -> str | None:
         """What the run directory says of it; None before it was started."""
         state = self.directory.read_status().get("state")
         return None if state is None else str(state)
-
-    def problems(self) -> list[str]:
-        """What the tables of a finished run lack or have too much, in words."""
-        return self.directory.problems()
 
 
 def identify(config: Config) -> Job:
@@ -124,7 +120,7 @@ def train(job: Job, wait: bool = True) -> str:
         Interrupted: the process was asked to stop; the run has saved and can be resumed.
     """
     if (state := job.state()) in FINISHED:
-        if problems := job.problems():
+        if problems := job.directory.problems():
             path = job.directory.path
             raise UserError(f"{path}: {'; '.join(problems)}; remove it to make the run anew")
         return str(state)

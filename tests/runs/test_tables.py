@@ -43,7 +43,7 @@ def test_columns_come_back_as_they_were_given(tmp_path: Path) -> None:
     columns = {"step": 7, "layer": range(1, 5), "split": "test", "loss": loss, "values": values}
     columns |= {"converged": [True, False, True, True], "iterations": [3.0, 4, 5, 6], "none": None}
     writer.add("activations", columns)
-    assert writer.buffered == 4 * 7 + 20
+    assert writer.buffered == 1 + 4 + 4 + 4 + 4 + 4 + 1 + 20
     writer.flush()
     assert writer.buffered == 0
     read = read_table(tmp_path, "activations")
@@ -142,7 +142,7 @@ def test_only_the_rows_and_columns_asked_for_are_read(tmp_path: Path) -> None:
     (tmp_path / "moments" / "000000000-000000001.parquet").write_bytes(b"damaged")
     assert len(read_table(tmp_path, "moments", step=3)) == 3, "other parts are not opened"
     assert [*read_table(tmp_path, "moments", columns=["mean"], step=[]).columns] == ["mean"]
-    with pytest.raises(UserError, match="no column variance"):
+    with pytest.raises(UserError, match="variance"):
         read_table(tmp_path, "moments", columns=["variance"], step=3)
 
 
