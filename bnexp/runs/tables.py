@@ -92,10 +92,7 @@ class TableWriter:
             self.buffered += sum(sizes)
 
     def flush(self) -> Manifest:
-        """Write one part per table that has new rows; returns the manifest of all parts.
-
-        If the disk fails, rows not yet written stay in memory, and `flush` may be called again.
-        """
+        """Write one part per table that has new rows; returns the manifest of all parts."""
         self._check()
         for table, added in self._rows.items():
             if added:

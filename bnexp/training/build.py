@@ -73,7 +73,7 @@ class Estimator:
 
     def seconds(self, config: Config, device: torch.device) -> float:
         """Seconds that the run of ``config`` takes on ``device`` from its start, roughly."""
-        plain = {**config.plain, "device": str(device)}
+        plain = config.plain
         sizes = repr([plain[key] for key in ("model", "norm", "batch_size", "precision", "device")])
         if sizes not in self._known:
             self._known[sizes] = self._step(config, device)

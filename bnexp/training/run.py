@@ -53,13 +53,12 @@ class Job:
 
     @property
     def id(self) -> str:
-        """The run's id."""
         return self.directory.id
 
     def state(self) -> str | None:
         """What the run directory says of it; None before it was started."""
-        state = self.directory.read_status().get("state")
-        return None if state is None else str(state)
+        state: str | None = self.directory.read_status().get("state")
+        return state
 
 
 def identify(config: Config) -> Job:
@@ -140,10 +139,9 @@ def _train(job: Job, wait: bool) -> str:
         set_up_cuda(tf32=config.run.tf32, deterministic=config.run.deterministic)
     try:
         trainer, label = trainer_of(config, job.device)
-    except UserError:
-        raise
     except Exception as error:  # such as no memory for the network
-        record(directory, reason(error), traceback.format_exc(), config.run.steps)
+        if not isinstance(error, UserError):
+            record(directory, reason(error), traceback.format_exc(), config.run.steps)
         raise
     _make_folder(directory.path)
     if wait and directory.is_locked():
@@ -204,7 +202,7 @@ class Session:
         try:
             self._resume()
             return self._train()
-        except (Interrupted, KeyboardInterrupt):
+        except Interrupted:
             raise
         except Exception as error:
             with suppress(OSError, UserError):  # the disk, or the run's lease, may be what failed
@@ -214,15 +212,15 @@ class Session:
 
     def _resume(self) -> None:
         """Go back to the last checkpoint."""
-        state = None
-        if (last := self.checkpoints.load(self._warn)) is not None:
-            self.number, state, manifest = last
+        last = self.checkpoints.load(self._warn)
+        began, self.manifest = "started", {}
+        if last is not None:
+            self.number, state, self.manifest = last
             load_state(self.trainer, state)
             self.trainer.seconds.update(self.directory.read_status().get("seconds", {}))
-        self.manifest = {} if last is None else manifest
+            began = "resumed"
         self._status("running")
         self.tables.restore(self.manifest)
-        began = "started" if last is None else "resumed"
         self.directory.log(f"{began} at step {self.number}")
 
     def _train(self) -> str:

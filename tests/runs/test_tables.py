@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,37 @@ def test_going_back_removes_what_the_manifest_does_not_list(tmp_path: Path) -> N
     assert writer.flush() == late, "the same bytes as in one go"
     writer.restore({})
     assert steps(tmp_path / "b") == []
+
+
+class Killed(BaseException):
+    """Stands for the end of the process at one call of the system."""
+
+
+@pytest.mark.parametrize("allowed", range(7))
+def test_going_back_killed_anywhere_can_be_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    manifests = []
+    writer = TableWriter(tmp_path)
+    for step in range(4):
+        for table in ("eval", "train"):
+            writer.add(table, {"step": step})
+        manifests.append(writer.flush())
+    real, calls = Path.unlink, itertools.count()
+
+    def unlink(self: Path, missing_ok: bool = False) -> None:
+        if next(calls) >= allowed:
+            raise Killed
+        real(self, missing_ok)
+
+    with monkeypatch.context() as patch, suppress(Killed):
+        patch.setattr(Path, "unlink", unlink)
+        TableWriter(tmp_path).restore(manifests[0])
+    for manifest in (manifests[0], None):
+        read = read_table(tmp_path, "train", manifests[0])
+        assert read["step"].tolist() == [0]
+        TableWriter(tmp_path).restore(manifests[0])
+        assert read_table(tmp_path, "train", manifest)["step"].tolist() == [0]
 
 
 def damage(folder: Path, how: str) -> None:

@@ -83,20 +83,6 @@ def test_a_damaged_last_one_is_named_and_never_replaces_the_good_one(
     assert loaded(checkpoints) == (2, [])
 
 
-def test_a_kill_between_two_whole_ones_leaves_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoints = saved(tmp_path, 1, 2)
-
-    def killed(path: Path, content: bytes) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoint, "write_atomic", killed)
-    with pytest.raises(KeyboardInterrupt):
-        checkpoints.save(3, state(3), MANIFEST)
-    assert loaded(checkpoints) == (2, [])
-
-
 def test_two_damaged_ones_are_refused_and_left_as_they_are(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 1, 2)
     for file in checkpoints.files:
@@ -105,12 +91,6 @@ def test_two_damaged_ones_are_refused_and_left_as_they_are(tmp_path: Path) -> No
         loaded(checkpoints)
     assert all(str(file) in str(caught.value) for file in checkpoints.files)
     assert all(file.read_bytes() == b"damaged" for file in checkpoints.files)
-
-
-def test_one_of_another_run_is_refused_by_name(tmp_path: Path) -> None:
-    saved(tmp_path, 1, 2).directory.path.rename(tmp_path / "b")
-    with pytest.raises(UserError, match=r"checkpoint of run b; it is of run a"):
-        loaded(Checkpoints(RunDirectory(tmp_path / "b")))
 
 
 def test_no_flipped_bit_gives_another_state(tmp_path: Path) -> None:
