@@ -16,7 +16,7 @@ import pandas as pd
 from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
 from bnexp.runs.identity import canonical, model_name
-from bnexp.runs.tables import Manifest, parts_in, read_part, read_table
+from bnexp.runs.tables import parts_in, read_table
 
 NOISE = {"n_mu", "n_sigma", "r_mu", "r_sigma"}
 """Options that every norm had in version 0.1, and that only noisy ones use."""
@@ -99,13 +99,12 @@ class Run:
     def verify(self) -> list[str]:
         """All that is wrong with the tables, in words; reads every byte of them."""
         problems = self.problems
-        for table, parts in self._manifest.items():
-            for part in parts:
-                try:
-                    read_part(self.directory.tables_dir / table, part)
-                except UserError as error:
-                    known = any(part["name"] in problem for problem in problems)
-                    problems += [] if known else [str(error)]
+        for name in self.table_names():
+            try:
+                self._read(name)
+            except UserError as error:
+                known = any(problem.startswith(f"table {name}:") for problem in problems)
+                problems += [] if known else [str(error)]
         return problems
 
     def option(self, key: str) -> Any:
@@ -120,17 +119,14 @@ class Run:
     def _number(self, key: str) -> float:
         value = self.option(key)
         if not isinstance(value, int | float) or not math.isfinite(value):
-            where = self.directory.config_file
-            raise UserError(f"{where}: {key}: expected a number; got {value!r}")
+            file = self.directory.config_file
+            raise UserError(f"{file}: {key}: expected a number; got {value!r}")
         return value
-
-    @property
-    def _manifest(self) -> Manifest:
-        return self.status.get("tables") or parts_in(self.directory.tables_dir)
 
     def table_names(self) -> list[str]:
         """The tables that have rows, by name."""
-        return sorted(name for name, parts in self._manifest.items() if parts)
+        manifest = self.status.get("tables") or parts_in(self.directory.tables_dir)
+        return sorted(name for name, parts in manifest.items() if parts)
 
     def columns(self, name: str) -> list[str]:
         """The columns of table ``name``; none when there is no such table."""

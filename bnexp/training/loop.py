@@ -43,7 +43,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._noises = noises(self.setting.model)
-        self._steps: list[tuple[int, Tensor, Tensor]] = []  # with the loss and the gradient's norm
+        self._watched: list[tuple[int, Tensor]] = []  # losses and gradient norms, by step
         self._rows: list[tuple[int, Rows]] = []
 
     def step(self, number: int, record: Callable[[Rows], None]) -> Step:
@@ -57,7 +57,7 @@ class Trainer:
         for noise in self._noises:
             noise.at_step(number)
         step = self._forward_backward(number, due)
-        self._steps.append((number, step.loss, step.grad_norm))
+        self._watched += [(number, step.loss), (number, step.grad_norm)]
         careful = any(probe.wants_update or not probe.passive for probe in due)
         syncing = careful or number % self.sync_every == 0
         if syncing:
@@ -86,14 +86,11 @@ class Trainer:
     def sync(self, record: Callable[[Rows], None]) -> None:
         """Fetch the losses since the last sync; `diverged` tells. Rows go to ``record``."""
         if self.diverged is None:
-            values = to_floats([value for _, *values in self._steps for value in values])
-            for (number, *_), loss, norm in zip(
-                self._steps, values[::2], values[1::2], strict=True
-            ):
-                if not (math.isfinite(loss) and math.isfinite(norm)):
-                    self.diverged = number
-                    break
-            self._steps.clear()
+            values = to_floats([value for _, value in self._watched])
+            pairs = zip(self._watched, values, strict=True)
+            bad = [number for (number, _), value in pairs if not math.isfinite(value)]
+            self.diverged = min(bad, default=None)
+            self._watched.clear()
         self._record(record)
 
     def _record(self, record: Callable[[Rows], None]) -> None:

@@ -61,14 +61,6 @@ def test_an_empty_folder_has_no_runs_and_a_missing_one_is_named(tmp_path: Path) 
             find_runs(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("file", ["config_file", "status_file"])
-def test_a_damaged_file_of_a_run_is_named(make_run: MakeRun, tmp_path: Path, file: str) -> None:
-    path: Path = getattr(make_run("a"), file)
-    path.write_bytes(b"{")
-    with pytest.raises(UserError, match=str(path)):
-        find_runs(tmp_path)
-
-
 def test_a_run_is_running_while_somebody_holds_it_and_interrupted_after(make_run: MakeRun) -> None:
     directory = make_run("a")
     assert only(directory).state == "interrupted"  # killed before its first status
