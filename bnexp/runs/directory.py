@@ -70,9 +70,8 @@ class RunDirectory:
             if text.startswith(_SEAL) and text != _sealed(text.partition("\n")[2]):
                 raise ValueError("SHA-256")
             # bnexp writes none, and aliases of aliases fill any memory. Each needs an anchor: "&".
-            if "&" in text and any(
-                isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, loader)
-            ):
+            events = yaml.parse(text, loader) if "&" in text else ()
+            if any(isinstance(event, yaml.AliasEvent) for event in events):
                 raise ValueError("an alias")
             config = plain(yaml.load(text, loader))
         except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
@@ -88,11 +87,9 @@ class RunDirectory:
         if not self.status_file.exists():
             return {}
         status = self._mine(read_json(self.status_file), self.status_file)
-        for key, kind in _STATUS.items():
-            if not isinstance(status.get(key, kind()), kind):
-                raise UserError(f"{self.status_file}: {key}: expected a {kind.__name__}")
-        if status.get("state") not in _STATES:
-            raise UserError(f"{self.status_file}: state: expected one of {', '.join(_STATES)}")
+        kinds_fit = all(isinstance(status.get(key, kind()), kind) for key, kind in _STATUS.items())
+        if not kinds_fit or status.get("state") not in _STATES:
+            raise UserError(f"{self.status_file}: expected a status as bnexp writes it")
         return status
 
     def write_status(self, **fields: Any) -> None:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,15 +29,6 @@ MakeRun = Callable[..., RunDirectory]
 def only(directory: RunDirectory) -> Run:
     (run,) = find_runs(directory.path)
     return run
-
-
-def test_reading_runs_does_not_import_torch_nor_other_rooms() -> None:
-    code = "import sys, bnexp.runs; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    modules = done.stdout.split()
-    assert not [name for name in modules if name.startswith("torch")]
-    rooms = {".".join(name.split(".")[:2]) for name in modules if name.startswith("bnexp.")}
-    assert rooms == {"bnexp.errors", "bnexp.runs"}
 
 
 def test_runs_are_found_from_three_places_sorted_by_id(make_run: MakeRun, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -263,15 +262,3 @@ def test_no_flipped_bit_of_a_part_is_overlooked(tmp_path: Path) -> None:
         path.write_bytes(bad)
         with pytest.raises(UserError, match=path.name):
             read_part(path.parent, part)
-
-
-def test_a_row_at_every_step_costs_microseconds(tmp_path: Path) -> None:
-    writer = TableWriter(tmp_path)
-    row = {"step": 1, "loss": 1.0, "data_loss": 1.0, "accuracy": 0.5, "grad_norm": 2.0}
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        for _ in range(100):
-            writer.add("train", row)
-        times.append((time.perf_counter() - start) / 100)
-    assert min(times) < 40e-6
