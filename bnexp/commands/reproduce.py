@@ -21,7 +21,7 @@ from bnexp.errors import UserError
 from bnexp.figures import figure
 from bnexp.registry import load_plugins, one_of
 from bnexp.runs import find_runs
-from bnexp.training.build import Estimator
+from bnexp.training.build import estimate
 from bnexp.training.run import FINISHED
 
 OWN = ("preset=", "figures=", "out=")
@@ -66,8 +66,8 @@ def main(arguments: argparse.Namespace) -> int:
     at_once, launching, each = arrangement(todo, launcher)
     if arguments.dry_run:
         bar = tqdm(todo, desc="timing a few passes", unit="run", leave=False, file=sys.stderr)
-        estimator = Estimator(1 if each else None)
-        seconds = sum(estimator.seconds(run.job.config, run.job.device) for run in bar) / at_once
+        configs_on = ((run.job.config, run.job.device) for run in bar)
+        seconds = estimate(configs_on, 1 if each else None) / at_once
         time = f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.0f} hours"
         print(f"about {time}, {at_once} at a time (evaluation not counted)", file=sys.stderr)
         return 0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -64,36 +63,33 @@ def _network(
     return network
 
 
-@dataclass
-class Estimator:
-    """Estimates runs by timing steps without probes, once for runs of the same sizes."""
-
-    threads: int | None = None
-    _known: dict[str, float] = field(default_factory=dict)
-
-    def seconds(self, config: Config, device: torch.device) -> float:
-        """Seconds that the run of ``config`` takes on ``device`` from its start, roughly."""
-        plain = config.plain
+def estimate(runs: Iterable[tuple[Config, torch.device]], threads: int | None = None) -> float:
+    """Seconds that ``runs`` take one after the other, roughly, from timing a few steps."""
+    known: dict[str, float] = {}
+    total = 0.0
+    for config, device in runs:
+        plain, model, norm = config.plain, config.model, config.norm
         sizes = repr([plain[key] for key in ("model", "norm", "batch_size", "precision", "device")])
-        if sizes not in self._known:
-            self._known[sizes] = self._step(config, device)
-        model, norm = config.model, config.norm
+        if sizes not in known:
+            known[sizes] = _step_seconds(config, device, threads)
         layers = layer_count(model.name, model.options, norm.name, norm.options)
         passes = float(config.run.steps + 1)
         for probe in config.probes.values():
             due = sum(probe.options.due(step) for step in range(config.run.steps + 1))
             passes += due * probe.options.passes(layers)
-        return self._known[sizes] * passes
+        total += known[sizes] * passes
+    return total
 
-    def _step(self, config: Config, device: torch.device) -> float:
-        """The faster of two steps after one to warm up, in seconds."""
-        before, times = torch.get_num_threads(), []
-        torch.set_num_threads(self.threads or before)
-        trainer, _ = trainer_of(config, device)
-        trainer.probes, rows = [], list[Rows]()
-        for number in range(3):
-            begin = time.perf_counter()
-            float(trainer.step(number, rows.append).loss)
-            times.append(time.perf_counter() - begin)
-        torch.set_num_threads(before)
-        return min(times[1:])
+
+def _step_seconds(config: Config, device: torch.device, threads: int | None) -> float:
+    """The faster of two steps without probes, after one to warm up."""
+    before, times, rows = torch.get_num_threads(), [], list[Rows]()
+    torch.set_num_threads(threads or before)
+    trainer, _ = trainer_of(config, device)
+    trainer.probes = []
+    for number in range(3):
+        begin = time.perf_counter()
+        float(trainer.step(number, rows.append).loss)
+        times.append(time.perf_counter() - begin)
+    torch.set_num_threads(before)
+    return min(times[1:])

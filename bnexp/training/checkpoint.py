@@ -135,9 +135,7 @@ class Reloaded:
 def reload(path: Path, config: dict[str, Any]) -> Reloaded:
     """The network of the run in ``path`` with this ``config``. Nothing is written.
 
-    Raises:
-        UserError: there is no checkpoint or only damaged ones, the config is not one of this
-            version, or the data are not there.
+    A `UserError` says what is missing or damaged: checkpoint, config or data.
     """
     checked = check({**config, "device": "cpu", "probes": {}, "progress": False, "plugins": []})
     checkpoints = Checkpoints(RunDirectory(path))

@@ -73,7 +73,9 @@ class Trainer:
             if after:
                 step.params = {name: p.detach().clone() for name, p in step.params.items()}
             with self._undone() if number == self.steps else nullcontext():
-                self._update(step)
+                self.setting.model.assign_gradient(step.grads)
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
                 step.new_params = self.setting.model.own_params
                 for probe in after:
                     self._measure(probe, probe.after_update, step)
@@ -135,12 +137,6 @@ class Trainer:
         with nullcontext() if probe.passive else leaving_no_trace(self.setting.model):
             self._rows.append((step.number, measure(step)))
         self.seconds[probe.name] += time.perf_counter() - begin
-
-    def _update(self, step: Step) -> None:
-        """One step of the optimiser; leaves no ``.grad`` behind."""
-        self.setting.model.assign_gradient(step.grads)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
 
     @contextmanager
     def _undone(self) -> Iterator[None]:
