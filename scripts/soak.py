@@ -265,7 +265,8 @@ def differing(whole: Mapping[str, Any], run: Mapping[str, Any]) -> int:
         {(name, array.dtype, array.shape, array.tobytes()) for name, array in values.items()}
         for values in (whole, run)
     )
-    return sum({**run, **whole}[name].size for name in {name for name, *_ in one ^ other})
+    both = {**run, **whole}
+    return sum(max(1, both[name].size) for name in {name for name, *_ in one ^ other})
 
 
 def differences(case: Case) -> tuple[int, int]:
