@@ -213,15 +213,14 @@ def two_at_once(case: Case, rng: random.Random) -> bool:
 def copied(case: Case, rng: random.Random) -> bool:
     """The directory is copied while it is written: the copy is gone on with or refused."""
     target = RunDirectory(case.run.path.parents[2] / "copy" / "runs" / case.run.path.name)
-    copy = Case(case.overrides, case.whole, target)
     shutil.rmtree(target.path, ignore_errors=True)
     with case.start() as command:
         alive = under_way(command, case, rng)
         with contextlib.suppress(shutil.Error):  # files that were renamed meanwhile
             shutil.copytree(case.run.path, target.path, ignore=shutil.ignore_patterns("lock"))
-    with copy.start() as command:
+    with Case(case.overrides, case.whole, target).start() as command:
         code = command.code()
-        assert code == 2 or (code == 0 and not differences(copy)[1]), command.output
+        assert code == 2 or (code == 0 and not differing(numbers(case.whole), numbers(target)))
     return alive
 
 
@@ -260,7 +259,7 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]
 
 
 def differing(whole: Mapping[str, Any], run: Mapping[str, Any]) -> int:
-    """How many values are in the arrays that the two do not share, bit for bit."""
+    """How many values the cells and tensors have that the two do not share, bit for bit."""
     one, other = (
         {(name, array.dtype, array.shape, array.tobytes()) for name, array in values.items()}
         for values in (whole, run)
@@ -269,18 +268,14 @@ def differing(whole: Mapping[str, Any], run: Mapping[str, Any]) -> int:
     return sum(max(1, both[name].size) for name in {name for name, *_ in one ^ other})
 
 
-def differences(case: Case) -> tuple[int, int]:
-    """How many values the run has, and how many may not be those of the run made in peace."""
-    whole, run = numbers(case.whole), numbers(case.run)
-    return sum(array.size for array in whole.values()), differing(whole, run)
-
-
 def soak(case: Case, faults: Sequence[str], rng: random.Random) -> tuple[Counter[str], int, int]:
     """Do ``faults`` to the run in turn and end it: what happened, values, values that differ."""
     shutil.rmtree(case.run.path.parents[1], ignore_errors=True)
     happened = Counter(name for name in faults if FAULTS[name](case, rng))
     case.finish()
-    return happened, *differences(case)
+    whole = numbers(case.whole)
+    values = sum(array.size for array in whole.values())
+    return happened, values, differing(whole, numbers(case.run))
 
 
 def main() -> int:
