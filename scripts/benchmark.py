@@ -32,10 +32,10 @@ from bnexp.config import check, compose
 from bnexp.models.network import Chain, Network
 from bnexp.probes.base import leaving_no_trace
 from bnexp.runs import TableWriter, write_atomic
-from bnexp.training.environment import environment
+from bnexp.training.build import trainer_of
 from bnexp.training.loop import Trainer
-from bnexp.training.memory import keep_freed_memory
-from bnexp.training.run import identify, trainer_of
+from bnexp.training.machine import environment, keep_freed_memory
+from bnexp.training.run import identify
 
 NETWORKS = {
     "vgg": ("model=vgg", "model.depth=16", "model.width=0.25", "batch_size=128", "data=digits"),

@@ -17,7 +17,7 @@ import torch
 
 from bnexp.config import check, compose
 from bnexp.models.dln import LinearNetwork
-from bnexp.training.run import trainer_of
+from bnexp.training.build import trainer_of
 from tests.helpers import NORMS, measured
 
 GOLDEN = {p.stem: pd.read_parquet(p) for p in (Path(__file__).parent / "golden").glob("*.parquet")}

@@ -15,7 +15,7 @@ from bnexp.claims.report import markdown_table
 from bnexp.commands.runs import found, runs_option
 from bnexp.errors import UserError
 from bnexp.registry import at_least, expect
-from bnexp.runs import Keep, Run, compact, describe, find_runs, write_atomic
+from bnexp.runs import Run, compact, describe, find_runs, write_atomic
 from bnexp.runs.files import read_json
 
 WARM = 0.1
@@ -59,7 +59,7 @@ def main(arguments: argparse.Namespace) -> int:
         expect(run.state in ("done", "diverged"), f"--runs {root}", "finished runs", state)
     expect(out.is_dir() or not out.exists(), f"--out {out}", "a folder", "a file")
     for run in runs:
-        compact(run, out / "runs", Keep(layers=numbers, samples=arguments.samples))
+        compact(run, out / "runs", numbers, arguments.samples)
     write_atomic(out / "SUMMARY.md", summary(find_runs(out)))
     print(out)
     return 0

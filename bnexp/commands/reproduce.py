@@ -20,7 +20,7 @@ from bnexp.errors import UserError
 from bnexp.figures import figure
 from bnexp.registry import load_plugins, one_of
 from bnexp.runs import find_runs
-from bnexp.training.estimate import Estimator
+from bnexp.training.build import estimate
 from bnexp.training.run import FINISHED, Job
 
 OWN = ("preset=", "figures=", "out=")
@@ -69,8 +69,8 @@ def main(arguments: argparse.Namespace) -> int:
         rest = [*joblib, "hydra.launcher.batch_size=1", *rest]
     if arguments.dry_run:
         bar = tqdm(todo, desc="timing a few passes", unit="run", leave=False, file=sys.stderr)
-        estimator = Estimator(1 if alone else None)
-        seconds = sum(map(estimator.seconds, bar)) / at_once
+        timed = ((job.config, job.device) for job in bar)
+        seconds = estimate(timed, 1 if alone else None) / at_once
         time = f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.0f} hours"
         print(f"about {time}, {at_once} at a time (evaluation not counted)", file=sys.stderr)
         return 0

@@ -33,9 +33,8 @@ from bnexp.config.compose import LAUNCHER, SEARCH, hydra_for, quoted
 from bnexp.errors import UserError
 from bnexp.registry import expect
 from bnexp.runs import RunBusy, RunDirectory
-from bnexp.training.failures import reason, record
 from bnexp.training.interrupts import STOP_FILE, Interrupted, Stop, watched
-from bnexp.training.run import FINISHED, Job, identify, train
+from bnexp.training.run import FINISHED, Job, identify, reason, record, train
 
 PATIENCE = 1.0
 """Seconds until a process looks again at runs that others are making."""
@@ -120,7 +119,7 @@ def make(jobs: Sequence[Job], overrides: Sequence[str] = ()) -> tuple[int, list[
         return 0, []
     outcomes = {i: Outcome(path, "skipped", "of other code") for i, path in reused(jobs).items()}
     for job in jobs:
-        if job.id not in outcomes and (state := job.state()) in FINISHED and not job.problems():
+        if job.id not in outcomes and (state := job.state()) in FINISHED and not job.directory.problems():
             outcomes[job.id] = Outcome(job.directory.path, "skipped", f"{state} before")
     todo, waiting = [job for job in jobs if job.id not in outcomes], False
     launching = _launching(overrides, jobs[0].config.run.out)

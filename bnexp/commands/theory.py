@@ -18,7 +18,7 @@ from bnexp import theory
 from bnexp.commands.runs import found
 from bnexp.registry import at_least, expect
 from bnexp.runs import Run
-from bnexp.training.reload import reload
+from bnexp.training.checkpoint import reload
 from bnexp.training.run import FINISHED
 
 NORMS = ("none", "bn", "noisy_bn")

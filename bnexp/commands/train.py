@@ -72,9 +72,8 @@ def main(arguments: argparse.Namespace) -> int:
 def _train(overrides: Sequence[str]) -> int:
     config = check(compose(overrides))  # before torch is imported
     from bnexp.commands.sweep import reused
-    from bnexp.training.failures import reason
     from bnexp.training.interrupts import Interrupted
-    from bnexp.training.run import identify, train
+    from bnexp.training.run import identify, reason, train
 
     job = identify(config)
     if there := reused([job]):

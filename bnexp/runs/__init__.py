@@ -4,17 +4,16 @@ Nothing in here imports torch. A file that is missing, damaged or of another run
 naming it.
 """
 
-from bnexp.runs.code import code_hash
-from bnexp.runs.compact import Keep, compact
-from bnexp.runs.directory import RunDirectory
+from bnexp.runs.compact import compact
+from bnexp.runs.directory import FINISHED, RunDirectory
 from bnexp.runs.files import write_atomic
-from bnexp.runs.identity import EXCLUDED, run_id, siblings
+from bnexp.runs.identity import EXCLUDED, code_hash, run_id, siblings
 from bnexp.runs.load import Run, describe, find_runs, folders_of_runs, load_runs, scale
 from bnexp.runs.lock import RunBusy
-from bnexp.runs.tables import Manifest, TableWriter, read_table, table_names
+from bnexp.runs.tables import Manifest, TableWriter, read_table
 
 __all__ = [
-    "EXCLUDED", "Keep", "Manifest", "Run", "RunBusy", "RunDirectory", "TableWriter", "code_hash",
-    "compact", "describe", "find_runs", "folders_of_runs", "load_runs", "read_table", "run_id",
-    "scale", "siblings", "table_names", "write_atomic",
+    "EXCLUDED", "FINISHED", "Manifest", "Run", "RunBusy", "RunDirectory", "TableWriter",
+    "code_hash", "compact", "describe", "find_runs", "folders_of_runs", "load_runs", "read_table",
+    "run_id", "scale", "siblings", "write_atomic",
 ]  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +12,37 @@ import pandas as pd
 
 from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
-from bnexp.runs.files import plain, read_json
+from bnexp.runs.files import read_json
 from bnexp.runs.load import Run
 from bnexp.runs.tables import TableWriter
 
-SCHEDULED = ("train",)
-"""Tables of every step, of which the steps that the landscape was measured at are kept."""
-
-BY_LAYER = ("activations", "moments", "gradient_shift")
-"""Tables of which chosen layers can be kept."""
+STEPS = 21
+"""So many distributions are kept, evenly spaced."""
 
 
-@dataclass(frozen=True)
-class Keep:
-    """What a copy keeps of the tables by layer, which are what makes runs large.
-
-    ``layers`` (all if empty) of `BY_LAYER`; of the moments the one unit that ``activations``
-    follows; ``steps`` evenly spaced distributions of ``samples`` values each, in single precision.
-    """
-
-    layers: Collection[int] = ()
-    steps: int = 21
-    samples: int = 256
-
-
-def compact(run: Run, runs_dir: Path, keep: Keep) -> Path:
+def compact(run: Run, runs_dir: Path, layers: Collection[int] = (), samples: int = 256) -> Path:
     """Copy ``run`` into ``runs_dir`` with small tables; returns where the copy lies.
 
-    Tables of the landscape are copied whole, the configuration less the places on this machine, and
-    last: cut off before it, the copy is no run yet and is made anew by the next call. A whole copy
-    with the same ``keep`` is left as it is; any other is refused.
+    Tables of the landscape are copied whole, and of every step those that it was measured at. Of
+    the tables by layer, which are what makes runs large, it keeps ``layers`` (all if empty), of the
+    moments the one unit that the distributions follow, and of these ``samples`` values each, in
+    single precision. Of folders on this machine the config keeps the last name.
+
+    The config comes last: cut off before it, the copy is no run yet and is made anew by the next
+    call. A whole copy with the same ``layers`` and ``samples`` is left; any other is refused.
     """
-    source, target = RunDirectory(run.path), RunDirectory(runs_dir / run.id)
-    kept = plain(asdict(keep))
+    source, target = run.directory, RunDirectory(runs_dir / run.id)
+    kept = {"layers": list(layers), "steps": STEPS, "samples": samples}
     if target.config_file.exists():
         if read_json(target.env_file).get("compact") == kept:
             return target.path
         raise UserError(f"{target.path}: expected no run there yet")
-    env, config = read_json(source.env_file), _without_places(source.read_config())
-    frames = {name: _small(run, name, keep) for name in run.table_names()}
+    env, config = read_json(source.env_file), source.read_config()
+    data = config.get("data", {})
+    for group, key in ((config, "out"), (data, "path"), (data, "cache")):
+        if isinstance(group.get(key), str):
+            group[key] = Path(group[key]).name
+    frames = {name: _small(run, name, layers, samples) for name in run.table_names()}
     if target.path.exists():
         shutil.rmtree(target.path)
     writer = TableWriter(target.tables_dir)
@@ -62,33 +53,26 @@ def compact(run: Run, runs_dir: Path, keep: Keep) -> Path:
     return target.path
 
 
-def _without_places(config: dict[str, Any]) -> dict[str, Any]:
-    """The config of a copy: of folders on the machine that made it only the last name is kept."""
-    data = dict(config.get("data") or {})
-    for group, key in ((config, "out"), (data, "path"), (data, "cache")):
-        if isinstance(group.get(key), str):
-            group[key] = Path(group[key]).name
-    return {**config, "data": data}
-
-
-def _small(run: Run, name: str, keep: Keep) -> pd.DataFrame:
+def _small(run: Run, name: str, layers: Collection[int], samples: int) -> pd.DataFrame:
     frame: pd.DataFrame = run.table(name)
-    if name in SCHEDULED and (recorded := set(run.table("smoothness", ["step"])["step"])):
+    if name == "train" and (recorded := set(run.table("smoothness", ["step"])["step"])):
         return frame[frame["step"].isin([*recorded, frame["step"].max()])]
-    if name not in BY_LAYER or "layer" not in frame:
+    if name not in ("activations", "moments", "gradient_shift") or "layer" not in frame:
         return frame
-    layers = sorted(set(frame["layer"]))
-    frame = frame[frame["layer"].isin(list(keep.layers) or layers)]
+    there = sorted(set(frame["layer"]))
+    frame = frame[frame["layer"].isin(list(layers) or there)]
     if frame.empty:
         raise UserError(
-            f"--layers: expected some of {', '.join(map(str, layers))}, which table {name} of "
-            f"{run.id} has; got {', '.join(map(str, keep.layers))}"
+            f"--layers: expected some of {', '.join(map(str, there))}, which table {name} of "
+            f"{run.id} has; got {', '.join(map(str, layers))}"
         )
-    if name == "activations":  # evenly spaced, shorter, and in single precision
+    if name == "activations":
         steps = np.unique(frame["step"].to_numpy())
-        places = np.linspace(0, len(steps) - 1, keep.steps).round().astype(int)
+        places = np.linspace(0, len(steps) - 1, STEPS).round().astype(int)
         frame = frame[frame["step"].isin(steps[places])]
-        values = [np.float32(row[: keep.samples]).astype(np.float64) for row in frame["values"]]
+        values: list[Any] = [
+            np.float32(row[:samples]).astype(np.float64) for row in frame["values"]
+        ]
         return frame.assign(values=values)
     if name == "moments":
         followed = run.table("activations", ["layer", "unit"]).groupby("layer")["unit"].first()

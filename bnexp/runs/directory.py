@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ _SEAL = "# SHA-256 of what follows: "
 _STATES = ("running", "done", "diverged", "failed")
 _STATUS = {"state": str, "step": int, "steps": int, "seconds": dict, "tables": dict}
 
-ENDED = ("done", "diverged")
+FINISHED = ("done", "diverged")
 """The states of a run that has its result."""
 
 
@@ -64,18 +65,19 @@ class RunDirectory:
     def read_config(self) -> dict[str, Any]:
         """The resolved config."""
         text = read_text(self.config_file)
-        if text.startswith(_SEAL) and text != _sealed(text.partition("\n")[2]):
-            raise UserError(f"{self.config_file}: expected it as bnexp wrote it; it is damaged")
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
+            if text.startswith(_SEAL) and text != _sealed(text.partition("\n")[2]):
+                raise ValueError("SHA-256")
             # bnexp writes none, and aliases of aliases fill any memory. Each needs an anchor: "&".
-            if "&" in text and any(
-                isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, loader)
-            ):
+            events = yaml.parse(text, loader) if "&" in text else ()
+            if any(isinstance(event, yaml.AliasEvent) for event in events):
                 raise ValueError("an alias")
             config = plain(yaml.load(text, loader))
         except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-            raise UserError(f"{self.config_file}: expected YAML; the file is damaged") from error
+            raise UserError(
+                f"{self.config_file}: expected YAML as bnexp wrote it; the file is damaged"
+            ) from error
         if not isinstance(config, dict):
             raise UserError(f"{self.config_file}: expected a mapping of option groups")
         return self._mine(config, self.config_file)
@@ -85,13 +87,9 @@ class RunDirectory:
         if not self.status_file.exists():
             return {}
         status = self._mine(read_json(self.status_file), self.status_file)
-        for key, kind in _STATUS.items():
-            if not isinstance(status.get(key, kind()), kind):
-                raise UserError(
-                    f"{self.status_file}: {key}: expected a value of type {kind.__name__}"
-                )
-        if status.get("state") not in _STATES:
-            raise UserError(f"{self.status_file}: state: expected one of {', '.join(_STATES)}")
+        kinds_fit = all(isinstance(status.get(key, kind()), kind) for key, kind in _STATUS.items())
+        if not kinds_fit or status.get("state") not in _STATES:
+            raise UserError(f"{self.status_file}: expected a status as bnexp writes it")
         return status
 
     def write_status(self, **fields: Any) -> None:
@@ -99,10 +97,16 @@ class RunDirectory:
         self.check()
         write_json(self.status_file, {"id": self.id, **fields})
 
+    def log(self, text: str) -> None:
+        """Add an entry to the run's log."""
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        with self.log_file.open("a", encoding="utf-8") as file:
+            file.write(f"{stamp} {text.rstrip()}\n")
+
     def problems(self) -> list[str]:
         """What is wrong with the tables by the names and sizes of their parts, in words."""
         status = self.read_status()
-        ended = status.get("state") in ENDED
+        ended = status.get("state") in FINISHED
         return missing(self.tables_dir, status["tables"], ended) if "tables" in status else []
 
     @contextmanager

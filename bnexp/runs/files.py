@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bnexp.errors import UserError
 
 TEMPORARY_SUFFIX = ".tmp"
@@ -24,9 +22,8 @@ SEAL = "sha256"
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Make ``content`` (text as UTF-8) the content of ``path`` in one step, complete on the disk.
 
-    Until then it lies beside ``path`` under a hidden name that no reader looks at. If the disk
-    fails, that is removed, ``path`` is as it was, and the ``OSError`` goes on to the caller. The
-    folder is made if need be.
+    Until then it lies beside ``path`` under a hidden name. If the disk fails, that is removed,
+    ``path`` is as it was, and the ``OSError`` goes on to the caller. The folder is made if need be.
     """
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,10 +42,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in ``folder`` to the disk: a rename before this can be lost with the power.
-
-    Without it a checkpoint could outlive the tables that were written before it.
-    """
+    """Bring the names in ``folder`` to the disk, lest a checkpoint outlive the tables before it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         # Some network file systems refuse to sync a folder; the files themselves are safe.
@@ -69,17 +63,14 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path`` as `write_json` wrote it; a damaged file is a `UserError`.
-
-    One without a seal was written by hand.
-    """
+    """The JSON object in ``path``; a damaged file is a `UserError`. Old ones have no seal."""
     try:
         value = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected a JSON object; the file is damaged") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected a JSON object")
-    if value.pop(SEAL, seal := _seal(value)) != seal:
+    if value.pop(SEAL, None) not in (None, _seal(value)):
         raise UserError(f"{path}: expected it as bnexp wrote it; the file is damaged")
     return value
 
@@ -92,24 +83,17 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _seal(value: dict[str, Any]) -> str:
-    content = {key: item for key, item in value.items() if key != SEAL}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def plain(value: Any) -> Any:
     """``value`` in dicts with string keys, lists, str, int, float, bool and None only."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, Path):
-        return str(value)
-    # Subclasses (enums, numpy's str) would be written with their class in YAML.
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    if value is None:
-        return None
-    raise TypeError(f"no plain form for {value!r} of type {type(value).__name__}")
+
+    def reduced(item: Any) -> Any:
+        if isinstance(item, Path):
+            return str(item)
+        if hasattr(item, "tolist"):  # NumPy's arrays and numbers
+            return item.tolist()
+        raise TypeError(f"no plain form for {item!r} of type {type(item).__name__}")
+
+    return json.loads(json.dumps(value, default=reduced))

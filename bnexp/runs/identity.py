@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import importlib.util
 import json
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +24,6 @@ EXCLUDED = frozenset({
 })  # fmt: skip
 """Dotted keys of a run's config that cannot change its numbers. The data are named by their
 content (the fingerprint), not by where they lie or what they are called; plug-ins by their code."""
-
-_ID = re.compile(r"(.+-[0-9a-f]{12})-([0-9a-f]{4})")
 
 
 def run_id(config: Mapping[str, Any], fingerprint: str, code: str) -> str:
@@ -41,22 +44,8 @@ def run_id(config: Mapping[str, Any], fingerprint: str, code: str) -> str:
 
 def siblings(runs_dir: Path, name: str) -> list[Path]:
     """The directories in ``runs_dir`` of the run called ``name`` as other code made it."""
-    match = _ID.fullmatch(name)
-    if match is None or not runs_dir.is_dir():
-        return []
-    names = _by_config(runs_dir, runs_dir.stat().st_mtime_ns).get(match[1], ())
-    others = (runs_dir / other for other in names if other != name)
-    return [path for path in others if (path / "config.yaml").is_file()]
-
-
-@lru_cache(maxsize=4)
-def _by_config(runs_dir: Path, changed: int) -> dict[str, list[str]]:  # noqa: ARG001
-    """The names in ``runs_dir`` by what they say before the code; listed once per change of it."""
-    names: dict[str, list[str]] = {}
-    for name in sorted(path.name for path in runs_dir.iterdir()):
-        if match := _ID.fullmatch(name):
-            names.setdefault(match[1], []).append(name)
-    return names
+    same_config = sorted(runs_dir.glob(f"{name.rpartition('-')[0]}-????/config.yaml"))
+    return [file.parent for file in same_config if file.parent.name != name]
 
 
 def model_name(config: Mapping[str, Any]) -> str:
@@ -64,6 +53,11 @@ def model_name(config: Mapping[str, Any]) -> str:
     options = config.get("model")
     depth = options.get("depth") if isinstance(options, Mapping) else None
     return _name(config, "model") + ("" if depth is None else str(depth))
+
+
+def _name(config: Mapping[str, Any], group: str) -> str:
+    options = config.get(group)
+    return str(options.get("name", group)) if isinstance(options, Mapping) else group
 
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,16 +68,103 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     return deciding
 
 
-def _uniform(value: Any, key: str = "") -> Any:
+def _uniform(value: Any, prefix: str = "") -> Any:
     if isinstance(value, dict):
-        dot = f"{key}." if key else ""
-        below = {name: f"{dot}{name}" for name in value if f"{dot}{name}" not in EXCLUDED}
-        return {name: _uniform(value[name], path) for name, path in below.items()}
+        deciding = {key: item for key, item in value.items() if prefix + key not in EXCLUDED}
+        return {key: _uniform(item, f"{prefix}{key}.") for key, item in deciding.items()}
     if isinstance(value, list):
-        return [_uniform(item, f"{key}[]") for item in value]
+        return [_uniform(item, f"{prefix}[].") for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _name(config: Mapping[str, Any], group: str) -> str:
-    options = config.get(group)
-    return str(options.get("name", group)) if isinstance(options, Mapping) else group
+# The code
+
+PACKAGE = __name__.partition(".")[0]
+
+PASSIVE = ("commands", "figures", "claims", "analysis", "report", "runs", "cli")
+"""Rooms of bnexp that only start runs, keep them or look at them."""
+
+
+def code_hash(modules: Iterable[str]) -> str:
+    """A hash of ``modules`` and of all that they import, directly or not, of bnexp or beside them.
+
+    Comments, docstrings, the annotations of functions and the layout do not count, nor do bnexp's
+    `PASSIVE` rooms and installed libraries, whose versions are in ``env.json``. It is equal on all
+    machines and versions of Python.
+    """
+    names = set(modules)
+    own = {PACKAGE, *(name.partition(".")[0] for name in names)}
+    digests: dict[str, str] = {}
+    while names:
+        name = names.pop()
+        package, _, rest = name.partition(".")
+        passive = package == PACKAGE and rest.partition(".")[0] in PASSIVE
+        if name in digests or passive or (package not in own and _is_library(package)):
+            continue
+        if (file := _file(name)) is not None:
+            digests[name], imported = _parse(name, file)
+            names |= imported
+    text = "\n".join(f"{name} {digests[name]}" for name in sorted(digests))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def _is_library(package: str) -> bool:
+    if package in sys.stdlib_module_names or (file := _file(package)) is None:
+        return True
+    places = {Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "purelib", "platlib")}
+    return bool(places & {*file.resolve().parents})
+
+
+@cache
+def _file(name: str) -> Path | None:
+    """The source file of module ``name``, found without importing its packages."""
+    package, *rest = name.split(".")
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    for part in rest:
+        places = (spec and spec.submodule_search_locations) or []
+        spec = PathFinder.find_spec(f"..{part}", places)
+    file = spec and spec.origin
+    return Path(file) if file and file.endswith(".py") else None
+
+
+@cache
+def _parse(name: str, file: Path) -> tuple[str, frozenset[str]]:
+    """The hash of one file and the names it imports, some of which may be no modules."""
+    tree = ast.parse(file.read_bytes(), str(file))
+    parts = name.split(".")
+    # Importing a module runs the packages it is in.
+    imported = {".".join(parts[:end]) for end in range(1, len(parts))}
+    package = parts if file.name == "__init__.py" else parts[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            imported |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    digest = hashlib.sha256("\n".join(_tokens(tree)).encode()).hexdigest()
+    return digest, frozenset(imported)
+
+
+def _tokens(node: object) -> Iterator[str]:
+    # By hand: what ast.dump writes differs between versions of Python.
+    if isinstance(node, ast.AST):
+        yield type(node).__name__
+        for name, value in ast.iter_fields(node):
+            unused = name in ("ctx", "kind", "type_comment", "returns")
+            unused |= name == "annotation" and isinstance(node, ast.arg)
+            if not unused and value is not None and value != []:
+                yield name
+                yield from _tokens(value)
+    elif isinstance(node, list):
+        yield "["
+        for item in node:
+            if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)):
+                yield from _tokens(item)
+        yield "]"
+    else:
+        yield f"{type(node).__name__} {node!r}"

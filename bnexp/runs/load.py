@@ -16,10 +16,8 @@ import pandas as pd
 from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
 from bnexp.runs.identity import canonical, model_name
-from bnexp.runs.tables import Part, list_parts, read_part, read_table
-from bnexp.runs.tables import table_names as names_of_tables
+from bnexp.runs.tables import parts_in, read_table
 
-GROUPS = ("model", "norm", "data", "optim", "probes")
 NOISE = {"n_mu", "n_sigma", "r_mu", "r_sigma"}
 """Options that every norm had in version 0.1, and that only noisy ones use."""
 LATER = ("compile", "tf32")
@@ -42,6 +40,10 @@ class Run:
     _tables: dict[str, pd.DataFrame] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
+
+    @property
+    def directory(self) -> RunDirectory:
+        return RunDirectory(self.path)
 
     @property
     def model(self) -> str:
@@ -82,27 +84,26 @@ class Run:
 
         Interrupted is what no process writes; damaged what has `problems`.
         """
-        directory = RunDirectory(self.path)
         state = str(self.status.get("state", "running"))
-        if state == "running" and not directory.is_locked():
+        if state == "running" and not self.directory.is_locked():
             # It may have ended between being found and now.
-            state = str(directory.read_status().get("state", "running"))
+            state = str(self.directory.read_status().get("state", "running"))
             state = "interrupted" if state == "running" else state
         return "damaged" if state != "running" and self.problems else state
 
     @property
     def problems(self) -> list[str]:
         """What is wrong with the tables by the names and sizes of their parts, in words."""
-        return RunDirectory(self.path).problems()
+        return self.directory.problems()
 
     def verify(self) -> list[str]:
         """All that is wrong with the tables, in words; reads every byte of them."""
         problems = self.problems
-        for part in [part for name in self.table_names() for part in self.parts(name)]:
+        for name in self.table_names():
             try:
-                read_part(part)
+                self._read(name)
             except UserError as error:
-                known = any(part.path.name in problem for problem in problems)
+                known = any(problem.startswith(f"table {name}:") for problem in problems)
                 problems += [] if known else [str(error)]
         return problems
 
@@ -111,28 +112,25 @@ class Run:
         value: Any = self.config
         for name in key.split("."):
             if not isinstance(value, Mapping) or name not in value:
-                raise UserError(f"{RunDirectory(self.path).config_file}: {key} is missing")
+                raise UserError(f"{self.directory.config_file}: {key} is missing")
             value = value[name]
         return value
 
     def _number(self, key: str) -> float:
         value = self.option(key)
         if not isinstance(value, int | float) or not math.isfinite(value):
-            where = RunDirectory(self.path).config_file
-            raise UserError(f"{where}: {key}: expected a number; got {value!r}")
+            file = self.directory.config_file
+            raise UserError(f"{file}: {key}: expected a number; got {value!r}")
         return value
 
     def table_names(self) -> list[str]:
         """The tables that have rows, by name."""
-        return names_of_tables(RunDirectory(self.path).tables_dir, self.status.get("tables"))
+        manifest = self.status.get("tables") or parts_in(self.directory.tables_dir)
+        return sorted(name for name, parts in manifest.items() if parts)
 
     def columns(self, name: str) -> list[str]:
         """The columns of table ``name``; none when there is no such table."""
-        return [str(c) for part in self.parts(name)[:1] for c in read_part(part).column_names]
-
-    def parts(self, name: str) -> list[Part]:
-        """The parts of table ``name`` by step."""
-        return list_parts(RunDirectory(self.path).tables_dir / name, self.status.get("tables"))
+        return [str(column) for column in self.table(name).columns]
 
     def table(
         self, name: str, columns: Collection[str] | None = None, **where: Any
@@ -149,12 +147,12 @@ class Run:
         return self._tables[name].copy()
 
     def _read(self, name: str, columns: Any = None, **where: Any) -> pd.DataFrame:
-        folder, manifest = RunDirectory(self.path).tables_dir, self.status.get("tables")
+        folder, manifest = self.directory.tables_dir, self.status.get("tables")
         try:
             return read_table(folder, name, manifest, columns, **where)
         except UserError:
             # It may have been resumed from an earlier checkpoint since it was found.
-            if (now := RunDirectory(self.path).read_status().get("tables")) == manifest:
+            if (now := self.directory.read_status().get("tables")) == manifest:
                 raise
             return read_table(folder, name, now, columns, **where)
 
@@ -188,27 +186,18 @@ def load_runs(root: str | Path) -> dict[str, pd.DataFrame]:
     runs = find_runs(root)
     names = ("model", "norm", "lr", "seed", "width", "data")
     front = pd.DataFrame([{"run": r.id, **{n: getattr(r, n) for n in names}} for r in runs])
-    keys = pd.DataFrame([_flat(run.config) for run in runs]).drop(columns="seed", errors="ignore")
+    keys = pd.json_normalize([run.config for run in runs]).drop(columns="seed", errors="ignore")
+    keys = keys.map(lambda value: str(value) if isinstance(value, list) else value)
     keys = keys.apply(lambda column: column.astype("category") if column.dtype == "str" else column)
     labels = pd.concat([front, keys], axis=1)
     joined = {}
     for name in sorted({name for run in runs for name in run.table_names()}):
-        tables = [run.table(name) if name in run.table_names() else pd.DataFrame() for run in runs]
+        tables = [run.table(name) for run in runs]
         rows = pd.concat([table for table in tables if len(table)], ignore_index=True)
         before = labels.drop(columns=[*rows.columns], errors="ignore")
         before = before.iloc[np.repeat(range(len(runs)), [*map(len, tables)])]
         joined[name] = pd.concat([before.reset_index(drop=True), rows], axis=1)
     return joined
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = str(value) if isinstance(value, list) else value
-    return flat
 
 
 def _is_run(directory: RunDirectory) -> bool:
@@ -220,7 +209,7 @@ def _is_run(directory: RunDirectory) -> bool:
 def _load(directory: RunDirectory) -> Run:
     """The run in ``directory``, with a config of version 0.1 in the present spelling."""
     config = directory.read_config()
-    for key in GROUPS:
+    for key in ("model", "norm", "data", "optim", "probes"):
         if not isinstance(config.setdefault(key, {}), dict):
             raise UserError(f"{directory.config_file}: {key}: expected a mapping of options")
     model, norm, data = config["model"], config["norm"], config["data"]
@@ -240,28 +229,28 @@ def scale(run: Run) -> dict[str, Any]:
 
     Less what figures vary (norm, lr, seeds) and what only some versions write; data by their label.
     """
-    shared = canonical(run.config)
-    for key in [
-        k for k, v in shared.items() if k.startswith(("norm", "seed")) or (k in LATER and not v)
-    ]:
-        del shared[key]
-    shared["optim"] = {k: v for k, v in shared.get("optim", {}).items() if k != "lr"}
-    data = {**shared.get("data", {}), "label": run.data}
+    shared = {
+        key: value
+        for key, value in canonical(run.config).items()
+        if not key.startswith(("norm", "seed")) and (value or key not in LATER)
+    }
+    shared["optim"] = {key: value for key, value in shared["optim"].items() if key != "lr"}
+    data = {**shared["data"], "label": run.data}
     unused = {"normal": ("A_low", "A_high"), "uniform": ("A_std",)}.get(str(data.get("A")), ())
     return {**shared, "data": {key: value for key, value in data.items() if key not in unused}}
 
 
 def describe(run: Run) -> str:
     """A run's `scale` for people, such as ``VGG-16 ×1/8, digits, batch 128, 400 steps``."""
-    name, size = run.model, run.option("batch_size")
-    if run.family in ("vgg", "dln"):
-        is_vgg, model = run.family == "vgg", run.config["model"]
-        name = f"VGG-{model.get('depth')}" if is_vgg else f"DLN {model.get('k')}×{model.get('d')}"
+    model, size = run.config["model"], run.option("batch_size")
+    name = {
+        "vgg": f"VGG-{model.get('depth')}",
+        "dln": f"DLN {model.get('k')}×{model.get('d')}",
+    }.get(run.family, run.model)
     if not (math.isnan(run.width) or run.width == 1):  # the paper's own needs no words
         fraction = Fraction(run.width).limit_denominator(64)
         name += f" ×{fraction if float(fraction) == run.width else run.width}"
-    init = run.config["model"].get("init", "glorot_uniform")
-    if init != "glorot_uniform":
+    if (init := model.get("init", "glorot_uniform")) != "glorot_uniform":
         name += f" ({init})"
     batch = "full batch" if size is None else f"batch {size:,}"
     return f"{name}, {run.data}, {batch}, {run.steps:,} steps"

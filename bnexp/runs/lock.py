@@ -1,9 +1,9 @@
 """One writer per run: a lease in a lock file, renewed by its holder, which runs out without it.
 
 The kernel's file locks are silent on network mounts with ``nolock``; a file that is created by one
-process only (``O_EXCL``) is not. The lock file names its holder (host, process, a random token). A
-holder that lost its lease, stopped for longer than it or with its directory deleted, notices at
-`Lease.check`, which comes before each write.
+process only (``O_EXCL``) is not. The lock file names its holder: host, process, when that started,
+the length of the lease, a random token. A holder that lost its lease, stopped for longer than it or
+with its directory deleted, notices at `Lease.check`, which comes before each write.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Lease:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        owner = (_host(), os.getpid(), _process(os.getpid()), LEASE, secrets.token_hex(16))
+        owner = (_host(), os.getpid(), _started(os.getpid()), LEASE, secrets.token_hex(16))
         self.content = "\n".join(map(str, owner))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew, args=(LEASE / 6,), daemon=True)
@@ -60,7 +60,7 @@ class Lease:
             if state != before:
                 before, since = state, time.monotonic()
             # A lease that nobody renewed while this process looked on has run out by any clock.
-            if _is_over(self.path, state) or time.monotonic() - since > _owner(state[0])[3]:
+            if _is_over(self.path, state, time.monotonic() - since):
                 if self._take_over(state):
                     break
             elif not wait:
@@ -76,25 +76,25 @@ class Lease:
             self.path.unlink(missing_ok=True)
 
     def _is_mine(self) -> bool:
-        return (_state(self.path) or ("", 0))[0] == self.content
+        state = _state(self.path)
+        return state is not None and state[0] == self.content
 
     def _take_over(self, state: tuple[str, int]) -> bool:
-        """Replace the lock file in ``state``; its new content first gets a name made of the old.
+        """Replace the lock file in ``state``, by way of a name made of its content.
 
         Only one process can create that.
         """
         name = hashlib.sha256(state[0].encode()).hexdigest()[:16]
         claim = self.path.with_name(f".{self.path.name}.{name}{TEMPORARY_SUFFIX}")
         if not _create(claim, self.content):
-            if (left := _state(claim)) is not None and _is_over(claim, left):
-                claim.unlink(missing_ok=True)
-            return False
-        if _state(self.path) != state:
-            claim.unlink(missing_ok=True)
-            return False
-        with contextlib.suppress(FileNotFoundError):
-            claim.rename(self.path)
-        return self._is_mine()
+            if is_held(claim):
+                return False
+        elif _state(self.path) == state:
+            with contextlib.suppress(FileNotFoundError):
+                claim.rename(self.path)
+            return self._is_mine()
+        claim.unlink(missing_ok=True)
+        return False
 
     def _renew(self, interval: float) -> None:
         while not self._stop.wait(interval):
@@ -129,21 +129,18 @@ def _state(path: Path) -> tuple[str, int] | None:
         return None
 
 
-def _owner(content: str) -> tuple[str, str, str, float]:
-    """Host, process, its start and the length of its lease, as the lock file says."""
-    host, pid, start, lease = (content.split("\n") + [""] * 4)[:4]
-    try:
-        return host, pid, start, float(lease)
-    except ValueError:  # killed between creating and writing it
-        return host, pid, start, LEASE
+def _is_over(path: Path, state: tuple[str, int], watched: float = 0.0) -> bool:
+    """Whether the holder is dead, or has not renewed its lease for its length.
 
-
-def _is_over(path: Path, state: tuple[str, int]) -> bool:
-    """Whether the holder is known to be dead or has not renewed its lease for its length."""
-    host, pid, start, lease = _owner(state[0])
-    if host == _host() and pid.isdigit() and (not start or _process(int(pid)) != start):
+    ``watched`` are the seconds for which this process has seen no renewal.
+    """
+    content, renewed = state
+    host, pid, start, lease, *_ = [*content.split("\n"), "", "", "", ""]
+    if host == _host() and pid.isdigit() and (not start or _started(int(pid)) != start):
         return True
-    return _now(path.parent) - state[1] > 1e9 * lease
+    written = lease.replace(".", "", 1).isdigit()  # else killed between creating and writing it
+    length = float(lease) if written else LEASE
+    return max(watched, 1e-9 * (_now(path.parent) - renewed)) > length
 
 
 def _now(folder: Path) -> int:
@@ -157,14 +154,14 @@ def _now(folder: Path) -> int:
 
 def _host() -> str:
     """This machine since it was started, and this container: where a process id means something."""
-    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
-        parts += [boot.read_text(encoding="ascii").strip(), str(space.stat().st_ino)]
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
     return " ".join(parts)
 
 
-def _process(pid: int) -> str:
+def _started(pid: int) -> str:
     """When process ``pid`` started, since ids are used again; "" where it does not run."""
     try:
         os.kill(pid, 0)

@@ -1,8 +1,8 @@
 """The tables of one run, each in parts: Parquet files written once, whole, and with a checkpoint.
 
-A manifest says per table which parts there are, with the rows and the SHA-256 of each. It stands in
-the status and in every checkpoint, so that a part that is missing, of other bytes or too many is
-named. Runs from before there were manifests have every part that lies in their folders.
+A manifest lists the parts of each table, with the rows and the SHA-256 of each. It stands in the
+status and in every checkpoint, so that a part that is missing, of other bytes or too many is named.
+Runs from before there were manifests have every part that lies in their folders.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bnexp.errors import UserError
@@ -28,41 +26,17 @@ INTEGERS = frozenset({"step", "layer", "unit", "iterations"})
 """Columns that count: int64 whatever they are given as. All other numbers are doubles, so that a
 column's type never depends on the values in one part."""
 
-_NAME = re.compile(r"(\d{9,})-(\d{9,})\.parquet")
-
-Values = np.ndarray[Any, Any] | list[np.ndarray[Any, Any]]
 Manifest = dict[str, list[dict[str, Any]]]
-"""Per table the ``name``, ``rows``, ``bytes`` and ``sha256`` of its parts, by step."""
+"""Per table its parts by step, each with ``name``, ``rows``, ``bytes`` and ``sha256``."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of a table, named after its first and last step, and its manifest entry if any."""
-
-    path: Path
-    entry: Mapping[str, Any] | None = None
-
-    @property
-    def steps(self) -> tuple[int, int]:
-        """Its first and its last step."""
-        first, last = map(int, self.path.stem.split("-"))
-        return first, last
-
-
-def list_parts(folder: Path, manifest: Manifest | None = None) -> list[Part]:
-    """The parts of the table in ``folder`` by step: those that ``manifest`` lists, or all there."""
-    if manifest is not None:
-        return [Part(folder / entry["name"], entry) for entry in manifest.get(folder.name, [])]
-    there = folder.iterdir() if folder.is_dir() else ()
-    parts = [Part(path) for path in there if _NAME.fullmatch(path.name)]
-    return sorted(parts, key=lambda part: part.steps)
-
-
-def table_names(tables_dir: Path, manifest: Manifest | None = None) -> list[str]:
-    """The tables that have rows, by name: those in ``manifest``, or all in ``tables_dir``."""
-    if manifest is not None:
-        return sorted(table for table, parts in manifest.items() if parts)
-    return sorted(path.name for path in tables_dir.glob("*/") if list_parts(path))
+def parts_in(tables_dir: Path) -> Manifest:
+    """The parts that lie in ``tables_dir``, of which only the names are known."""
+    names = re.compile(r"\d{9,}-\d{9,}\.parquet")  # the first and the last step
+    return {
+        folder.name: [{"name": p.name} for p in sorted(folder.iterdir()) if names.fullmatch(p.name)]
+        for folder in sorted(tables_dir.glob("*/"))
+    }
 
 
 def missing(tables_dir: Path, manifest: Manifest, ended: bool) -> list[str]:
@@ -71,28 +45,30 @@ def missing(tables_dir: Path, manifest: Manifest, ended: bool) -> list[str]:
     Parts beyond it count where the run ``ended``; before that the next checkpoint may list them.
     """
     problems = []
-    for table in sorted({*manifest, *table_names(tables_dir)}):
-        there = {part.path.name: part.path for part in list_parts(tables_dir / table)}
-        for entry in manifest.get(table, []):
-            path = there.pop(entry["name"], None)
-            if path is None or path.stat().st_size != entry["bytes"]:
-                state = "missing" if path is None else "damaged"
-                problems.append(f"table {table}: part {entry['name']} is {state}")
+    there = parts_in(tables_dir)
+    for table in sorted({*manifest, *there}):
+        names = {part["name"] for part in there.get(table, [])}
+        for part in manifest.get(table, []):
+            if part["name"] not in names:
+                problems.append(f"table {table}: part {part['name']} is missing")
+            elif (tables_dir / table / part["name"]).stat().st_size != part["bytes"]:
+                problems.append(f"table {table}: part {part['name']} is damaged")
+            names.discard(part["name"])
         if ended:
-            problems += [f"table {table}: part {name} does not belong to it" for name in there]
+            problems += [f"table {table}: part {name} does not belong to it" for name in names]
     return problems
 
 
 class TableWriter:
     """Adds rows to the tables in ``tables_dir``, as its one writer (see `RunDirectory.lock`).
 
-    Rows come in the order of their steps, all of one step between two flushes. ``check`` is called
-    before anything is written; it raises where the run is not this process's.
+    All rows of one step come between two flushes. ``check`` is called before anything is written;
+    it raises where the run is not this process's.
     """
 
     def __init__(self, tables_dir: Path, check: Callable[[], None] = lambda: None) -> None:
         self._folder, self._check = tables_dir, check
-        self._rows: dict[str, list[tuple[int, dict[str, Values]]]] = {}
+        self._rows: dict[str, list[dict[str, np.ndarray[Any, Any]]]] = {}
         self._manifest: Manifest = {}
         self.buffered = 0
         """The number of values in memory; a checkpoint writes them."""
@@ -105,33 +81,29 @@ class TableWriter:
         """
         if not re.fullmatch("[a-z][a-z0-9_]*", table) or "step" not in columns:
             raise ValueError(f"expected a lower-case table name and a column step; got {table!r}")
-        values = {name: _values(name, value) for name, value in columns.items()}
-        lengths = {len(v) for v in values.values() if isinstance(v, list) or v.ndim} or {1}
-        if len(lengths) > 1:
-            raise ValueError(f"table {table}: columns have {sorted(lengths)} rows")
+        values = [_values(name, value) for name, value in columns.items()]
         added = self._rows.setdefault(table, [])
-        if added and added[0][1].keys() != values.keys():
-            raise ValueError(f"table {table} has columns {[*added[0][1]]}, not {[*values]}")
-        if rows := lengths.pop():
-            added.append((rows, values))
-            self.buffered += _size(values)
+        if added and added[0].keys() != columns.keys():
+            raise ValueError(f"table {table} has columns {[*added[0]]}, not {[*columns]}")
+        named = dict(zip(columns, np.broadcast_arrays(*values), strict=True))
+        if len(np.atleast_1d(named["step"])):
+            added.append(named)
+            sizes = (sum(map(len, v.flat)) if v.dtype == object else v.size for v in values)
+            self.buffered += sum(sizes)
 
     def flush(self) -> Manifest:
-        """Write one part per table that has new rows; returns the manifest of all parts.
-
-        If the disk fails, rows not yet written stay in memory, and `flush` may be called again.
-        """
+        """Write one part per table that has new rows; returns the manifest of all parts."""
         self._check()
         for table, added in self._rows.items():
             if added:
-                rows = _joined(added)
+                rows = pa.table({name: _column(name, added) for name in added[0]}).sort_by("step")
                 parts = self._manifest.setdefault(table, [])
                 first = rows["step"][0].as_py()
-                if parts and first <= Part(Path(parts[-1]["name"])).steps[1]:
+                if parts and first <= _steps(parts[-1])[1]:
                     raise ValueError(f"{table}: step {first} or a later one was written before")
                 parts.append(_write_part(self._folder / table, rows))
-                self.buffered -= sum(_size(values) for _, values in added)
                 added.clear()
+        self.buffered = 0
         return deepcopy(self._manifest)
 
     def restore(self, manifest: Manifest) -> None:
@@ -143,14 +115,14 @@ class TableWriter:
         if problems := missing(self._folder, manifest, ended=False):
             what = "; ".join(problems)
             raise UserError(f"{self._folder.parent}: {what}; remove it to start anew")
-        for part in [p for table in manifest for p in list_parts(self._folder / table, manifest)]:
-            read_part(part, ["step"])
-        for folder in self._folder.glob("*/"):
-            listed = {part.path for part in list_parts(folder, manifest)}
-            for part in list_parts(folder):
-                if part.path not in listed:
-                    part.path.unlink()
-            sync_folder(folder)
+        for table, parts in manifest.items():
+            for part in parts:
+                read_part(self._folder / table, part, ["step"])
+        for table, parts in parts_in(self._folder).items():
+            listed = {part["name"] for part in manifest.get(table, [])}
+            for name in {part["name"] for part in parts} - listed:
+                (self._folder / table / name).unlink()
+            sync_folder(self._folder / table)
         self._rows, self._manifest, self.buffered = {}, deepcopy(manifest), 0
 
 
@@ -171,53 +143,54 @@ def read_table(
         for key, value in where.items()
     }
     chosen = None if columns is None else list(dict.fromkeys(columns))
-    needed = None if chosen is None else {*chosen, "step"}
-    tables = [
-        read_part(part, needed, wanted)
-        for part in list_parts(tables_dir / name, manifest)
-        if all(wanted.values())
-        and any(part.steps[0] <= step <= part.steps[1] for step in wanted.get("step", part.steps))
-    ]
+    tables = []
+    for part in (parts_in(tables_dir) if manifest is None else manifest).get(name, []):
+        first, last = _steps(part)
+        if any(first <= step <= last for step in wanted.get("step", [first])):
+            needed = None if chosen is None else [*dict.fromkeys([*chosen, "step"])]
+            tables.append(read_part(tables_dir / name, part, needed, wanted))
     if not tables:
-        return pd.DataFrame({column: pd.Series(dtype=np.float64) for column in chosen or ()})
+        return pd.DataFrame(columns=chosen, dtype=np.float64)
     try:
         # Permissive: older runs may have whole numbers in one part and fractions in the next.
         frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
     except pa.ArrowException as error:
         raise UserError(f"{tables_dir / name}: its parts do not go together: {error}") from error
-    if not frame["step"].is_monotonic_increasing:
-        frame = frame.sort_values("step", kind="stable", ignore_index=True)
+    frame = frame.sort_values("step", kind="stable", ignore_index=True)
     return frame if chosen is None else frame[chosen]
 
 
 def read_part(
-    part: Part,
-    columns: Collection[str] | None = None,
+    folder: Path,
+    part: Mapping[str, Any],
+    columns: list[str] | None = None,
     where: Mapping[str, Collection[Any]] | None = None,
 ) -> pa.Table:
     """The ``columns`` (all if None) of the rows that have one of the values in ``where``."""
-    path, where = part.path, where or {}
+    path, where = folder / part["name"], where or {}
     try:
         data = path.read_bytes()
-        if part.entry is not None and part.entry["sha256"] != hashlib.sha256(data).hexdigest():
+        if part.get("sha256") not in (None, hashlib.sha256(data).hexdigest()):
             raise ValueError("SHA-256")
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        if not pa.types.is_int64(file.schema_arrow.field("step").type):
+        filters = [(name, "in", values) for name, values in where.items()] or None
+        options = {"page_checksum_verification": True, "use_threads": False}
+        rows = pq.read_table(pa.BufferReader(data), columns=columns, filters=filters, **options)
+        if not pa.types.is_int64(rows.schema.field("step").type):
             raise ValueError("the steps are no whole numbers")
-        if lacking := {*(columns or ()), *where} - {*file.schema_arrow.names}:
-            raise ValueError(f"no column {', '.join(sorted(lacking))}")
-        needed = None if columns is None else [*{*columns, *where}]
-        rows = file.read(columns=needed, use_threads=False)
-        for name, values in where.items():
-            rows = rows.filter(pc.is_in(rows[name], pa.array(values, rows[name].type)))
+        return rows
     except FileNotFoundError:
-        raise UserError(f"{path}: table {path.parent.name}: part {path.name} is missing") from None
+        raise UserError(f"{path}: table {folder.name}: part {path.name} is missing") from None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0][:120]
         raise UserError(
             f"{path}: expected a table part as bnexp wrote it; the file is damaged ({reason})"
         ) from error
-    return rows if columns is None else rows.select([*columns])
+
+
+def _steps(part: Mapping[str, Any]) -> tuple[int, int]:
+    """The first and the last step in a part, which is named after them."""
+    first, last = part["name"].removesuffix(".parquet").split("-")
+    return int(first), int(last)
 
 
 def _write_part(folder: Path, rows: pa.Table) -> dict[str, Any]:
@@ -234,39 +207,27 @@ def _write_part(folder: Path, rows: pa.Table) -> dict[str, Any]:
     return {"name": name, "rows": rows.num_rows, "bytes": len(data), "sha256": digest}
 
 
-def _values(name: str, value: Any) -> Values:
-    """A copy of ``value`` as int64, float64 (None is NaN), bool or, for text, objects."""
+def _values(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """A copy of ``value`` as int64, float64 (None is NaN), bool or, for text and lists, objects."""
+    array: np.ndarray[Any, Any]
     is_column = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim)
     if is_column and len(value) and np.ndim(value[0]):
-        return [np.array(row, np.float64) for row in value]
+        array = np.empty(len(value), object)
+        for place, row in enumerate(value):
+            array[place] = np.array(row, np.float64)
+        return array
     array = np.array(value)
     if name in INTEGERS:
         if not np.array_equal(whole := array.astype(np.int64), array):
             raise ValueError(f"column {name} counts: expected whole numbers")
         return whole
-    if array.dtype.kind == "U":
-        return array.astype(object)
-    return array if array.dtype.kind == "b" else array.astype(np.float64)
+    kinds = {"U": object, "b": bool}
+    return array.astype(kinds.get(array.dtype.kind, np.float64))
 
 
-def _size(values: Mapping[str, Values]) -> int:
-    return sum(sum(map(len, v)) if isinstance(v, list) else v.size for v in values.values())
-
-
-def _joined(added: list[tuple[int, dict[str, Values]]]) -> pa.Table:
-    """All rows, one below the other, sorted by step."""
-    table = pa.table({name: _column(name, added) for name in added[0][1]})
-    steps = table["step"].to_numpy()
-    return table.take(np.argsort(steps, kind="stable")) if np.any(np.diff(steps) < 0) else table
-
-
-def _column(name: str, added: list[tuple[int, dict[str, Values]]]) -> pa.Array:
-    if isinstance(added[0][1][name], list):
-        lists = [row for _, values in added for row in values[name]]
-        offsets = np.cumsum([0, *map(len, lists)], dtype=np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(lists)))
-    arrays = [np.broadcast_to(values[name], rows) for rows, values in added]
+def _column(name: str, added: list[dict[str, np.ndarray[Any, Any]]]) -> pa.Array:
+    """The values of column ``name``, one below the other."""
+    arrays = [np.atleast_1d(values[name]) for values in added]
     if len({array.dtype for array in arrays}) > 1:
         raise ValueError(f"column {name} mixes kinds of values")
-    values = np.concatenate(arrays)
-    return pa.array(values, pa.string() if values.dtype.kind == "O" else None)
+    return pa.array(np.concatenate(arrays))

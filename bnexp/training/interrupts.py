@@ -31,6 +31,7 @@ class Stop:
     def __init__(self) -> None:
         self.signum: int | None = None
         self.file = Path(named) if (named := os.environ.get(STOP_FILE)) else None
+        self._failed = None if self.file is None else self.file.with_suffix(".failed")
         self.look()
 
     def ask(self, signum: int) -> None:
@@ -46,13 +47,13 @@ class Stop:
 
     def fail(self) -> None:
         """Keep further runs of the sweep from starting; those under way go on."""
-        if self.file is not None:
-            self.file.with_suffix(".failed").touch()
+        if self._failed is not None:
+            self._failed.touch()
 
     @property
     def failed(self) -> bool:
         """Whether `fail` was called in the sweep."""
-        return self.file is not None and self.file.with_suffix(".failed").exists()
+        return self._failed is not None and self._failed.exists()
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def watched() -> Iterator[Stop]:
     """Within it SIGINT and SIGTERM are noted instead of acted on; a second one acts at once."""
     stop = Stop()
 
-    def note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def note(signum: int, _: FrameType | None) -> None:
         if stop.signum is not None:
             raise KeyboardInterrupt
         stop.ask(signum)

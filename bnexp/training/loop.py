@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,11 +11,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from bnexp.data.batches import Batches
 from bnexp.norms import noises
 from bnexp.probes import Probe, Rows, Setting, Step, leaving_no_trace
-from bnexp.training.pending import PendingMetrics
+from bnexp.probes.base import to_floats
 
 
 @dataclass
@@ -41,7 +43,8 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._noises = noises(self.setting.model)
-        self._pending = PendingMetrics()
+        self._watched: list[tuple[int, Tensor]] = []  # losses and gradient norms, by step
+        self._rows: list[tuple[int, Rows]] = []
 
     def step(self, number: int, record: Callable[[Rows], None]) -> Step:
         """Make training step ``number``; pass due probes' rows to ``record``, at the latest sync.
@@ -54,8 +57,9 @@ class Trainer:
         for noise in self._noises:
             noise.at_step(number)
         step = self._forward_backward(number, due)
-        self._pending.add(step)
-        syncing = number % self.sync_every == 0 or any(map(_needs_finite, due))
+        self._watched += [(number, step.loss), (number, step.grad_norm)]
+        careful = any(probe.wants_update or not probe.passive for probe in due)
+        syncing = careful or number % self.sync_every == 0
         if syncing:
             self.sync(record)
         finite = self.diverged is None
@@ -69,7 +73,9 @@ class Trainer:
             if after:
                 step.params = {name: p.detach().clone() for name, p in step.params.items()}
             with self._undone() if number == self.steps else nullcontext():
-                self._update(step)
+                self.setting.model.assign_gradient(step.grads)
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
                 step.new_params = self.setting.model.own_params
                 for probe in after:
                     self._measure(probe, probe.after_update, step)
@@ -82,22 +88,36 @@ class Trainer:
     def sync(self, record: Callable[[Rows], None]) -> None:
         """Fetch the losses since the last sync; `diverged` tells. Rows go to ``record``."""
         if self.diverged is None:
-            self.diverged = self._pending.diverged()
+            values = to_floats([value for _, value in self._watched])
+            pairs = zip(self._watched, values, strict=True)
+            bad = [number for (number, _), value in pairs if not math.isfinite(value)]
+            self.diverged = min(bad, default=None)
+            self._watched.clear()
         self._record(record)
 
     def _record(self, record: Callable[[Rows], None]) -> None:
-        for rows in self._pending.take_rows(self.diverged):
+        """Pass the rows since the last sync on, with all that is on the device fetched at once."""
+        last = math.inf if self.diverged is None else self.diverged
+        made = [rows for number, rows in self._rows if number <= last]
+        self._rows.clear()
+        tables = [columns for rows in made for columns in rows.values()]
+        on_device = [
+            (columns, name)
+            for columns in tables
+            for name, column in columns.items()
+            if len(column) and isinstance(column[0], Tensor)
+        ]
+        numbers = iter(to_floats([value for columns, name in on_device for value in columns[name]]))
+        for columns, name in on_device:
+            columns[name] = [next(numbers) for _ in columns[name]]
+        for rows in made:
             record(rows)
 
     def _forward_backward(self, number: int, due: Iterable[Probe]) -> Step:
         """The objective and its gradient on the step's batch, with what probes capture."""
         model, batch = self.setting.model, self.batches.at(number)
-        here = model.evaluate(
-            self.setting.objective,
-            batch.inputs,
-            batch.targets,
-            capture=sorted({layer for probe in due for layer in probe.captures()}),
-        )
+        layers = sorted({layer for probe in due for layer in probe.captures()})
+        here = model.evaluate(self.setting.objective, batch.inputs, batch.targets, capture=layers)
         return Step(
             number=number,
             lr=float(self.optimizer.param_groups[0]["lr"]),
@@ -115,14 +135,8 @@ class Trainer:
     def _measure(self, probe: Probe, measure: Callable[[Step], Rows], step: Step) -> None:
         begin = time.perf_counter()
         with nullcontext() if probe.passive else leaving_no_trace(self.setting.model):
-            self._pending.add_rows(step.number, measure(step))
+            self._rows.append((step.number, measure(step)))
         self.seconds[probe.name] += time.perf_counter() - begin
-
-    def _update(self, step: Step) -> None:
-        """One step of the optimiser; leaves no ``.grad`` behind."""
-        self.setting.model.assign_gradient(step.grads)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
 
     @contextmanager
     def _undone(self) -> Iterator[None]:
@@ -131,8 +145,3 @@ class Trainer:
         with leaving_no_trace(self.setting.model):
             yield
         self.optimizer.load_state_dict(state)
-
-
-def _needs_finite(probe: Probe) -> bool:
-    """Whether the probe may only measure a step that is known not to have diverged."""
-    return probe.wants_update or not probe.passive

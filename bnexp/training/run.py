@@ -7,48 +7,35 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from bnexp.config import Config
-from bnexp.data import Batches, Dataset, fingerprint, load_dataset
+from bnexp.data import fingerprint
 from bnexp.errors import UserError
-from bnexp.models import Network, Task, build_model, layer_count
-from bnexp.objective import Objective
-from bnexp.probes import Rows, Setting, build_probes
+from bnexp.models import layer_count
+from bnexp.probes import Rows
 from bnexp.registry import expect
+from bnexp.runs import FINISHED as FINISHED
 from bnexp.runs import RunDirectory, TableWriter, code_hash, run_id, siblings
 from bnexp.runs.files import read_json
 from bnexp.seeds import derive
-from bnexp.training.checkpoint import Checkpoints, random_state, set_random_state
-from bnexp.training.environment import environment
-from bnexp.training.failures import log, reason, record
+from bnexp.training.build import trainer_of
+from bnexp.training.checkpoint import Checkpoints, load_state, state_of
 from bnexp.training.interrupts import Interrupted, Stop, watched
 from bnexp.training.loop import Trainer
-from bnexp.training.memory import keep_freed_memory
-from bnexp.training.precision import cast, dtype_of, set_up_cuda
+from bnexp.training.machine import environment, keep_freed_memory, set_up_cuda
 
 STATUS_SECONDS = 2.0
 """How often a run says how far it is. Rows are written with each checkpoint."""
 
 BUFFERED_VALUES = 1 << 22
 """So many values of tables are held in memory, 32 MB as doubles, before a checkpoint is made."""
-
-EVALUATION_BATCH = 1000
-"""Images per pass in evaluation, where the batch size changes nothing but the speed."""
-
-SYNC_EVERY = {"cpu": 1, "cuda": 100}
-"""Steps between two fetches of the losses, by device: on a GPU the host waits for them."""
-
-FINISHED = ("done", "diverged")
-"""The states of a run that has its result."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +53,12 @@ class Job:
 
     @property
     def id(self) -> str:
-        """The run's id."""
-        return self.directory.path.name
+        return self.directory.id
 
     def state(self) -> str | None:
         """What the run directory says of it; None before it was started."""
-        state = self.directory.read_status().get("state")
-        return None if state is None else str(state)
-
-    def problems(self) -> list[str]:
-        """What the tables of a finished run lack or have too much, in words."""
-        return self.directory.problems()
+        state: str | None = self.directory.read_status().get("state")
+        return state
 
 
 def identify(config: Config) -> Job:
@@ -94,20 +76,12 @@ def identify(config: Config) -> Job:
     device = _device(config.run.device)
     plain = {**config.plain, "device": str(device)}
     content = fingerprint(plain["data"])
+    items = [one.item for one in (model, norm, config.data, *config.probes.values())]
+    modules = {getattr(item, "__module__", type(item).__module__) for item in items}
     runs = Path(config.run.out).expanduser() / "runs"
-    path = runs / run_id(plain, content, code_hash(modules(config)))
-    job = Job(replace(config, plain=plain), device, content, RunDirectory(path))
-    return job if path.exists() else replace(job, stale=[p.name for p in siblings(runs, job.id)])
-
-
-def modules(config: Config) -> list[str]:
-    """The modules whose code makes the run's numbers, before what they import."""
-    chosen = [config.model, config.norm, config.data, *config.probes.values()]
-    return sorted({"bnexp.training.loop", __name__, *(_module(one.item) for one in chosen)})
-
-
-def _module(item: Any) -> str:
-    return str(getattr(item, "__module__", type(item).__module__))
+    name = run_id(plain, content, code_hash({__name__, *modules}))
+    stale = [] if (runs / name).exists() else [path.name for path in siblings(runs, name)]
+    return Job(replace(config, plain=plain), device, content, RunDirectory(runs / name), stale)
 
 
 def _device(name: str) -> torch.device:
@@ -118,6 +92,19 @@ def _device(name: str) -> torch.device:
         have = torch.cuda.device_count()
         raise UserError(f"device: expected one that is here; got {name} ({have} CUDA devices)")
     return device
+
+
+def reason(error: Exception) -> str:
+    """What ``error`` says, on one line."""
+    return ": ".join(filter(None, [type(error).__name__, *str(error).splitlines()[:1]]))
+
+
+def record(directory: RunDirectory, why: str, details: str, steps: int) -> None:
+    """Note in ``directory``, where it can be written, that its run failed; it can be resumed."""
+    with suppress(OSError, UserError), directory.lock(wait=False):
+        directory.log(details)
+        before = {"step": 0, "steps": steps, **directory.read_status()}
+        directory.write_status(**{**before, "state": "failed", "reason": why})
 
 
 def train(job: Job, wait: bool = True) -> str:
@@ -132,56 +119,47 @@ def train(job: Job, wait: bool = True) -> str:
         Interrupted: the process was asked to stop; the run has saved and can be resumed.
     """
     if (state := job.state()) in FINISHED:
-        if problems := job.problems():
+        if problems := job.directory.problems():
             path = job.directory.path
             raise UserError(f"{path}: {'; '.join(problems)}; remove it to make the run anew")
         return str(state)
-    with open_run(job, wait) as session:
-        return str(job.state()) if session is None else session.run()
-
-
-@contextmanager
-def open_run(job: Job, wait: bool = True) -> Iterator[Session | None]:
-    """Within it the run is this process's to make; None where another one finished it meanwhile.
-
-    Raises:
-        UserError: as `train`.
-    """
-    config = job.config
     threads_before = torch.get_num_threads()
+    try:
+        return _train(job, wait)
+    finally:
+        torch.set_num_threads(threads_before)
+
+
+def _train(job: Job, wait: bool) -> str:
+    config, directory = job.config, job.directory
     torch.set_num_threads(_threads(job))
     keep_freed_memory()
     torch.manual_seed(derive(config.run.seed, "global"))
     if job.device.type == "cuda":
         set_up_cuda(tf32=config.run.tf32, deterministic=config.run.deterministic)
     try:
-        try:
-            trainer, label = trainer_of(config, job.device)
-        except UserError:
-            raise
-        except Exception as error:  # such as no memory for the network
-            record(job.directory, reason(error), traceback.format_exc(), config.run.steps)
-            raise
-        _make_folder(job.directory.path)
-        if wait and job.directory.is_locked():
-            print(f"bnexp: waiting for another process that makes {job.id}", file=sys.stderr)
-        with job.directory.lock(wait) as directory:
-            if (state := job.state()) in FINISHED:
-                yield None
-                return
-            if state is not None and config.run.resume == "never":
-                raise UserError(
-                    f"resume: expected auto to go on with {job.directory.path}, which is there "
-                    f"unfinished; got never"
-                )
-            if directory.config_file.exists():
-                directory.read_config()  # a damaged one is named now, not when the run is drawn
-            plain = {**config.plain, "data": {**config.plain["data"], "label": label}}
-            directory.create(plain, environment(job.device, job.fingerprint))
-            with watched() as stop:
-                yield Session(replace(job, directory=directory), trainer, stop)
-    finally:
-        torch.set_num_threads(threads_before)
+        trainer, label = trainer_of(config, job.device)
+    except Exception as error:  # such as no memory for the network
+        if not isinstance(error, UserError):
+            record(directory, reason(error), traceback.format_exc(), config.run.steps)
+        raise
+    _make_folder(directory.path)
+    if wait and directory.is_locked():
+        print(f"bnexp: waiting for another process that makes {job.id}", file=sys.stderr)
+    with directory.lock(wait) as held:
+        if (state := job.state()) in FINISHED:
+            return str(state)
+        if state is not None and config.run.resume == "never":
+            raise UserError(
+                f"resume: expected auto to go on with {directory.path}, which is there "
+                f"unfinished; got never"
+            )
+        if directory.config_file.exists():
+            directory.read_config()  # a damaged one is named now, not when the run is drawn
+        plain = {**config.plain, "data": {**config.plain["data"], "label": label}}
+        held.create(plain, environment(job.device, job.fingerprint))
+        with watched() as stop:
+            return Session(config, held, trainer, stop).run()
 
 
 def _threads(job: Job) -> int:
@@ -203,189 +181,109 @@ def _make_folder(path: Path) -> None:
         if not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, "it is read-only")
     except OSError as error:
-        raise UserError(
-            f"out: expected a folder that can be written; {path}: {error.strerror}"
-        ) from None
-
-
-def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
-    """The trainer of a run at step 0, and what its data are called."""
-    run, optim, plain = config.run, config.optim, config.plain
-    dataset = load_dataset({**plain["data"]}, run.seed_data)
-    dtype = dtype_of(run.precision)
-    augment = bool(plain["data"].get("augment"))
-    batches = Batches(dataset, run.batch_size, run.seed_order, device, dtype, augment)
-    model = network_of(config, dataset.classes, device)
-    loss = str(plain["model"]["loss"])
-    setting = Setting(
-        model=model,
-        objective=Objective(loss, optim.weight_decay, optim.decay),
-        steps=run.steps,
-        seed=run.seed,
-        evaluation=lambda split: _evaluation(dataset, batches, split),
-    )
-    optimizer = torch.optim.SGD(
-        model.optimised(), lr=optim.lr, momentum=optim.momentum, foreach=True
-    )
-    probes = build_probes(plain["probes"], setting)
-    trainer = Trainer(setting, batches, optimizer, probes, run.steps, SYNC_EVERY[device.type])
-    return trainer, dataset.label
-
-
-def network_of(config: Config, classes: int | None, device: torch.device) -> Network:
-    """The run's network at initialisation, on ``device`` in the run's precision."""
-    model, norm, run = config.model, config.norm, config.run
-    task = Task() if classes is None else Task(classes=classes)
-    network = build_model(model.name, model.options, norm.name, norm.options, task, run.seed_init)
-    network = cast(network, run.precision, device)
-    if classes is not None:  # images: the layout that convolutions are fastest in
-        network = network.to(memory_format=torch.channels_last)
-    if run.compile:
-        network.compiled()
-    return network
-
-
-def _evaluation(dataset: Dataset, batches: Batches, split: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of a split that is not trained on; none where the data has no such split."""
-    if getattr(dataset, split) is not None:
-        for batch in batches.split(split, EVALUATION_BATCH):
-            yield batch.inputs, batch.targets
+        why = f"{path}: {error.strerror}"
+        raise UserError(f"out: expected a folder that can be written; {why}") from None
 
 
 class Session:
     """One process's stretch of a run: from the checkpoint, if there is one, to the end."""
 
-    def __init__(self, job: Job, trainer: Trainer, stop: Stop) -> None:
-        self.job, self.trainer, self.stop = job, trainer, stop
-        self.directory = job.directory
-        self.checkpoints = Checkpoints(job.directory.path, job.id, job.directory.check)
-        self.tables = TableWriter(job.directory.tables_dir, job.directory.check)
+    def __init__(
+        self, config: Config, directory: RunDirectory, trainer: Trainer, stop: Stop
+    ) -> None:
+        self.config, self.directory, self.trainer, self.stop = config, directory, trainer, stop
+        self.checkpoints = Checkpoints(directory)
+        self.tables = TableWriter(directory.tables_dir, directory.check)
+        self.manifest = directory.read_status().get("tables", {})
         self.number = 0
 
     def run(self) -> str:
         """Train to the end; returns ``done`` or ``diverged``."""
         try:
-            self.number = self._resume()
-            return self._train(self.number)
-        except (Interrupted, KeyboardInterrupt):
+            self._resume()
+            return self._train()
+        except Interrupted:
             raise
         except Exception as error:
             with suppress(OSError, UserError):  # the disk, or the run's lease, may be what failed
-                self._say(traceback.format_exc())
-                self._status("failed", self.number, reason=reason(error))
+                self.directory.log(traceback.format_exc())
+                self._status("failed", reason=reason(error))
             raise
 
-    def _resume(self) -> int:
-        """Go back to the last checkpoint; returns the step to make next."""
-        trainer = self.trainer
+    def _resume(self) -> None:
+        """Go back to the last checkpoint."""
         last = self.checkpoints.load(self._warn)
-        first = 0
-        manifest: dict[str, Any] = {}
+        began, self.manifest = "started", {}
         if last is not None:
-            first, state, manifest = last
-            load_state(trainer, state)
-            trainer.seconds.update(self.directory.read_status().get("seconds", {}))
-        self._status("running", first, manifest=manifest)
-        self.tables.restore(manifest)
-        self._say(f"{'resumed' if first else 'started'} at step {first}")
-        return first
+            self.number, state, self.manifest = last
+            load_state(self.trainer, state)
+            self.trainer.seconds.update(self.directory.read_status().get("seconds", {}))
+            began = "resumed"
+        self._status("running")
+        self.tables.restore(self.manifest)
+        self.directory.log(f"{began} at step {self.number}")
 
-    def _train(self, first: int) -> str:
-        config, steps = self.job.config, self.trainer.steps
+    def _train(self) -> str:
+        run, steps = self.config.run, self.trainer.steps
         saved = shown = time.monotonic()
-        with tqdm(
-            total=steps + 1,
-            initial=first,
-            desc=self.job.id,
-            unit="step",
-            disable=not config.run.progress,
-            file=sys.stderr,
-            mininterval=0.5,
-            dynamic_ncols=True,
-        ) as bar:
+        first, stderr, quiet = self.number, sys.stderr, not run.progress
+        options: dict[str, Any] = {"desc": self.directory.id, "unit": "step", "dynamic_ncols": True}
+        with tqdm(total=steps + 1, initial=first, file=stderr, disable=quiet, **options) as bar:
             for number in range(first, steps + 1):
                 self.number = number
                 step = self.trainer.step(number, self._record)
                 now = time.monotonic()
                 if showing := now - shown > STATUS_SECONDS:
                     self.stop.look()
-                every = config.run.checkpoint_steps
-                late = now - saved > 60 * config.run.checkpoint_minutes
-                full = self.tables.buffered > BUFFERED_VALUES
-                signum = self.stop.signum
-                due = bool(every and (number + 1) % every == 0)
-                saving = signum is not None or late or full or due
+                signum, every = self.stop.signum, run.checkpoint_steps
+                saving = (
+                    signum is not None
+                    or now - saved > 60 * run.checkpoint_minutes
+                    or self.tables.buffered > BUFFERED_VALUES
+                    or (every is not None and (number + 1) % every == 0)
+                )
                 if showing or saving or number == steps:
                     self.trainer.sync(self._record)
                 if self.trainer.diverged is not None:
-                    return self._finish("diverged", self.trainer.diverged)
+                    # It keeps its last checkpoint: cut off before its end, it diverges again.
+                    self.number = self.trainer.diverged
+                    return self._finish("diverged")
                 if showing:
                     bar.set_postfix(loss=f"{float(step.loss):.4g}", refresh=False)
-                    self._status("running", number)
+                    self._status("running")
                     shown = now
                 if saving and number < steps:
-                    self._save(number + 1)
+                    self._save()
                     saved = now
                     if signum is not None:
-                        self._say(f"stopped after step {number}")
+                        self.directory.log(f"stopped after step {number}")
                         raise Interrupted(signum)
                 bar.update()
-        self._save(steps + 1)
-        return self._finish("done", steps)
+        self.number = steps
+        self._save()
+        return self._finish("done")
 
     def _record(self, rows: Rows) -> None:
         for table, columns in rows.items():
             self.tables.add(table, columns)
 
-    def _save(self, following: int) -> None:
+    def _save(self) -> None:
         """All rows first, then the checkpoint that lists them."""
-        manifest = self.tables.flush()
-        self.checkpoints.save(following, state_of(self.trainer), manifest)
-        self._status("running", following - 1, manifest=manifest)
+        self.manifest = self.tables.flush()
+        self.checkpoints.save(self.number + 1, state_of(self.trainer), self.manifest)
+        self._status("running")
 
-    def _finish(self, state: str, number: int) -> str:
-        # A diverged run keeps its last checkpoint: cut off before this, it diverges again.
-        self._status(state, number, manifest=self.tables.flush())
-        self._say(f"{state} at step {number}")
+    def _finish(self, state: str) -> str:
+        self.manifest = self.tables.flush()
+        self._status(state)
+        self.directory.log(f"{state} at step {self.number}")
         return state
 
-    def _status(
-        self, state: str, number: int, manifest: dict[str, Any] | None = None, **more: Any
-    ) -> None:
-        if manifest is None:
-            manifest = self.directory.read_status().get("tables", {})
+    def _status(self, state: str, **more: Any) -> None:
         seconds = {name: round(value, 3) for name, value in self.trainer.seconds.items()}
-        self.directory.write_status(
-            state=state,
-            step=number,
-            steps=self.trainer.steps,
-            seconds=seconds,
-            tables=manifest,
-            **more,
-        )
+        progress = {"step": self.number, "steps": self.trainer.steps, "seconds": seconds}
+        self.directory.write_status(state=state, **progress, tables=self.manifest, **more)
 
     def _warn(self, text: str) -> None:
         print(f"bnexp: {text}", file=sys.stderr)
-        self._say(text)
-
-    def _say(self, text: str) -> None:
-        log(self.directory, text)
-
-
-def state_of(trainer: Trainer) -> dict[str, Any]:
-    """What the next step depends on: parameters, buffers, optimiser, probes, random state."""
-    return {
-        "model": trainer.setting.model.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "random": random_state(),
-        "probes": {probe.name: own for probe in trainer.probes if (own := probe.state())},
-    }
-
-
-def load_state(trainer: Trainer, state: dict[str, Any]) -> None:
-    """Put ``trainer`` back to what `state_of` gave."""
-    trainer.setting.model.load_state_dict(state["model"])
-    trainer.optimizer.load_state_dict(state["optimizer"])
-    set_random_state(state["random"])
-    for probe in trainer.probes:
-        probe.load_state(state["probes"].get(probe.name, {}))
+        self.directory.log(text)

@@ -12,7 +12,7 @@ from bnexp.cli import main
 from bnexp.runs import find_runs
 from bnexp.theory import STATEMENTS, TITLES
 from bnexp.theory.theorems import SIDES
-from bnexp.training.reload import reload
+from bnexp.training.checkpoint import reload
 from tests.commands.test_cli import TINY, files
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.runs import code_hash
-from bnexp.runs.code import _file, _is_library, _parse
+from bnexp.runs.identity import _file, _is_library, _parse
 
 PLUGIN = '''
 """A norm."""
@@ -55,8 +55,8 @@ def plugin(folder: Path, text: str = PLUGIN, helper: str = HELPER) -> str:
     (folder / "my_helper.py").write_text(helper)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
-        patch.setattr("bnexp.runs.code._file", _file.__wrapped__)
-        patch.setattr("bnexp.runs.code._is_library", _is_library.__wrapped__)
+        patch.setattr("bnexp.runs.identity._file", _file.__wrapped__)
+        patch.setattr("bnexp.runs.identity._is_library", _is_library.__wrapped__)
         return code_hash(["my_norm"])
 
 
@@ -102,7 +102,7 @@ def test_the_rooms_that_only_look_at_runs_do_not_count(
         parsed.append(name)
         return _parse(name, file)
 
-    monkeypatch.setattr("bnexp.runs.code._parse", parse)
+    monkeypatch.setattr("bnexp.runs.identity._parse", parse)
     code_hash(["bnexp.training.run", "bnexp.figures.panel"])
     rooms = {name.split(".")[1] for name in parsed if "." in name}
     assert {"training", "models", "norms", "probes", "objective", "seeds"} <= rooms

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bnexp.errors import UserError
-from bnexp.runs import Keep, Run, RunDirectory, TableWriter, compact, find_runs
+from bnexp.runs import Run, RunDirectory, TableWriter, compact, find_runs
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def run(make_run: Callable[..., RunDirectory]) -> Run:
     """A run with tables by step, by layer and of the landscape."""
     directory = make_run("a", data__path="/home/me/data", out="/home/me/out")
     writer = TableWriter(directory.tables_dir)
-    for step in range(41):
+    for step in range(161):
         writer.add("train", {"step": step, "loss": 1 / (step + 1)})
         if step % 4 == 0:
             layers = {"step": step, "layer": [1, 2, 3]}
@@ -26,23 +26,23 @@ def run(make_run: Callable[..., RunDirectory]) -> Run:
             writer.add("activations", {**layers, "unit": [4, 5, 6], "values": np.ones((3, 50)) / 3})
             for unit in (4, 5, 6):
                 writer.add("moments", {**layers, "unit": unit, "mean": step})
-    directory.write_status(state="done", step=40, steps=40, tables=writer.flush())
+    directory.write_status(state="done", step=160, steps=160, tables=writer.flush())
     (found,) = find_runs(directory.path)
     return found
 
 
 def test_a_copy_is_small_and_whole_where_figures_draw_from(run: Run, tmp_path: Path) -> None:
-    path = compact(run, tmp_path / "copy" / "runs", Keep(layers=(1, 3), steps=3, samples=7))
+    path = compact(run, tmp_path / "copy" / "runs", layers=(1, 3), samples=7)
     (copy,) = find_runs(tmp_path / "copy")
     assert (copy.id, copy.state, copy.verify(), path) == (run.id, "done", [], copy.path)
     for name in ("smoothness", "landscape"):
         pd.testing.assert_frame_equal(copy.table(name), run.table(name), check_exact=True)
-    assert copy.table("train")["step"].tolist() == [*range(0, 41, 4)]
+    assert copy.table("train")["step"].tolist() == [*range(0, 161, 4)]
     for name in ("activations", "moments", "gradient_shift"):
         assert set(copy.table(name)["layer"]) == {1, 3}
-    assert copy.table("activations")["step"].drop_duplicates().tolist() == [0, 20, 40]
+    assert copy.table("activations")["step"].drop_duplicates().tolist() == [*range(0, 161, 8)]
     values = np.stack(copy.table("activations")["values"].tolist())
-    assert values.tolist() == np.full((6, 7), np.float64(np.float32(1 / 3))).tolist()
+    assert values.tolist() == np.full((42, 7), np.float64(np.float32(1 / 3))).tolist()
     moments = copy.table("moments").drop_duplicates("layer")
     assert dict(zip(moments["layer"], moments["unit"], strict=True)) == {1: 4, 3: 6}
     assert (copy.option("data.path"), copy.option("out")) == ("data", "out")
@@ -50,7 +50,7 @@ def test_a_copy_is_small_and_whole_where_figures_draw_from(run: Run, tmp_path: P
 
 def test_layers_that_a_table_has_none_of_are_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--layers: expected some of 1, 2, 3.* got 999"):
-        compact(run, tmp_path / "copy", Keep(layers=[999]))
+        compact(run, tmp_path / "copy", layers=[999])
     assert not (tmp_path / "copy").exists()
 
 
@@ -60,18 +60,17 @@ def test_a_copy_that_was_cut_off_is_made_anew_and_a_whole_one_is_left(
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    keep = Keep(samples=7)
     calls = ((TableWriter, "flush"), (RunDirectory, "write_status"), (RunDirectory, "create"))
     for kind, call in calls:
         with monkeypatch.context() as patch:
             patch.setattr(kind, call, killed)
             with pytest.raises(KeyboardInterrupt):
-                compact(run, tmp_path / "copy", keep)
+                compact(run, tmp_path / "copy", samples=7)
         assert not (tmp_path / "copy").exists() or find_runs(tmp_path / "copy") == []
-    path = compact(run, tmp_path / "copy", keep)
+    path = compact(run, tmp_path / "copy", samples=7)
     assert [file.name for file in path.parent.iterdir()] == ["a"]
     before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
-    assert compact(run, tmp_path / "copy", keep) == path
+    assert compact(run, tmp_path / "copy", samples=7) == path
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
     with pytest.raises(UserError, match="expected no run there yet"):
-        compact(run, tmp_path / "copy", Keep(samples=8))
+        compact(run, tmp_path / "copy", samples=8)

@@ -19,19 +19,6 @@ def test_a_config_round_trips(make_run: MakeRun) -> None:
     assert [*config] == [*VGG]  # in the order in which it was given, to be read by people
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"a: [", b"- 1", b"\xff\xfe\x00", b"a: 2020-99-99", b"a: &b [1]\nc: *b", b"a: *b"],
-)
-def test_a_damaged_config_is_named_in_one_line(make_run: MakeRun, content: bytes) -> None:
-    directory = make_run("a")
-    directory.config_file.write_bytes(content)
-    with pytest.raises(UserError) as caught:
-        directory.read_config()
-    assert str(directory.config_file) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
 def test_no_flipped_bit_of_a_config_or_status_gives_other_values(make_run: MakeRun) -> None:
     directory = make_run("a")
     directory.write_status(state="done", step=123, tables={})

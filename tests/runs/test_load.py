@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,15 +31,6 @@ def only(directory: RunDirectory) -> Run:
     return run
 
 
-def test_reading_runs_does_not_import_torch_nor_other_rooms() -> None:
-    code = "import sys, bnexp.runs; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    modules = done.stdout.split()
-    assert not [name for name in modules if name.startswith("torch")]
-    rooms = {".".join(name.split(".")[:2]) for name in modules if name.startswith("bnexp.")}
-    assert rooms == {"bnexp.errors", "bnexp.runs"}
-
-
 def test_runs_are_found_from_three_places_sorted_by_id(make_run: MakeRun, tmp_path: Path) -> None:
     b, a = make_run("b"), make_run("a", seed=1)
     (tmp_path / "runs" / "notes").mkdir()
@@ -59,14 +48,6 @@ def test_an_empty_folder_has_no_runs_and_a_missing_one_is_named(tmp_path: Path) 
     for name in ("none", "file"):
         with pytest.raises(UserError, match=name):
             find_runs(str(tmp_path / name))
-
-
-@pytest.mark.parametrize("file", ["config_file", "status_file"])
-def test_a_damaged_file_of_a_run_is_named(make_run: MakeRun, tmp_path: Path, file: str) -> None:
-    path: Path = getattr(make_run("a"), file)
-    path.write_bytes(b"{")
-    with pytest.raises(UserError, match=str(path)):
-        find_runs(tmp_path)
 
 
 def test_a_run_is_running_while_somebody_holds_it_and_interrupted_after(make_run: MakeRun) -> None:
@@ -128,7 +109,6 @@ def test_a_run_that_lacks_a_part_is_damaged_and_says_which(make_run: MakeRun) ->
     run = only(directory)
     assert (run.state, run.problems, run.verify()) == ("done", [], [])
     last = directory.tables_dir / "train" / "000000002-000000002.parquet"
-    assert [part.path for part in run.parts("train")][-1] == last
     good = last.read_bytes()
     last.write_bytes(good[:50] + b"?" + good[51:])
     assert [last.name in problem for problem in only(directory).verify()] == [True]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.runs import RunBusy, RunDirectory, TableWriter, lock
+from bnexp.runs import RunBusy, RunDirectory, lock
 
 from .conftest import forked
 
@@ -48,7 +47,7 @@ def written(pipe: Connection) -> str:
 def claim(path: Path, host: str, lease: float = 60) -> Path:
     """The lock file of a run that a process on ``host`` holds."""
     file = RunDirectory(path).lock_file
-    file.write_text(f"{host}\n{os.getpid()}\n{lock._process(os.getpid())}\n{lease}\ntoken")
+    file.write_text(f"{host}\n{os.getpid()}\n{lock._started(os.getpid())}\n{lease}\ntoken")
     return file
 
 
@@ -145,24 +144,6 @@ def test_a_taker_that_died_half_way_is_no_obstacle(tmp_path: Path) -> None:
     age(left, 1e4)
     with RunDirectory(tmp_path).lock():
         assert not left.exists()
-
-
-def test_a_run_directory_deleted_in_mid_run_is_not_made_again(tmp_path: Path) -> None:
-    directory = RunDirectory(tmp_path / "run")
-    with directory.lock() as run:
-        run.create({"a": 1}, {})
-        writer = TableWriter(run.tables_dir, run.check)
-        writer.add("train", {"step": 0})
-        shutil.rmtree(directory.path)
-        for write in (
-            lambda: run.write_status(state="running", step=0),
-            lambda: run.create({"a": 1}, {}),
-            writer.flush,
-            lambda: writer.restore({}),
-        ):
-            with pytest.raises(RunBusy, match="was deleted"):
-                write()
-    assert not directory.path.exists()
 
 
 def test_a_lock_is_released_by_an_error_inside(tmp_path: Path) -> None:

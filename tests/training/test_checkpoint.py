@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from bnexp.errors import UserError
-from bnexp.runs import RunBusy
+from bnexp.runs import RunBusy, RunDirectory
 from bnexp.training import checkpoint
-from bnexp.training.checkpoint import Checkpoints, random_state, set_random_state
+from bnexp.training.checkpoint import Checkpoints
 
 MANIFEST = {"train": [{"name": "000000000-000000001.parquet", "rows": 2, "sha256": "0"}]}
 
@@ -18,8 +18,9 @@ def state(step: int) -> dict[str, Any]:
     return {"model": {"w": torch.full((2, 2), float(step))}, "probes": {}, "lr": 0.1 * step}
 
 
-def saved(folder: Path, *steps: int, run: str = "a") -> Checkpoints:
-    checkpoints = Checkpoints(folder, run)
+def saved(folder: Path, *steps: int) -> Checkpoints:
+    (folder / "a").mkdir(exist_ok=True)
+    checkpoints = Checkpoints(RunDirectory(folder / "a"))
     for step in steps:
         checkpoints.save(step, state(step), MANIFEST)
     return checkpoints
@@ -43,7 +44,7 @@ def test_the_last_one_is_loaded_and_the_last_two_are_kept(tmp_path: Path) -> Non
     assert loaded(saved(tmp_path, 1)) == (1, [])
     checkpoints = saved(tmp_path, 2, 3)
     assert loaded(checkpoints) == (3, [])
-    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in checkpoints.files}
+    assert {*(tmp_path / "a").iterdir()} == {*checkpoints.files}
     checkpoints.files[0].unlink()
     assert loaded(checkpoints) == (2, [])
 
@@ -82,20 +83,6 @@ def test_a_damaged_last_one_is_named_and_never_replaces_the_good_one(
     assert loaded(checkpoints) == (2, [])
 
 
-def test_a_kill_between_two_whole_ones_leaves_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoints = saved(tmp_path, 1, 2)
-
-    def killed(path: Path, content: bytes) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoint, "write_atomic", killed)
-    with pytest.raises(KeyboardInterrupt):
-        checkpoints.save(3, state(3), MANIFEST)
-    assert loaded(checkpoints) == (2, [])
-
-
 def test_two_damaged_ones_are_refused_and_left_as_they_are(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 1, 2)
     for file in checkpoints.files:
@@ -104,12 +91,6 @@ def test_two_damaged_ones_are_refused_and_left_as_they_are(tmp_path: Path) -> No
         loaded(checkpoints)
     assert all(str(file) in str(caught.value) for file in checkpoints.files)
     assert all(file.read_bytes() == b"damaged" for file in checkpoints.files)
-
-
-def test_one_of_another_run_is_refused_by_name(tmp_path: Path) -> None:
-    saved(tmp_path, 1, 2, run="b")
-    with pytest.raises(UserError, match=r"checkpoint of run a; it is of run b"):
-        loaded(Checkpoints(tmp_path, "a"))
 
 
 def test_no_flipped_bit_gives_another_state(tmp_path: Path) -> None:
@@ -142,19 +123,8 @@ def test_a_checkpoint_cannot_run_anything(tmp_path: Path) -> None:
 
 
 def test_who_lost_the_run_writes_no_checkpoint(tmp_path: Path) -> None:
-    def lost() -> None:
-        raise RunBusy("lost")
-
-    with pytest.raises(RunBusy):
-        Checkpoints(tmp_path, "a", lost).save(1, state(1), MANIFEST)
+    with RunDirectory(tmp_path).lock() as run:
+        run.lock_file.unlink()
+        with pytest.raises(RunBusy):
+            Checkpoints(run).save(1, state(1), MANIFEST)
     assert not any(tmp_path.iterdir())
-
-
-def test_random_numbers_go_on_where_they_were(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, "a")
-    checkpoints.save(1, {"random": random_state()}, {})
-    expected = torch.rand(3)
-    content = checkpoints.load(print)
-    assert content is not None
-    set_random_state(content[1]["random"])
-    assert torch.equal(torch.rand(3), expected)

@@ -15,10 +15,10 @@ from bnexp.cli import main
 from bnexp.errors import UserError
 from bnexp.registry import PROBES
 from bnexp.runs.files import read_json
+from bnexp.training import build, train
 from bnexp.training import run as run_module
-from bnexp.training import train
+from bnexp.training.build import trainer_of
 from bnexp.training.loop import Trainer
-from bnexp.training.run import trainer_of
 
 from .runs import (
     DLN,
@@ -73,7 +73,7 @@ def test_how_often_losses_are_fetched_changes_no_number(
     common = [*kind, "norm=none", "steps=20", "probes=paper", "measure.every=6"]
     common += [] if lr is None else [f"optim.lr={lr}"]
     each = finished(tmp_path / "each", *common)
-    monkeypatch.setitem(run_module.SYNC_EVERY, "cpu", 7)
+    monkeypatch.setitem(build.SYNC_EVERY, "cpu", 7)
     some = finished(tmp_path / "some", *common)
     assert each.state() == some.state() == ("done" if lr is None else "diverged")
     assert_same_tables(each, some)

@@ -1,0 +1,95 @@
+"""From a checked config to the trainer of its run at step 0, and how long it will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from bnexp.config import Config
+from bnexp.data import Batches, load_dataset
+from bnexp.models import Network, Task, build_model, layer_count
+from bnexp.objective import Objective
+from bnexp.probes import Rows, Setting, build_probes
+from bnexp.training.loop import Trainer
+
+EVALUATION_BATCH = 1000
+"""Images per pass in evaluation, where the batch size changes nothing but the speed."""
+
+SYNC_EVERY = {"cpu": 1, "cuda": 100}
+"""Steps between two fetches of the losses, by device: on a GPU the host waits for them."""
+
+
+def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
+    """The trainer of a run at step 0, and what its data are called."""
+    run, optim, plain = config.run, config.optim, config.plain
+    dataset = load_dataset({**plain["data"]}, run.seed_data)
+    dtype = torch.float64 if run.precision == "float64" else torch.float32
+    augment = bool(plain["data"].get("augment"))
+    batches = Batches(dataset, run.batch_size, run.seed_order, device, dtype, augment)
+    model = _network(config, dataset.classes, device, dtype)
+
+    def evaluation(split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        if getattr(dataset, split) is not None:
+            for batch in batches.split(split, EVALUATION_BATCH):
+                yield batch.inputs, batch.targets
+
+    objective = Objective(str(plain["model"]["loss"]), optim.weight_decay, optim.decay)
+    setting = Setting(model, objective, run.steps, run.seed, evaluation)
+    optimizer = torch.optim.SGD(
+        model.optimised(), lr=optim.lr, momentum=optim.momentum, foreach=True
+    )
+    probes = build_probes(plain["probes"], setting)
+    trainer = Trainer(setting, batches, optimizer, probes, run.steps, SYNC_EVERY[device.type])
+    return trainer, dataset.label
+
+
+def _network(
+    config: Config, classes: int | None, device: torch.device, dtype: torch.dtype
+) -> Network:
+    """The run's network at initialisation, computing in its precision; bf16 in its products."""
+    model, norm, run = config.model, config.norm, config.run
+    task = Task() if classes is None else Task(classes=classes)
+    network = build_model(model.name, model.options, norm.name, norm.options, task, run.seed_init)
+    network = network.to(device, dtype)
+    if run.precision == "bf16":
+        network.autocast = torch.bfloat16
+    if classes is not None:  # images: the layout that convolutions are fastest in
+        network = network.to(memory_format=torch.channels_last)
+    if run.compile:
+        network.compiled()
+    return network
+
+
+def estimate(runs: Iterable[tuple[Config, torch.device]], threads: int | None = None) -> float:
+    """Seconds that ``runs`` take one after the other, roughly, from timing a few steps."""
+    known: dict[str, float] = {}
+    total = 0.0
+    for config, device in runs:
+        plain, model, norm = config.plain, config.model, config.norm
+        sizes = repr([plain[key] for key in ("model", "norm", "batch_size", "precision", "device")])
+        if sizes not in known:
+            known[sizes] = _step_seconds(config, device, threads)
+        layers = layer_count(model.name, model.options, norm.name, norm.options)
+        passes = float(config.run.steps + 1)
+        for probe in config.probes.values():
+            due = sum(probe.options.due(step) for step in range(config.run.steps + 1))
+            passes += due * probe.options.passes(layers)
+        total += known[sizes] * passes
+    return total
+
+
+def _step_seconds(config: Config, device: torch.device, threads: int | None) -> float:
+    """The faster of two steps without probes, after one to warm up."""
+    before, times, rows = torch.get_num_threads(), [], list[Rows]()
+    torch.set_num_threads(threads or before)
+    trainer, _ = trainer_of(config, device)
+    trainer.probes = []
+    for number in range(3):
+        begin = time.perf_counter()
+        float(trainer.step(number, rows.append).loss)
+        times.append(time.perf_counter() - begin)
+    torch.set_num_threads(before)
+    return min(times[1:])
