@@ -39,7 +39,7 @@ def passes(job: Job) -> float:
     total = float(config.run.steps + 1)
     for probe in config.probes.values():
         due = sum(probe.options.due(step) for step in range(config.run.steps + 1))
-        total += due * probe.options.passes(layers)
+        total += due * probe.item.passes(probe.options, layers)
     return total
 
 
