@@ -1,9 +1,9 @@
 """Every normalisation the paper compares, registered with its options.
 
-All act on the output of an affine map, before the non-linearity: on ``(batch, units)`` or
-``(batch, channels, height, width)``, with statistics over every dimension but the second. All but
-``none`` and ``noise_only`` have a learnable scale gamma (``weight``) and shift beta (``bias``) per
-unit, use the batch's statistics while training and running averages of them at test time.
+All act on the output of an affine map, before the non-linearity: on ``(batch, units, ..)``, with
+statistics over every dimension but the second. All but ``none`` and ``noise_only`` have a learnable
+scale gamma (``weight``) and shift beta (``bias``) per unit, use the batch's statistics while
+training and running averages of them at test time.
 
 =============  =====================================================================  ==============
 name           what it computes                                                       paper
@@ -23,8 +23,7 @@ the number of units, its options and the seed of the layer's noise; it returns a
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -49,7 +48,7 @@ class StatisticsOptions(Options):
 
 @dataclass(frozen=True)
 class NoiseOptions(Options):
-    """Algorithm 1: mu ~ U(-n_mu, n_mu), sigma ~ U(1, n_sigma), then r_mu and r_sigma per sample."""
+    """Of Algorithm 1: see `Noise`."""
 
     n_mu: float
     n_sigma: float
@@ -57,6 +56,7 @@ class NoiseOptions(Options):
     r_sigma: float
 
     def check(self, key: str) -> None:
+        super().check(key)
         for name in ("n_mu", "r_mu", "r_sigma"):
             at_least(f"{key}.{name}", getattr(self, name), 0)
         at_least(f"{key}.n_sigma", self.n_sigma, 1)
@@ -66,24 +66,10 @@ class NoiseOptions(Options):
 class NoisyOptions(NoiseOptions, StatisticsOptions):
     """Those of batch normalisation and of the noise."""
 
-    def check(self, key: str) -> None:
-        StatisticsOptions.check(self, key)
-        NoiseOptions.check(self, key)
-
-
-def over_batch(x: Tensor) -> tuple[int, ...]:
-    """The dimensions a statistic is taken over: all but the units'."""
-    return (0, *range(2, x.dim()))
-
 
 def at_least_float32(x: Tensor) -> Tensor:
     """``x`` in float32 where autocast made it bfloat16; float32 and float64 as they are."""
     return x.float() if x.dtype == torch.bfloat16 else x
-
-
-def _per_unit(values: Tensor, x: Tensor) -> Tensor:
-    """One value per unit, shaped to broadcast against ``x``."""
-    return values.reshape(1, -1, *[1] * (x.dim() - 2))
 
 
 class Statistics(nn.Module):
@@ -115,36 +101,39 @@ class BatchNorm(Statistics):
 
     def forward(self, x: Tensor) -> Tensor:
         frozen = self.training and not self.track_running_stats
+        mean, var = (None, None) if frozen else (self.running_mean, self.running_scale)
+        cudnn = torch.backends.cudnn.enabled and self.eps > 0
         # not F.batch_norm: it refuses eps 0, the setting of the paper's theorems
         return torch.batch_norm(
-            x,
-            self.weight,
-            self.bias,
-            None if frozen else self.running_mean,
-            None if frozen else self.running_scale,
-            self.training,
-            self.momentum,
-            self.eps,
-            torch.backends.cudnn.enabled and self.eps > 0,
+            x, self.weight, self.bias, mean, var, self.training, self.momentum, self.eps, cudnn
         )
+
+
+AVERAGES: dict[str, Callable[[Tensor, tuple[int, ...]], Tensor]] = {
+    "l1": lambda x, over: x.abs().mean(over),
+    # not sqrt of a mean: its gradient is NaN for a unit that is 0 over the whole batch
+    "l2": lambda x, over: torch.linalg.vector_norm(x, dim=over) / (x.numel() / x.shape[1]) ** 0.5,
+    "linf": lambda x, over: x.abs().amax(over),
+}
+"""The average l_p norm of each unit, over all dimensions but the second."""
 
 
 class LpNorm(Statistics):
     """l_p normalisation (section 3.3): the mean is subtracted, the average l_p norm divides.
 
-    As in torch's batch normalisation, a bfloat16 ``x`` is normalised in float32 and rounded once.
+    ``name`` is a key of `AVERAGES`. As in torch's batch normalisation, a bfloat16 ``x`` is
+    normalised in float32 and rounded once.
     """
 
-    def __init__(
-        self, units: int, options: StatisticsOptions, average: Callable[[Tensor], Tensor]
-    ) -> None:
+    def __init__(self, units: int, options: StatisticsOptions, name: str) -> None:
         super().__init__(units, options)
-        self.average = average
+        self.name = name
 
     def forward(self, x: Tensor) -> Tensor:
         dtype, x = x.dtype, at_least_float32(x)
         if self.training:
-            mean, scale = x.mean(over_batch(x)), self.average(x)
+            over_batch = (0, *range(2, x.dim()))
+            mean, scale = x.mean(over_batch), AVERAGES[self.name](x, over_batch)
             if self.track_running_stats:
                 with torch.no_grad():
                     self.running_mean.lerp_(mean, self.momentum)
@@ -154,24 +143,8 @@ class LpNorm(Statistics):
         # gamma (x - mean) / (scale + eps) + beta, in one pass over x
         gain = self.weight / (scale + self.eps)
         shift = self.bias - mean * gain
-        return torch.addcmul(_per_unit(shift, x), x, _per_unit(gain, x)).to(dtype)
-
-
-def average_l1(x: Tensor) -> Tensor:
-    """mean|x| per unit."""
-    return x.abs().mean(over_batch(x))
-
-
-def average_l2(x: Tensor) -> Tensor:
-    """sqrt(mean x^2) per unit."""
-    # not sqrt of a mean: its gradient is NaN for a unit that is 0 over the whole batch
-    norm: Tensor = torch.linalg.vector_norm(x, dim=over_batch(x))
-    return norm / math.sqrt(x.numel() / x.shape[1])
-
-
-def average_linf(x: Tensor) -> Tensor:
-    """max|x| per unit."""
-    return x.abs().amax(over_batch(x))
+        gain, shift = (value.view(1, -1, *[1] * (x.dim() - 2)) for value in (gain, shift))
+        return torch.addcmul(shift, x, gain).to(dtype)
 
 
 class Noise(nn.Module):
@@ -179,10 +152,8 @@ class Noise(nn.Module):
 
     At every step and for every unit j: mu_j ~ U(-n_mu, n_mu), sigma_j ~ U(1, n_sigma); then for
     every sample i and position: m_ij ~ U(mu_j - r_mu, mu_j + r_mu), s_ij ~ N(sigma_j, r_sigma).
-    Hence E[m] = 0, Var[m] = n_mu^2/3 + r_mu^2/3 and E[s] = (1 + n_sigma)/2.
-
-    The noise is a function of ``seed`` and of the step last given to :meth:`at_step`, so every
-    pass made within one step meets the same noise, and a new step brings new noise.
+    A function of ``seed`` and of the step last given to `at_step`: every pass made within one step
+    meets the same noise.
     """
 
     def __init__(self, options: NoiseOptions, seed: int) -> None:
@@ -201,21 +172,17 @@ class Noise(nn.Module):
         """The noise (m, s) of the present step, each of the shape, dtype and device of ``x``."""
         like = (x.shape, x.dtype, x.device)
         if self._drawn is None or like != self._like:
-            o = self.options
-            generator = torch.Generator(x.device).manual_seed(derive(self.seed, self.step))
+            o, units = self.options, (1, x.shape[1], *[1] * (x.dim() - 2))
+            stream = torch.Generator(x.device).manual_seed(derive(self.seed, self.step))
 
-            def uniform(shape: tuple[int, ...] | torch.Size, low: float, high: float) -> Tensor:
-                u = torch.empty(shape, dtype=x.dtype, device=x.device)
-                return u.uniform_(low, high, generator=generator)
+            def uniform(shape: Sequence[int], low: float, high: float) -> Tensor:
+                return x.new_empty(shape).uniform_(low, high, generator=stream)
 
-            units = (1, x.shape[1], *[1] * (x.dim() - 2))
             mu, sigma = uniform(units, -o.n_mu, o.n_mu), uniform(units, 1.0, o.n_sigma)
             m = uniform(x.shape, -o.r_mu, o.r_mu).add_(mu)
-            s = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-            s = s.normal_(0.0, o.r_sigma, generator=generator).add_(sigma)
+            s = x.new_empty(x.shape).normal_(0.0, o.r_sigma, generator=stream).add_(sigma)
             if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-                m = m.contiguous(memory_format=torch.channels_last)
-                s = s.contiguous(memory_format=torch.channels_last)
+                m, s = (v.contiguous(memory_format=torch.channels_last) for v in (m, s))
             self._drawn, self._like = (m, s), like
         return self._drawn
 
@@ -227,46 +194,17 @@ class Noise(nn.Module):
         return torch.addcmul(m, s, values).to(x.dtype)
 
 
-@NORMS.register("none")
-def none(units: int, options: Options, seed: int) -> nn.Module:  # noqa: ARG001
-    """No normalisation."""
-    return nn.Identity()
-
-
-@NORMS.register("bn", StatisticsOptions)
-def bn(units: int, options: StatisticsOptions, seed: int) -> nn.Module:  # noqa: ARG001
-    """Batch normalisation."""
-    return BatchNorm(units, options)
-
-
-@NORMS.register("l1", StatisticsOptions)
-def l1(units: int, options: StatisticsOptions, seed: int) -> nn.Module:  # noqa: ARG001
-    """l_1 normalisation."""
-    return LpNorm(units, options, average_l1)
-
-
-@NORMS.register("l2", StatisticsOptions)
-def l2(units: int, options: StatisticsOptions, seed: int) -> nn.Module:  # noqa: ARG001
-    """l_2 normalisation."""
-    return LpNorm(units, options, average_l2)
-
-
-@NORMS.register("linf", StatisticsOptions)
-def linf(units: int, options: StatisticsOptions, seed: int) -> nn.Module:  # noqa: ARG001
-    """l_inf normalisation."""
-    return LpNorm(units, options, average_linf)
-
-
-@NORMS.register("noisy_bn", NoisyOptions)
-def noisy_bn(units: int, options: NoisyOptions, seed: int) -> nn.Module:
-    """Algorithm 1: noise after batch normalisation."""
-    return nn.Sequential(BatchNorm(units, options), Noise(options, seed))
-
-
-@NORMS.register("noise_only", NoiseOptions)
-def noise_only(units: int, options: NoiseOptions, seed: int) -> nn.Module:  # noqa: ARG001
-    """The noise of Algorithm 1 alone."""
-    return Noise(options, seed)
+NORMS.register("none")(lambda _units, _options, _seed: nn.Identity())
+NORMS.register("bn", StatisticsOptions)(lambda units, options, _seed: BatchNorm(units, options))
+NORMS.register("l1", StatisticsOptions)(lambda units, options, _seed: LpNorm(units, options, "l1"))
+NORMS.register("l2", StatisticsOptions)(lambda units, options, _seed: LpNorm(units, options, "l2"))
+NORMS.register("linf", StatisticsOptions)(
+    lambda units, options, _seed: LpNorm(units, options, "linf")
+)
+NORMS.register("noisy_bn", NoisyOptions)(
+    lambda units, options, seed: nn.Sequential(BatchNorm(units, options), Noise(options, seed))
+)
+NORMS.register("noise_only", NoiseOptions)(lambda _units, options, seed: Noise(options, seed))
 
 
 def noises(model: nn.Module) -> list[Noise]:

@@ -6,14 +6,15 @@ every loss and gradient that is measured, and the optimiser itself decays nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bnexp.models.network import Evaluation, Network, Params
+Params = Mapping[str, Tensor]
+"""Parameters by name, as in ``dict(model.named_parameters())``."""
 
 DATA_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": F.cross_entropy,
@@ -23,6 +24,23 @@ DATA_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 """From outputs and targets to a scalar: the mean over a batch for cross_entropy and mean_squares,
 the sum over the data for the others (paper, Appendix A.1)."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The objective and its gradient at a point, on one batch; everything is detached.
+
+    ``data_loss`` is ``loss`` without the L2 term; ``accuracy`` is a fraction, NaN for regression;
+    ``grads`` is the gradient by the parameters asked for, ``grad_norm`` its 2-norm as one vector;
+    ``activations`` are the pre-activations of the layers asked for, ``(batch, units, ..)``.
+    """
+
+    loss: Tensor
+    data_loss: Tensor
+    accuracy: Tensor
+    grads: Mapping[str, Tensor]
+    grad_norm: Tensor
+    activations: dict[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,70 +59,35 @@ class Objective:
         """The data loss, a scalar."""
         return DATA_LOSSES[self.data_loss](outputs, targets)
 
-    def penalty(self, model: Network, params: Params) -> Tensor | float:
-        """The L2 term, a scalar."""
+    def penalty(self, params: Params, weights: Collection[str]) -> Tensor | float:
+        """The L2 term, a scalar; ``weights`` are the names of W_1, .., W_k."""
         if self.weight_decay == 0.0:
             return 0.0
-        names = model.weight_names() if self.decay == "weights" else list(params)
+        names = weights if self.decay == "weights" else params
         squares = torch.stack([params[name].square().sum() for name in names])
         return squares.sum() * (self.weight_decay / 2)
 
-    def by_autograd(
+    def evaluation(
         self,
-        model: Network,
-        inputs: Tensor,
+        outputs: Tensor,
         targets: Tensor,
-        *,
-        params: Params | None = None,
-        wrt: Collection[str] | None = None,
-        capture: Collection[int] = (),
-        forward: Callable[[Params], Tensor] | None = None,
+        params: Params,
+        weights: Collection[str],
+        wrt: Sequence[str],
+        activations: dict[int, Tensor],
     ) -> Evaluation:
-        """`Network.evaluate` for any network.
-
-        ``forward`` gives the outputs from the parameters, where that is not the whole network on
-        ``inputs``.
-        """
-        own = model.own_params
-        wanted = list(own if wrt is None else wrt)
-        leaves: Params = own
-        if params is not None:
-            chosen = set(wanted)
-            leaves = {
-                name: value.detach().requires_grad_(name in chosen)
-                for name, value in params.items()
-            }
-        with torch.enable_grad(), model.captured(capture) as activations:
-            if forward is None:
-                point = None if params is None else leaves
-                outputs = model.outputs(inputs, point, plain=not capture)
-            else:
-                outputs = forward(leaves)
-            data_loss = self.data(outputs, targets)
-            loss = data_loss + self.penalty(model, leaves)
-            grads = torch.autograd.grad(
-                loss, [leaves[name] for name in wanted], materialize_grads=True
-            )
+        """The `Evaluation` of ``outputs``, whose graph leads back to ``params``."""
+        data_loss = self.data(outputs, targets)
+        loss = data_loss + self.penalty(params, weights)
+        grads = torch.autograd.grad(loss, [params[name] for name in wrt], materialize_grads=True)
         return Evaluation(
             loss=loss.detach(),
             data_loss=data_loss.detach(),
             accuracy=accuracy(outputs.detach(), targets),
-            grads=dict(zip(wanted, grads, strict=True)),
+            grads=dict(zip(wrt, grads, strict=True)),
             grad_norm=norm(grads),
             activations=activations,
         )
-
-    def second_order(
-        self, model: Network, inputs: Tensor, targets: Tensor, params: Params | None = None
-    ) -> SecondOrder:
-        """`Network.second_order` for any network; the point is all of ``params``, in order."""
-        own = dict(model.own_params if params is None else params)
-
-        def loss(*values: Tensor) -> Tensor:
-            point = dict(zip(own, values, strict=True))
-            return self.data(model.outputs(inputs, point), targets) + self.penalty(model, point)
-
-        return SecondOrder(loss, list(own.values()))
 
 
 class SecondOrder:
@@ -114,7 +97,10 @@ class SecondOrder:
     one more backward pass.
     """
 
-    def __init__(self, function: Callable[..., Tensor], point: Sequence[Tensor]) -> None:
+    value: Tensor
+    gradient: list[Tensor]
+
+    def __init__(self, function: Callable[..., Tensor], point: Iterable[Tensor]) -> None:
         self._leaves = [value.detach().requires_grad_() for value in point]
         with torch.enable_grad():
             value = function(*self._leaves)
@@ -126,21 +112,22 @@ class SecondOrder:
 
     def hvp(self, vectors: Sequence[Tensor]) -> list[Tensor]:
         """H v for ``v`` of the point's shapes, and so is the result."""
-        pairs = [
-            (part, v) for part, v in zip(self._gradient, vectors, strict=True) if part.requires_grad
-        ]
-        if not pairs:
+        bent = [i for i, part in enumerate(self._gradient) if part.requires_grad]
+        if not bent:
             return [torch.zeros_like(leaf) for leaf in self._leaves]
-        gradients, along = zip(*pairs, strict=True)
         products = torch.autograd.grad(
-            gradients, self._leaves, along, retain_graph=True, materialize_grads=True
+            [self._gradient[i] for i in bent],
+            self._leaves,
+            [vectors[i] for i in bent],
+            retain_graph=True,
+            materialize_grads=True,
         )
         return [product.detach() for product in products]
 
 
 def norm(tensors: Iterable[Tensor]) -> Tensor:
     """The 2-norm of all ``tensors`` taken as one vector, a scalar tensor."""
-    whole: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
+    whole: Tensor = torch.stack(torch._foreach_norm(list(tensors))).norm()
     return whole
 
 

@@ -36,11 +36,9 @@ SIDE = {"vgg": 32, "resnet": 8}
 both = pytest.mark.parametrize("family", ["vgg", "dln"])
 every_family = pytest.mark.parametrize("family", FAMILIES)
 every_norm = pytest.mark.parametrize("norm", NORMS)
-every_network = pytest.mark.parametrize(
-    ("family", "norm"),
-    [(family, norm) for family in ("vgg", "dln") for norm in NORMS]
-    + [("resnet", norm) for norm in ("none", "noisy_bn", "linf")],
-)
+NETWORKS = [(family, norm) for family in ("vgg", "dln") for norm in NORMS]
+NETWORKS += [("resnet", norm) for norm in ("none", "noisy_bn", "linf")]
+every_network = pytest.mark.parametrize(("family", "norm"), NETWORKS)
 
 K, D, CLASSES = 5, 4, 3
 
@@ -224,7 +222,7 @@ def names(model: Network) -> dict[str, str]:
     short = {}
     for name in model.own_params:
         kind = name.rpartition(".")[2]
-        number = model.layer_of(name)
+        number = model.layer_of[name]
         affine = name.startswith(f"{model.layers[number].affine}.")
         letters = {"weight": ("gamma", "W"), "bias": ("beta", "b")}[kind]
         short[name] = f"{letters[affine]}{number}"

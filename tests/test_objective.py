@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value
 
-from bnexp.models import Network
-from bnexp.norms import at_step, frozen_statistics
 from bnexp.objective import DATA_LOSSES, Objective, SecondOrder, accuracy, norm, norms
 from tests import reference
 from tests.helpers import (
     LOSS,
+    NETWORKS,
     Draws,
     both,
     every_network,
@@ -40,16 +39,18 @@ def test_data_losses_of_two_samples() -> None:
     assert float(entropy) == pytest.approx(expected)
 
 
-def test_an_untrained_classifier_without_logits_has_loss_ln_classes() -> None:
-    model, batch = network("vgg", "bn"), Draws("vgg").at(0)
-    with torch.no_grad():
-        model.affine(9).weight.zero_()
-        model.affine(9).bias.zero_()
-    loss = model.evaluate(Objective("cross_entropy"), batch.inputs, batch.targets).loss
-    assert float(loss) == pytest.approx(math.log(3))
-
-
-def assert_is_reference(family: str, name: str, decay: tuple[float, str]) -> None:
+@pytest.mark.parametrize(
+    ("family", "name", "decay"),
+    [(*each, (0.3, "weights")) for each in NETWORKS]
+    + [
+        (family, "bn", decay)
+        for family in ("vgg", "dln")
+        for decay in ((0.0, "weights"), (0.3, "all"))
+    ],
+)
+def test_loss_and_gradient_are_the_references(
+    family: str, name: str, decay: tuple[float, str]
+) -> None:
     model, batch = network(family, name), Draws(family).at(0)
     net, theta = twin(model, family, name, batch.inputs, step=3), theta_of(model)
     loss = reference.objective(net, LOSS[family], batch.inputs, batch.targets, *decay)
@@ -69,17 +70,6 @@ def assert_is_reference(family: str, name: str, decay: tuple[float, str]) -> Non
 
 
 @every_network
-def test_loss_and_gradient_are_the_references(family: str, norm: str) -> None:
-    assert_is_reference(family, norm, (0.3, "weights"))
-
-
-@both
-@decays
-def test_with_any_weight_decay_too(family: str, decay: tuple[float, str]) -> None:
-    assert_is_reference(family, "bn", decay)
-
-
-@every_network
 def test_evaluating_touches_neither_parameters_nor_grad(family: str, norm: str) -> None:
     model, batch = network(family, norm), Draws(family).at(0)
     before = {n: p.clone() for n, p in model.named_parameters()}
@@ -94,26 +84,6 @@ def test_evaluating_touches_neither_parameters_nor_grad(family: str, norm: str) 
         assert not before[n].is_leaf or not before[n].requires_grad
     assert not any(t.requires_grad for t in (here.loss, here.data_loss, here.grad_norm))
     assert not any(g.requires_grad for g in here.grads.values())
-
-
-@every_network
-def test_the_same_pass_twice_has_the_same_bits(family: str, norm: str) -> None:
-    """The noise is that of the step, not drawn anew; elsewhere equality is to rounding."""
-    model, batch = network(family, norm), Draws(family).at(0)
-    at_step(model, 4)
-    objective = Objective(LOSS[family], 0.1)
-    args = (objective, batch.inputs, batch.targets)
-    first, again = model.evaluate(*args), model.evaluate(*args)
-    assert torch.equal(again.loss, first.loss)
-    assert all(torch.equal(again.grads[n], g) for n, g in first.grads.items())
-    params = {n: p.detach() - 0.0 * first.grads[n] for n, p in model.named_parameters()}
-    there = model.evaluate(*args, params=params)
-    difference = norm_of_difference(there.grads, first.grads)
-    assert difference <= 1e-12 * float(first.grad_norm)
-
-
-def norm_of_difference(a: object, b: object) -> float:
-    return float(norm(a[n] - b[n] for n in b))  # type: ignore[index, attr-defined]
 
 
 @both
@@ -199,41 +169,3 @@ def test_second_order_of_a_quadratic_is_its_matrix() -> None:
         torch.testing.assert_close(there.hvp(vectors), [matrix @ vectors[0], 0 * b, 0 * b])
     flat = SecondOrder(lambda b: b.sum(), [b])
     torch.testing.assert_close(flat.hvp([w]), [0 * b])
-
-
-@every_network
-def test_second_order_against_differences_of_gradients(family: str, norm: str) -> None:
-    """The Hessian's product is the central difference of two gradients along the vector."""
-    model, objective = network(family, norm), Objective(LOSS[family], 0.3, "all")
-    batch = Draws(family).at(0)
-    draws = torch.Generator().manual_seed(1)
-    own = {n: p.detach() for n, p in model.named_parameters()}
-    vector = {n: torch.randn(p.shape, generator=draws, dtype=p.dtype) for n, p in own.items()}
-    args = (objective, batch.inputs, batch.targets)
-    with frozen_statistics(list(model.modules())):
-        there, direct = model.second_order(*args), model.evaluate(*args)
-        product = dict(zip(own, there.hvp(list(vector.values())), strict=True))
-        step, beside = 1e-9, []  # shorter than the way to the next kink
-        for sign in (1, -1):
-            params = {n: p + sign * step * vector[n] for n, p in own.items()}
-            beside.append(model.evaluate(*args, params=params).grads)
-    assert float(there.value) == pytest.approx(float(direct.loss), rel=1e-12)
-    gradient = dict(zip(own, there.gradient, strict=True))
-    assert norm_of_difference(gradient, direct.grads) <= 1e-11 * float(direct.grad_norm)
-    by_differences = {n: (beside[0][n] - beside[1][n]) / (2 * step) for n in own}
-    size = float(torch.cat([p.flatten() for p in product.values()]).norm())
-    assert norm_of_difference(product, by_differences) < 1e-4 * size
-
-
-@every_network
-def test_second_order_is_the_definition_whatever_a_network_overrides(
-    family: str, norm: str
-) -> None:
-    model, batch = network(family, norm), Draws(family).at(0)
-    args = (Objective(LOSS[family], 0.3, "all"), batch.inputs, batch.targets)
-    vector = [torch.ones_like(p) for p in model.parameters()]
-    with frozen_statistics(list(model.modules())):
-        points = [model.second_order(*args), Network.second_order(model, *args)]
-    ours, definition = (dict(enumerate(point.hvp(vector))) for point in points)
-    size = float(torch.cat([p.flatten() for p in definition.values()]).norm())
-    assert norm_of_difference(ours, definition) <= 1e-9 * size

@@ -22,8 +22,8 @@ MAY_IMPORT = {
     "registry": {"errors"},
     # the side that trains
     "norms": BASE,
-    "models": BASE | {"norms"},
-    "objective": {"models"},
+    "models": BASE | {"objective", "norms"},
+    "objective": set(),
     "data": BASE,
     "theory": BASE | {"objective", "models", "norms"},
     "probes": BASE | {"theory", "objective", "models", "norms"},
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "claims": {"analysis", "runs", "errors", "registry"},
     "report": {"claims", "figures", "analysis", "runs", "errors", "registry"},
 }
-"""commands -> training -> probes -> (theory ->) objective -> models -> norms;
+"""commands -> training -> probes -> (theory ->) models -> objective, norms;
 report -> claims, figures -> analysis -> runs. cli and commands may import everything."""
 
 READING = ("runs", "analysis", "figures", "claims")

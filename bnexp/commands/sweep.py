@@ -119,7 +119,8 @@ def make(jobs: Sequence[Job], overrides: Sequence[str] = ()) -> tuple[int, list[
         return 0, []
     outcomes = {i: Outcome(path, "skipped", "of other code") for i, path in reused(jobs).items()}
     for job in jobs:
-        if job.id not in outcomes and (state := job.state()) in FINISHED and not job.directory.problems():
+        state = None if job.id in outcomes else job.state()
+        if state in FINISHED and not job.directory.problems():
             outcomes[job.id] = Outcome(job.directory.path, "skipped", f"{state} before")
     todo, waiting = [job for job in jobs if job.id not in outcomes], False
     launching = _launching(overrides, jobs[0].config.run.out)

@@ -33,7 +33,7 @@ class Batches:
     """The batches of a run, held on its device.
 
     ``batch_size`` None gives the whole training split, in order, at every step. ``seed_order``
-    decides the order of the samples and of the shifts and mirrors of ``augment`` (`augmented`).
+    decides the order of the samples and what ``augment`` does to them (`augmented`).
     """
 
     def __init__(
@@ -48,25 +48,24 @@ class Batches:
         n, images = len(dataset.train), dataset.train.inputs.ndim == 4
         expected = f"1..{n}, the training samples of {dataset.label}, or null for all at every step"
         expect(batch_size is None or 1 <= batch_size <= n, "batch_size", expected, batch_size)
-        expected = "false with batch_size null or without images"
-        expect(not augment or (images and batch_size is not None), "data.augment", expected, True)
+        ok = not augment or (images and batch_size is not None)
+        expect(ok, "data.augment", "false with batch_size null or without images", augment)
         self.batch_size = batch_size
         self.steps_per_epoch = n // (batch_size or n)
         self._label, self._seed, self._augment = dataset.label, seed_order, augment
-        self._device, self._dtype = torch.device(device), dtype
+        self._dtype = dtype
         self._order: tuple[int, Tensor] | None = None
         self._full: Batch | None = None
         self._splits: dict[str, Split] = {}
         for name, split in (("train", dataset.train), ("test", dataset.test)):
             if split is not None:
-                inputs = split.inputs.to(self._device)
+                inputs = split.inputs.to(device)
                 if inputs.ndim == 4:  # kept (n, h, w, 3): a row is one run of memory
                     inputs = inputs.permute(0, 2, 3, 1).contiguous()
-                self._splits[name] = Split(inputs, split.targets.to(self._device))
-        if dataset.mean is not None and dataset.std is not None:
-            # In units of a pixel, so that uint8 becomes a normalised float in two operations.
-            self._mean = (255 * dataset.mean).to(self._device, dtype)
-            self._std = (255 * dataset.std).to(self._device, dtype)
+                self._splits[name] = Split(inputs, split.targets.to(device))
+        if dataset.mean is not None and dataset.std is not None:  # in units of a pixel
+            self._mean = (255 * dataset.mean).to(device, dtype)
+            self._std = (255 * dataset.std).to(device, dtype)
 
     def at(self, step: int) -> Batch:
         """The training batch of ``step`` (>= 0).
@@ -78,9 +77,9 @@ class Batches:
             return self._full
         train, (epoch, position) = self._splits["train"], divmod(step, self.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
-            # Drawn on the CPU: the order is the same whatever the device.
+            # drawn on the CPU: the order is the same whatever the device
             order = torch.randperm(len(train), generator=generator(self._seed, "order", epoch))
-            self._order = epoch, order.to(self._device)
+            self._order = epoch, order.to(train.inputs.device)
         rows = self._order[1][position * self.batch_size :][: self.batch_size]
         return self._batch(train, rows, step if self._augment else None)
 
@@ -88,9 +87,10 @@ class Batches:
         """All of split "train" or "test" in order, never augmented; None gives one batch."""
         if name not in self._splits:
             raise UserError(f"data: {self._label} has no split {name!r}")
-        rows = torch.arange(len(self._splits[name]), device=self._device)
+        split = self._splits[name]
+        rows = torch.arange(len(split), device=split.inputs.device)
         for part in torch.split(rows, batch_size or len(rows)):
-            yield self._batch(self._splits[name], part)
+            yield self._batch(split, part)
 
     def _batch(self, split: Split, rows: Tensor, augment_step: int | None = None) -> Batch:
         inputs, targets = split.inputs[rows], split.targets[rows]

@@ -36,13 +36,12 @@ def cifar10(options: Cifar10Options, _seed: int) -> Dataset:
         train, test = (image_split(file.data, np.array(file.targets)) for file in files)
         return image_dataset(options.label or "CIFAR-10", train, test, 10)
 
-    cache = Path(platformdirs.user_cache_dir("bnexp"), "cifar10")
-    folder = Path(options.path or cache).expanduser()
+    folder = Path(options.path or platformdirs.user_cache_path("bnexp") / "cifar10").expanduser()
     with contextlib.suppress(RuntimeError):  # not there
         return read(folder, False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # In a folder of its own: runs that start together must not write the same files.
+        # runs that start together must not write the same files
         with tempfile.TemporaryDirectory(dir=folder) as own:
             if (archive := folder / CIFAR10.filename).is_file():
                 Path(own, archive.name).symlink_to(archive.resolve())

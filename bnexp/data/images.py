@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import math
 import os
 import stat
 import tarfile
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -53,7 +55,7 @@ def fingerprint(options: ImagesOptions) -> str:
     """
     path = Path(options.path).expanduser()
     try:
-        if path.exists() and not path.is_dir() and not path.is_file():
+        if path.exists() and not (path.is_dir() or path.is_file()):
             raise ValueError("a device or pipe")  # would be read for ever
         state = hashlib.sha256()
         for file in _files(path) if path.is_dir() else [path]:
@@ -77,7 +79,7 @@ def images(options: ImagesOptions, _seed: int) -> Dataset:
         return splits
 
     folder = Path(options.cache or platformdirs.user_cache_dir("bnexp")).expanduser()
-    splits = cached(folder / f"images-1-{digest[:32]}.npz", make)
+    splits = cached(folder / f"images-2-{digest[:32]}.pt", make)
     label = options.label or "".join(c if c.isprintable() else "?" for c in path.name)
     classes = int(splits["train"].targets.max()) + 1
     return image_dataset(label, splits["train"], splits.get("test"), classes)
@@ -94,17 +96,17 @@ def decode(path: Path) -> dict[str, Split]:
         ok = split in rows and len(top) < 2 and len(tops) == 1
         expect(ok, place, "[top/](train|test)/class/file", name)
         rows[split][label, file] = _pixels(place, name, data)
-    classes = {split: sorted({label for label, _ in rows[split]}) for split in rows if rows[split]}
-    train = classes.get("train", [])
-    expect(bool(train), place, "images as train/class/file", sorted(classes))
-    odd = sorted({*train} ^ {*classes.get("test", train)})
+    train, test = (sorted({label for label, _ in rows[split]}) for split in rows)
+    expect(bool(train), place, "images as train/class/file", test)
+    odd = sorted({*train} ^ {*test}) if test else []
     expect(not odd, place, "the same classes in train/ and test/", odd[:1])
     return {
         split: image_split(
-            np.stack([rows[split][key] for key in sorted(rows[split])]),
-            np.array([train.index(label) for label, _ in sorted(rows[split])]),
+            np.stack([found[key] for key in sorted(found)]),
+            np.array([train.index(label) for label, _ in sorted(found)]),
         )
-        for split in classes
+        for split, found in rows.items()
+        if found
     }
 
 
@@ -127,16 +129,16 @@ def walk(path: Path) -> Iterator[tuple[str, bytes]]:
     UserError names what is damaged, no plain file, larger than allowed, or leads elsewhere ("..").
     """
     place, total, names = f"data.path {path}", 0, set()
-    limit = MAX_EXPANSION * max(1 << 20, path.stat().st_size)
+    limit = math.inf if path.is_dir() else MAX_EXPANSION * max(1 << 20, path.stat().st_size)
     try:
         for name, size, is_plain, opened in _members(path):
             plain = PurePosixPath(name)
+            total += size
             inside = not plain.is_absolute() and ".." not in plain.parts
             expect(inside, place, "plain relative paths", name)
             expect(is_plain, place, "plain files, no links or devices, in a zip deflated", name)
             expect(size <= MAX_BYTES, place, f"at most {MAX_BYTES} bytes in {name!r}", size)
-            total += size
-            expect(total <= limit or path.is_dir(), place, f"at most {limit} bytes in all", total)
+            expect(total <= limit, place, f"at most {limit} bytes in all", total)
             expect(plain not in names, place, "different members", name)
             names.add(plain)
             expect(len(names) <= MAX_MEMBERS, place, f"at most {MAX_MEMBERS} files", name)
@@ -154,9 +156,8 @@ def _members(path: Path) -> Iterator[tuple[str, int, bool, Callable[[], Any]]]:
     """Of each member: name, size in bytes, whether it is a plain file, and what opens it."""
     if path.is_dir():
         for entry in _files(path):
-            file, is_plain = Path(entry.path), entry.is_file(follow_symlinks=False)
-            name, size = file.relative_to(path).as_posix(), file.lstat().st_size
-            yield name, size, is_plain, partial(file.open, "rb")
+            name, size = os.path.relpath(entry, path), entry.stat(follow_symlinks=False).st_size
+            yield name, size, entry.is_file(follow_symlinks=False), partial(open, entry, "rb")
     elif path.name.lower().endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
@@ -194,32 +195,26 @@ def _digest(path: Path, _state: bytes) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     total = hashlib.sha256()
     for name, data in walk(path):
-        encoded = os.fsencode(name)
-        total.update(b"%d %d " % (len(encoded), len(data)) + encoded + data)
+        total.update(b"%d %d " % (len(os.fsencode(name)), len(data)) + os.fsencode(name) + data)
     return total.hexdigest()
 
 
 def cached(path: Path, make: Callable[[], dict[str, Split]]) -> dict[str, Split]:
     """The splits kept at ``path``; if none are or they are damaged, those of ``make``, kept."""
     try:
-        with zipfile.ZipFile(path) as file:  # numpy skips checksums where an array's header is bad
-            expect(file.testzip() is None, str(path), "whole arrays", file.testzip())
-        with np.load(path, allow_pickle=False) as kept:
-            names = map(str, kept["names"][1:])
-            return {n: image_split(kept[f"{n}_inputs"], kept[f"{n}_targets"]) for n in names}
+        with zipfile.ZipFile(path) as file:  # torch looks at no checksum
+            expect(file.testzip() is None, str(path), "whole tensors", file.testzip())
+        return {name: Split(*kept) for name, kept in torch.load(path, weights_only=True).items()}
     except Exception as problem:  # whatever it is, this is not the file that was written
         if path.is_file():
             _log.warning("%s is damaged (%s): decoding again", path, problem)
     splits = make()
-    arrays = {"names": np.array([path.stem, *splits])}
-    for name, split in splits.items():
-        arrays[f"{name}_inputs"] = split.inputs.permute(0, 2, 3, 1).numpy()
-        arrays[f"{name}_targets"] = split.targets.numpy()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            np.savez(unfinished := Path(folder, path.name), **arrays)  # type: ignore[arg-type]
+            unfinished = Path(folder, path.name)
+            torch.save({name: (s.inputs, s.targets) for name, s in splits.items()}, unfinished)
             unfinished.replace(path)  # whole or not at all
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RuntimeError) as problem:
         _log.warning("%s cannot be written (%s): the next run decodes again", path, problem)
     return splits

@@ -66,8 +66,8 @@ def pixel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
     ``images`` is uint8 (n, c, h, w). A channel that never varies gets std 1.
     """
     values, moments = torch.arange(256), []
-    for channel in range(images.shape[1]):
-        counts = torch.bincount(images[:, channel].flatten(), minlength=256)
+    for channel in images.unbind(1):
+        counts = torch.bincount(channel.flatten(), minlength=256)
         n, total, squares = (int((counts * values**power).sum()) for power in range(3))
         std = math.sqrt(n * squares - total**2) / (255 * n)
         moments.append((total / (255 * n), std or 1.0))

@@ -1,7 +1,8 @@
 """The networks: modules with numbered layers."""
 
 from bnexp.models.base import MakeNorm, ModelOptions, Task, build_model, layer_count
-from bnexp.models.network import Chain, Evaluation, Layer, Network, Params, Stage
+from bnexp.models.network import Chain, Layer, Network, Stage
+from bnexp.objective import Evaluation, Params
 
 __all__ = [
     "Chain",

@@ -1,21 +1,32 @@
-"""What the registered networks share: their options, what the data ask of them, and building."""
+"""What the registered networks share: their options, building and initialisation."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bnexp.errors import UserError
-from bnexp.models.init import INITS, initialise
 from bnexp.models.network import Network
 from bnexp.registry import MODELS, NORMS, Options, one_of
-from bnexp.seeds import derive
+from bnexp.seeds import derive, generator
 
 MakeNorm = Callable[[int, int], nn.Module]
 """The normalisation of layer ``number`` with so many ``units``."""
+
+INITS: dict[str, Callable[..., Tensor]] = {
+    "glorot_uniform": nn.init.xavier_uniform_,
+    "glorot_normal": nn.init.xavier_normal_,
+    "he_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),
+    "he_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
+    "orthogonal": nn.init.orthogonal_,
+    "torch": partial(nn.init.kaiming_uniform_, a=math.sqrt(5)),
+}
+"""Of the weights, by name; ``torch`` is the law of torch's own linear and convolutional modules."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +58,35 @@ def build_model(
     Raises:
         UserError: there is no such model or norm, or the model has no numbered layers.
     """
+
+    def norm_of(number: int, units: int) -> nn.Module:
+        module: nn.Module = NORMS[norm].item(units, norm_options, derive(seed, "noise", number))
+        return module
+
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(seed, "init"))
-        network = _construct(name, options, norm, norm_options, task, seed)
+        network: Network = MODELS[name].item(options, norm_of, task)
     if not network.layers:
         raise UserError(f"model: expected numbered layers; model={name} has none")
     if isinstance(options, ModelOptions):
         initialise(network, options.init, seed)
     return network
+
+
+def initialise(network: Network, init: str, seed: int) -> None:
+    """Fill the weight of every numbered layer by ``init`` (a key of `INITS`), its bias with zeros.
+
+    With ``torch`` biases are uniform within 1/sqrt(fan-in), as torch has them. Parameters that
+    belong to no layer's affine map are left as they are. Layer i's weights depend on the seed and
+    on i only, so networks that differ in their normalisation start from the same weights.
+    """
+    for number in network.layers:
+        affine, source = network.affine(number), generator(seed, "init", number)
+        assert isinstance(affine.weight, Tensor)
+        INITS[init](affine.weight, generator=source)
+        if isinstance(affine.bias, Tensor):
+            bound = affine.weight[0].numel() ** -0.5 if init == "torch" else 0.0
+            nn.init.uniform_(affine.bias, -bound, bound, generator=source)
 
 
 _LAYER_COUNTS: dict[str, int] = {}
@@ -65,19 +97,7 @@ def layer_count(name: str, options: Options, norm: str, norm_options: Options) -
     key = repr((name, options, norm, norm_options))
     if key not in _LAYER_COUNTS:
         with torch.device("meta"):
-            network = _construct(name, options, norm, norm_options, Task(), 0)
+            make = NORMS[norm].item
+            network = MODELS[name].item(options, lambda _, n: make(n, norm_options, 0), Task())
         _LAYER_COUNTS[key] = len(network.layers)
     return _LAYER_COUNTS[key]
-
-
-def _construct(
-    name: str, options: Options, norm: str, norm_options: Options, task: Task, seed: int
-) -> Network:
-    make = NORMS[norm].item
-
-    def norm_of(number: int, units: int) -> nn.Module:
-        module: nn.Module = make(units, norm_options, derive(seed, "noise", number))
-        return module
-
-    network: Network = MODELS[name].item(options, norm_of, task)
-    return network

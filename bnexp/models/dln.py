@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from bnexp.models.base import MakeNorm, ModelOptions, Task
 from bnexp.models.linear import Data, LinearPass, sufficient
-from bnexp.models.network import Chain, Evaluation, Evaluator, HessianPoint, Params, Stage
+from bnexp.models.network import Chain, Stage
 from bnexp.norms import BatchNorm, LpNorm, Statistics
+from bnexp.objective import Evaluation, Objective, Params, SecondOrder
 from bnexp.registry import MODELS, at_least, expect, one_of
 
 LOSSES = ("sum_squares", "half_sum_squares", "mean_squares")
@@ -68,12 +69,12 @@ class LinearNetwork(Chain):
         object.__setattr__(self, "_theta", None)
         self._pointers: list[int] = []
         self._running: list[Tensor] = []
-        self._passes: dict[Evaluator, LinearPass] = {}
+        self._passes: dict[Objective, LinearPass] = {}
         self._data: tuple[Tensor, Tensor, Data] | None = None
 
     def evaluate(
         self,
-        objective: Evaluator,
+        objective: Objective,
         inputs: Tensor,
         targets: Tensor,
         *,
@@ -102,7 +103,7 @@ class LinearNetwork(Chain):
 
     def mixed_gradients(
         self,
-        objective: Evaluator,
+        objective: Objective,
         inputs: Tensor,
         targets: Tensor,
         params: Params,
@@ -117,8 +118,8 @@ class LinearNetwork(Chain):
         return {number: torch.from_numpy(gradient) for number, gradient in gradients.items()}
 
     def second_order(
-        self, objective: Evaluator, inputs: Tensor, targets: Tensor, params: Params | None = None
-    ) -> HessianPoint:
+        self, objective: Objective, inputs: Tensor, targets: Tensor, params: Params | None = None
+    ) -> SecondOrder:
         if not self._applies(objective, inputs):
             return super().second_order(objective, inputs, targets, params)
         data = self._statistics(inputs, targets)
@@ -140,7 +141,7 @@ class LinearNetwork(Chain):
         else:
             self._theta.grad = torch.cat([grads[name].reshape(-1) for name in self.own_params])
 
-    def _applies(self, objective: Evaluator, inputs: Tensor) -> bool:
+    def _applies(self, objective: Objective, inputs: Tensor) -> bool:
         return (
             self._norm is not None
             and objective.data_loss in LOSSES
@@ -149,7 +150,7 @@ class LinearNetwork(Chain):
             and inputs.device.type == "cpu"
         )
 
-    def _pass(self, objective: Evaluator) -> LinearPass:
+    def _pass(self, objective: Objective) -> LinearPass:
         if objective not in self._passes:
             norm = self.norm(1)
             eps = norm.eps if isinstance(norm, Statistics) else 0.0
@@ -243,7 +244,7 @@ class _Parts(Mapping[str, Tensor]):
         return len(self.parts)
 
 
-class _LinearSecondOrder:
+class _LinearSecondOrder(SecondOrder):
     """`SecondOrder` of a `LinearNetwork`."""
 
     def __init__(
@@ -271,5 +272,5 @@ def _name_of(norm: nn.Module) -> str | None:
     if type(norm) is BatchNorm:
         return "bn"
     if type(norm) is LpNorm:
-        return norm.average.__name__.removeprefix("average_")
+        return norm.name
     return None

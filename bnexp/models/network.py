@@ -8,99 +8,32 @@ concatenation are nothing special. Layers are numbered from 1, in the order of t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from bnexp.norms import at_least_float32
-
-Params = Mapping[str, Tensor]
-"""Parameters by name, as in ``dict(model.named_parameters())``."""
+from bnexp.objective import Evaluation, Objective, Params, SecondOrder
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """Layer i of a network: module paths of its affine map and of its normalisation."""
 
     affine: str
     norm: str | None = None
-
-    @property
-    def weight(self) -> str:
-        """The name of W_i."""
-        return f"{self.affine}.weight"
-
-    @property
-    def preactivation(self) -> str:
-        """The module whose output is the pre-activation (Figs 1, 2, 6, 8, 9): after norm and noise,
-        before the non-linearity."""
-        return self.affine if self.norm is None else self.norm
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The objective and its gradient at a point, on one batch; everything is detached.
-
-    ``loss`` is the objective and ``data_loss`` the objective without its L2 term, scalars;
-    ``accuracy`` is a fraction, NaN for regression; ``grads`` holds the gradient by parameter, of
-    the parameters asked for, and ``grad_norm`` its 2-norm as one vector; ``activations`` holds the
-    pre-activations of the layers asked for, ``(batch, units)`` or ``(batch, channels, height,
-    width)``.
-    """
-
-    loss: Tensor
-    data_loss: Tensor
-    accuracy: Tensor
-    grads: Mapping[str, Tensor]
-    grad_norm: Tensor
-    activations: dict[int, Tensor] = field(default_factory=dict)
-
-
-class HessianPoint(Protocol):
-    """The objective at a point: ``value``, ``gradient`` by parameter in order, and H v."""
-
-    value: Tensor
-    gradient: list[Tensor]
-
-    def hvp(self, vectors: Sequence[Tensor]) -> list[Tensor]:
-        """H v for ``v`` of the parameters' shapes, and so is the result."""
-
-
-class Evaluator(Protocol):
-    """What a network is evaluated with: an `Objective` of ``bnexp/objective.py``."""
-
-    @property
-    def data_loss(self) -> str: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def decay(self) -> str: ...
-    def by_autograd(
-        self,
-        model: Network,
-        inputs: Tensor,
-        targets: Tensor,
-        *,
-        params: Params | None = None,
-        wrt: Collection[str] | None = None,
-        capture: Collection[int] = (),
-        forward: Callable[[Params], Tensor] | None = None,
-    ) -> Evaluation: ...
-    def second_order(
-        self, model: Network, inputs: Tensor, targets: Tensor, params: Params | None = None
-    ) -> HessianPoint: ...
 
 
 class Network(nn.Module):
     """A module with numbered ``layers``; what every probe measures.
 
     The three methods that follow from the definitions, `evaluate`, `mixed_gradients` and
-    `second_order`, may be overridden by a network that computes the same numbers faster.
+    `second_order`, may be overridden by a network that computes the same numbers faster. In
+    training mode their passes move the running statistics, unless they are frozen
+    (``bnexp/norms.py``); the parameters and their ``.grad`` are never touched.
 
     With ``autocast`` it multiplies in that type, by torch's autocast, from parameters that stay
     float32; its outputs and captured pre-activations are float32 again.
@@ -145,11 +78,11 @@ class Network(nn.Module):
 
     def weight_name(self, number: int) -> str:
         """The name of W_i, the affine map's weight of layer ``number``."""
-        return self.layers[number].weight
+        return f"{self.layers[number].affine}.weight"
 
     def weight_names(self) -> list[str]:
         """The names of W_1, .., W_k."""
-        return [layer.weight for layer in self.layers.values()]
+        return [self.weight_name(number) for number in self.layers]
 
     def affine(self, number: int) -> nn.Module:
         """The affine map of layer ``number``."""
@@ -165,58 +98,46 @@ class Network(nn.Module):
         return int(self.own_params[self.weight_name(number)].shape[0])
 
     @cached_property
-    def _layer_of(self) -> dict[str, int]:
-        numbers, current = {}, 1
-        prefixes = {
-            f"{path}.": number
-            for number, layer in self.layers.items()
-            for path in (layer.affine, layer.norm)
-            if path is not None
-        }
-        for name in self.own_params:
-            own = [prefix for prefix in prefixes if name.startswith(prefix)]
-            current = prefixes[max(own, key=len)] if own else current
-            numbers[name] = current
-        return numbers
-
-    def layer_of(self, name: str) -> int:
-        """The number of the layer that the parameter ``name`` belongs to.
+    def layer_of(self) -> dict[str, int]:
+        """The number of the layer that each parameter belongs to.
 
         That of its affine map and norm; any other parameter goes with the one listed before it.
         """
-        return self._layer_of[name]
+        paths = [(path, i) for i, layer in self.layers.items() for path in layer if path]
+        numbers, current = {}, 1
+        for name in self.own_params:
+            own = [(len(path), i) for path, i in paths if name.startswith(f"{path}.")]
+            numbers[name] = current = max(own)[1] if own else current
+        return numbers
 
-    def outputs(self, x: Tensor, params: Params | None = None, *, plain: bool = False) -> Tensor:
+    def outputs(
+        self, x: Tensor, params: Params | None = None, *, plain: bool = False, **part: Any
+    ) -> Tensor:
         """The forward pass; ``params`` (default: the network's own) stand in for the parameters.
 
-        ``plain`` says that no hook of a module has to run, so that `compiled` code may.
+        ``plain`` says that no hook of a module has to run, so that `compiled` code may; ``part``
+        goes to `forward`.
         """
         forward = self._compiled if plain and self._compiled is not None else self
-        with self.precision(x.device):
-            out = forward(x) if params is None else functional_call(self, dict(params), (x,))
-        return at_least_float32(out)
-
-    def precision(self, device: torch.device) -> AbstractContextManager[object]:
-        """The context in which the network multiplies in ``autocast``."""
-        if self.autocast is None:
-            return nullcontext()
-        return torch.autocast(device.type, self.autocast, cache_enabled=False)
+        kind, enabled = x.device.type, self.autocast is not None
+        with torch.autocast(kind, self.autocast, enabled=enabled, cache_enabled=False):
+            if params is None:
+                return at_least_float32(forward(x, **part))
+            return at_least_float32(functional_call(self, dict(params), (x,), part))
 
     @contextmanager
     def captured(self, numbers: Collection[int]) -> Iterator[dict[int, Tensor]]:
         """Within it, a forward pass leaves the pre-activations of the layers ``numbers`` in the
-        dict, detached."""
+        dict, detached: after norm and noise, before the non-linearity (Figs 1, 2, 6, 8, 9)."""
         activations: dict[int, Tensor] = {}
 
         def capture(number: int, _module: nn.Module, _args: object, out: Tensor) -> None:
             activations[number] = at_least_float32(out.detach())
 
-        hooks = [
-            self.get_submodule(self.layers[number].preactivation).register_forward_hook(
-                partial(capture, number)
-            )
-            for number in numbers
-        ]
+        hooks = []
+        for number in numbers:
+            module = self.get_submodule(self.layers[number].norm or self.layers[number].affine)
+            hooks.append(module.register_forward_hook(partial(capture, number)))
         try:
             yield activations
         finally:
@@ -225,7 +146,7 @@ class Network(nn.Module):
 
     def evaluate(
         self,
-        objective: Evaluator,
+        objective: Objective,
         inputs: Tensor,
         targets: Tensor,
         *,
@@ -238,15 +159,18 @@ class Network(nn.Module):
         Args:
             wrt: the parameters whose gradient is wanted (default: all).
             capture: the layers whose pre-activations are wanted.
-
-        Neither the parameters nor their ``.grad`` are touched. In training mode the pass moves the
-        running statistics, unless they are frozen (``bnexp/norms.py``).
         """
-        return objective.by_autograd(self, inputs, targets, params=params, wrt=wrt, capture=capture)
+        wanted = list(self.own_params if wrt is None else wrt)
+        leaves = self.own_params if params is None else _leaves(params, wanted)
+        with torch.enable_grad(), self.captured(capture) as activations:
+            point = None if params is None else leaves
+            outputs = self.outputs(inputs, point, plain=not capture)
+            weights = self.weight_names()
+            return objective.evaluation(outputs, targets, leaves, weights, wanted, activations)
 
     def mixed_gradients(
         self,
-        objective: Evaluator,
+        objective: Objective,
         inputs: Tensor,
         targets: Tensor,
         params: Params,
@@ -261,7 +185,7 @@ class Network(nn.Module):
         gradients = {}
         for number in numbers:
             mixed = {
-                name: new_params[name] if self.layer_of(name) < number else value
+                name: new_params[name] if self.layer_of[name] < number else value
                 for name, value in params.items()
             }
             weight = self.weight_name(number)
@@ -270,13 +194,18 @@ class Network(nn.Module):
         return gradients
 
     def second_order(
-        self, objective: Evaluator, inputs: Tensor, targets: Tensor, params: Params | None = None
-    ) -> HessianPoint:
-        """The objective's value, gradient and Hessian at ``params`` (default: the network's own).
+        self, objective: Objective, inputs: Tensor, targets: Tensor, params: Params | None = None
+    ) -> SecondOrder:
+        """The objective's value, gradient and Hessian at all of ``params``, in order (default: the
+        network's own); with frozen running statistics where it is in training mode."""
+        own = self.own_params if params is None else params
 
-        In training mode, with frozen running statistics.
-        """
-        return objective.second_order(self, inputs, targets, params)
+        def loss(*values: Tensor) -> Tensor:
+            point = dict(zip(own, values, strict=True))
+            data_loss = objective.data(self.outputs(inputs, point), targets)
+            return data_loss + objective.penalty(point, self.weight_names())
+
+        return SecondOrder(loss, own.values())
 
 
 class Stage(nn.Module):
@@ -291,9 +220,9 @@ class Stage(nn.Module):
     ) -> None:
         super().__init__()
         self.affine = affine
-        self.norm = norm if norm is not None else nn.Identity()
-        self.activation = activation if activation is not None else nn.Identity()
-        self.pool = pool if pool is not None else nn.Identity()
+        self.norm = norm or nn.Identity()
+        self.activation = activation or nn.Identity()
+        self.pool = pool or nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.affine, nn.Linear):
@@ -310,23 +239,15 @@ class Chain(Network):
         self.stages = nn.ModuleDict({str(i): stage for i, stage in enumerate(stages, start=1)})
         self.number(Layer(f"stages.{i}.affine", f"stages.{i}.norm") for i in self.stages)
 
-    def forward(self, x: Tensor) -> Tensor:
-        for stage in self.stages.values():
-            x = stage(x)
+    def forward(self, x: Tensor, first: int = 1, last: int | None = None) -> Tensor:
+        """From the input of layer ``first`` to what leaves layer ``last`` (default: the last)."""
+        for number in range(first, (last or len(self.stages)) + 1):
+            x = self.stages[str(number)](x)
         return x
-
-    def stage_outputs(self, number: int, x: Tensor, params: Params) -> Tensor:
-        """Layer ``number`` alone on its input ``x``, with its parameters out of ``params``."""
-        prefix = f"stages.{number}."
-        stage = self.stages[str(number)]
-        own = {name: params[prefix + name] for name, _ in stage.named_parameters()}
-        with self.precision(x.device):
-            out: Tensor = functional_call(stage, own, (x,))
-        return out
 
     def mixed_gradients(
         self,
-        objective: Evaluator,
+        objective: Objective,
         inputs: Tensor,
         targets: Tensor,
         params: Params,
@@ -335,26 +256,20 @@ class Chain(Network):
     ) -> dict[int, Tensor]:
         """As `Network.mixed_gradients`: the new prefix is run once, each old suffix on what
         reaches it."""
-        gradients, x = {}, inputs
-
-        def suffix(first: int, x: Tensor, own: Params) -> Tensor:
-            for number in range(first, len(self.layers) + 1):
-                x = self.stage_outputs(number, x, own)
-            return at_least_float32(x)
-
-        for number in range(1, max(numbers) + 1):
-            if number in numbers:
-                weight = self.weight_name(number)
-                point = objective.by_autograd(
-                    self,
-                    inputs,
-                    targets,
-                    params=params,
-                    wrt=[weight],
-                    forward=partial(suffix, number, x),
-                )
-                gradients[number] = point.grads[weight]
-            if number < max(numbers):
-                with torch.no_grad():
-                    x = self.stage_outputs(number, x, new_params)
+        gradients, x, reached = {}, inputs, 1
+        for number in sorted(numbers):
+            with torch.no_grad():
+                if number > reached:
+                    x = self.outputs(x, new_params, first=reached, last=number - 1)
+            reached, weight = number, self.weight_name(number)
+            old, weights = _leaves(params, [weight]), self.weight_names()
+            with torch.enable_grad():
+                outputs = self.outputs(x, old, first=number)
+                suffix = objective.evaluation(outputs, targets, old, weights, [weight], {})
+            gradients[number] = suffix.grads[weight]
         return gradients
+
+
+def _leaves(params: Params, wanted: Collection[str]) -> dict[str, Tensor]:
+    wanted = set(wanted)
+    return {name: value.detach().requires_grad_(name in wanted) for name, value in params.items()}

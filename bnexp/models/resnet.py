@@ -33,8 +33,8 @@ class ResnetOptions(ModelOptions):
 
 
 class BasicBlock(nn.Module):
-    """ReLU(norm(conv(ReLU(norm(conv(x))))) + shortcut(x)); the shortcut projects where shapes
-    differ."""
+    """ReLU(norm(conv(ReLU(norm(conv(x))))) + shortcut(x)); with a third norm, the shortcut is a
+    projection."""
 
     def __init__(self, channels: int, out: int, stride: int, norms: list[nn.Module]) -> None:
         super().__init__()
@@ -52,9 +52,13 @@ class BasicBlock(nn.Module):
         return F.relu(out + (self.norm3(self.conv3(x)) if self.project else x))
 
 
+@MODELS.register("resnet", ResnetOptions, task="classification")
 class ResNet(Network):
-    """Layers in the order of the forward pass: the stem, each block's convolutions and then its
-    projection, the head."""
+    """ResNet-18 or -34: images ``(batch, 3, height, width)``, logits ``(batch, classes)``.
+
+    Layers in the order of the forward pass: the stem, each block's convolutions and then its
+    projection, the head.
+    """
 
     def __init__(self, options: ResnetOptions, norm: MakeNorm, task: Task) -> None:
         super().__init__()
@@ -84,9 +88,3 @@ class ResNet(Network):
         x = self.blocks(self.pool(F.relu(self.norm0(self.conv(x)))))
         out: Tensor = self.head(x.mean((2, 3)))
         return out
-
-
-@MODELS.register("resnet", ResnetOptions, task="classification")
-def resnet(options: ResnetOptions, norm: MakeNorm, task: Task) -> ResNet:
-    """ResNet-18 or -34: images ``(batch, 3, height, width)``, logits ``(batch, classes)``."""
-    return ResNet(options, norm, task)

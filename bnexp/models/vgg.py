@@ -41,10 +41,8 @@ class VggOptions(ModelOptions):
         one_of(f"{key}.depth", self.depth, list(STAGES))
         positive(f"{key}.width", self.width)
         expect(self.width <= WIDEST, f"{key}.width", f"{WIDEST} at most", self.width)
-        widths = self.head if isinstance(self.head, list) else None
-        ok = self.head == "linear" or (
-            widths is not None and all(type(w) is int and 0 < w <= 1 << 16 for w in widths)
-        )
+        widths = self.head if isinstance(self.head, list) else [0]
+        ok = self.head == "linear" or all(type(w) is int and 0 < w <= 1 << 16 for w in widths)
         expect(ok, f"{key}.head", "linear or a list of positive widths like [4096,4096]", self.head)
 
 

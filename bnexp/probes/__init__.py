@@ -5,6 +5,7 @@ settings under ``probes`` in a config.
 """
 
 from bnexp.probes.base import (
+    LayerProbe,
     LayerSchedule,
     Probe,
     Rows,
@@ -16,6 +17,7 @@ from bnexp.probes.base import (
 )
 
 __all__ = [
+    "LayerProbe",
     "LayerSchedule",
     "Probe",
     "Rows",

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bnexp import registry
-from bnexp.models import Network, Params
+from bnexp.models import Network
 from bnexp.norms import Noise, frozen_statistics
-from bnexp.objective import Objective
+from bnexp.objective import Objective, Params
 from bnexp.registry import PROBES, at_least, expect
 
 Rows = dict[str, dict[str, Sequence[Any]]]
@@ -29,19 +29,14 @@ class Schedule(registry.Options):
     dense: int
 
     def due(self, step: int) -> bool:
-        """Whether ``step`` is on the schedule."""
         return step % self.every == 0 or step < self.dense
-
-    def passes(self, layers: int) -> float:  # noqa: ARG002
-        """What one measurement costs, in forward and backward passes on a batch, roughly."""
-        return 0.0
 
     def check(self, key: str) -> None:
         at_least(f"{key}.every", self.every, 1)
         at_least(f"{key}.dense", self.dense, 0)
 
     def check_layers(self, key: str, layers: int) -> None:
-        """Raise the UserError that names a layer which a network of ``layers`` layers lacks."""
+        """Raise the `UserError` that names a layer which a network of ``layers`` layers lacks."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +47,8 @@ class LayerSchedule(Schedule):
 
     def check(self, key: str) -> None:
         super().check(key)
-        listed = isinstance(self.layers, list) and len(self.layers) > 0
-        ok = self.layers == "all" or (
-            listed and all(type(i) is int and i >= 1 for i in self.layers)
-        )
+        listed = self.layers if isinstance(self.layers, list) and self.layers else [0]
+        ok = self.layers == "all" or all(type(i) is int and i >= 1 for i in listed)
         expect(ok, f"{key}.layers", "all, or a list of layers from 1 on", self.layers)
 
     def check_layers(self, key: str, layers: int) -> None:
@@ -71,8 +64,7 @@ class LayerSchedule(Schedule):
 class Setting:
     """What stays the same over a run of ``steps`` steps: given to every probe when it is made.
 
-    ``evaluation`` gives the batches of a split that the network is not trained on, as
-    ``(inputs, targets)``; none where the data has no such split.
+    ``evaluation`` gives a split that is not trained on as batches ``(inputs, targets)``, if any.
     """
 
     model: Network
@@ -84,12 +76,11 @@ class Setting:
 
 @dataclass
 class Step:
-    """Training step ``number`` as a probe sees it.
+    """Training step ``number`` as a probe sees it; every tensor is to be read, not written.
 
-    At theta_t: the batch, the learning rate, the objective on the batch (``loss``, ``data_loss``,
-    ``accuracy``, ``grads`` by parameter, ``grad_norm``), the pre-activations of the layers that
-    probes capture. ``params`` is theta_t in both calls; ``new_params`` is theta_{t+1}, in
-    ``after_update`` only. Every tensor is to be read, not written.
+    At theta_t: the batch, the learning rate, the objective and its gradient (see `Evaluation`), the
+    pre-activations of the layers that probes capture. ``params`` is theta_t in both calls;
+    ``new_params`` is theta_{t+1}, in ``after_update`` only.
     """
 
     number: int
@@ -110,9 +101,8 @@ class Probe:
     """One measurement. A subclass overrides ``before_update``, ``after_update`` or both.
 
     ``tables`` declares what it records: by table, what each column holds. ``passive`` probes only
-    read what the step computed anyway; the others may run passes of their own and are put under the
-    guard. ``wants_update`` probes are called after the update, too. ``name`` is its key in the
-    config.
+    read what the step computed anyway; the others run under the guard. ``wants_update`` probes are
+    called after the update, too. ``name`` is its key in the config.
     """
 
     name: str
@@ -123,8 +113,13 @@ class Probe:
     def __init__(self, options: Schedule, setting: Setting) -> None:
         self.options, self.setting = options, setting
 
+    @staticmethod
+    def passes(options: Any, layers: int) -> float:  # noqa: ARG004
+        """What one measurement costs in a network of ``layers`` layers, roughly, in forward and
+        backward passes on a batch."""
+        return 0.0
+
     def due(self, step: int) -> bool:
-        """Whether the probe measures at ``step``."""
         return self.options.due(step)
 
     def captures(self) -> Sequence[int]:
@@ -143,67 +138,73 @@ class Probe:
         """What later measurements depend on besides their own step; saved with each checkpoint."""
         return {}
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:  # noqa: ARG002
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go back to what ``state`` gave; to the start where it is empty."""
-        return
+
+    def rows(self, step: Step, *columns: Sequence[Any]) -> Rows:
+        """Rows of the probe's one table: ``columns`` follow ``step``, in the order declared."""
+        ((table, names),) = self.tables.items()
+        numbers = [step.number] * len(columns[0])
+        return {table: dict(zip(names, (numbers, *columns), strict=True))}
+
+    def row(self, step: Step, *values: Any) -> Rows:
+        """One row of the probe's one table."""
+        return self.rows(step, *([value] for value in values))
 
 
-class _Snapshot:
-    """All that a probe could change of ``model`` and of torch's random state, to put back."""
+class LayerProbe(Probe):
+    """A probe of some layers: their ``numbers``, in order, each once."""
 
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        self.modules = [
-            (module, module.training, dict(module._parameters), dict(module._buffers))
-            for module in modules
-        ]
-        parameters = [p for m in modules for p in m._parameters.values() if p is not None]
-        held = [*parameters, *(b for m in modules for b in m._buffers.values() if b is not None)]
-        held += [p.grad for p in parameters if p.grad is not None]
-        with torch.no_grad():
-            self.held = [(value, value.data) for value in held]
-            self.values = [value.clone() for value in held]
-        self.parameters = [(p, p.grad, p.requires_grad) for p in parameters]
-        self.noises = [(module, module.step) for module in modules if isinstance(module, Noise)]
-        self.random = torch.get_rng_state()
-        self.random_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    options: LayerSchedule
 
-    def put_back(self) -> None:
-        """Make all of it bit for bit what it was."""
-        torch.set_rng_state(self.random)
-        if self.random_cuda:
-            torch.cuda.set_rng_state_all(self.random_cuda)
-        for noise, step in self.noises:
-            noise.at_step(step)
-        for module, training, parameters, buffers in self.modules:
-            if module.training is not training:  # assigning to a module is slow
-                module.training = training
-            module._parameters.update(parameters)
-            module._buffers.update(buffers)
-        for parameter, grad, requires_grad in self.parameters:
-            parameter.grad = grad
-            parameter.requires_grad_(requires_grad)
-        for value, data in self.held:
-            if value.data_ptr() != data.data_ptr() or value.dtype != data.dtype:
-                value.data = data
-        with torch.no_grad():
-            torch._foreach_copy_([data for _, data in self.held], self.values)
+    def __init__(self, options: LayerSchedule, setting: Setting) -> None:
+        super().__init__(options, setting)
+        self.numbers = options.numbers(setting.model)
+
+    def captures(self) -> Sequence[int]:
+        return self.numbers if self.passive else ()
 
 
 @contextmanager
-def leaving_no_trace(model: nn.Module) -> Iterator[None]:
+def leaving_no_trace(model: Network) -> Iterator[None]:
     """Within it anything may be done to ``model``; after it, all is bit for bit as it was.
 
     Parameters, buffers, ``.grad``, train flags, ``requires_grad``, the step of the noise and
     torch's random state are put back. While in it, running statistics are frozen and the noise is
     that of the present step, so the function that is probed is the one being trained.
     """
-    modules = model.parts if isinstance(model, Network) else tuple(model.modules())
-    snapshot = _Snapshot(modules)
+    modules = [(m, m.training, dict(m._parameters), dict(m._buffers)) for m in model.parts]
+    parameters = [
+        (parameter, parameter.grad, parameter.requires_grad)
+        for _, _, own, _ in modules
+        for parameter in own.values()
+        if parameter is not None
+    ]
+    tensors = [tensor for p, grad, _ in parameters for tensor in (p, grad) if tensor is not None]
+    tensors += [buffer for *_, own in modules for buffer in own.values() if buffer is not None]
+    with torch.no_grad():
+        storage, values = [t.data for t in tensors], [t.clone() for t in tensors]
+    noises = [(part, part.step) for part in model.parts if isinstance(part, Noise)]
     try:
-        with frozen_statistics(modules):
+        devices = range(torch.cuda.device_count())
+        with torch.random.fork_rng(devices), frozen_statistics(model.parts):
             yield
     finally:
-        snapshot.put_back()
+        for noise, number in noises:
+            noise.at_step(number)
+        for module, training, own_parameters, own_buffers in modules:
+            if module.training is not training:  # assigning to a module is slow
+                module.training = training
+            module._parameters.update(own_parameters)
+            module._buffers.update(own_buffers)
+        for parameter, grad, requires_grad in parameters:
+            parameter.grad = grad
+            parameter.requires_grad_(requires_grad)
+        for tensor, data in zip(tensors, storage, strict=True):
+            if tensor.data_ptr() != data.data_ptr() or tensor.dtype != data.dtype:
+                tensor.data = data
+        with torch.no_grad():
+            torch._foreach_copy_(storage, values)
 
 
 def build_probes(probes: Mapping[str, Mapping[str, Any]], setting: Setting) -> list[Probe]:
@@ -226,10 +227,5 @@ def build_probes(probes: Mapping[str, Mapping[str, Any]], setting: Setting) -> l
 
 def to_floats(values: Sequence[Tensor]) -> list[float]:
     """Scalar tensors as numbers, fetched from the device in one go."""
-    if not values:
-        return []
-    alike = len({value.dtype for value in values}) == 1
-    numbers: list[float] = torch.stack(
-        list(values) if alike else [value.double() for value in values]
-    ).tolist()
+    numbers: list[float] = torch.stack(list(values)).tolist() if values else []
     return numbers

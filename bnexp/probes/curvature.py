@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from bnexp.models import Network
-from bnexp.objective import norm
+from bnexp.objective import SecondOrder, norm
 from bnexp.probes.base import Probe, Rows, Schedule, Step
 from bnexp.registry import PROBES
 
 
-@dataclass(frozen=True)
-class CurvatureSchedule(Schedule):
-    """When to measure."""
-
-    def passes(self, layers: int) -> float:  # noqa: ARG002
-        return 4.0  # forward, gradient with its graph, and that graph's own backward pass
-
-
-@PROBES.register("curvature", CurvatureSchedule)
+@PROBES.register("curvature", Schedule)
 class Curvature(Probe):
     """Table ``curvature``.
 
@@ -44,40 +34,34 @@ class Curvature(Probe):
         }
     }
 
+    @staticmethod
+    def passes(options: Schedule, layers: int) -> float:  # noqa: ARG004
+        return 4.0  # forward, gradient with its graph, and that graph's own backward pass
+
     def before_update(self, step: Step) -> Rows:
-        setting = self.setting
-        model = setting.model
-        there = model.second_order(setting.objective, step.inputs, step.targets, step.params)
+        there = second_order(self, step)
         # along the unit vector, so nothing is squared that could overflow
         length = norm(there.gradient)
         unit = [part / length for part in there.gradient]
         hvp = there.hvp(unit)
-        curvature, beta = finite(dot(unit, hvp)), finite(norm(hvp))
+        # summed in float64
+        along = [(u.double() * v.double()).sum() for u, v in zip(unit, hvp, strict=True)]
+        curvature, beta = finite(torch.stack(along).sum()), finite(norm(hvp))
         if float(length) == 0.0:
             curvature = beta = math.nan
-        weights = weight_norm(model, step)
-        return {
-            "curvature": {
-                "step": [step.number],
-                "curvature": [curvature],
-                "beta_0": [beta],
-                "weight_norm": [weights],
-                "param_norm": [float(norm(p.detach() for p in step.params.values()))],
-                "curvature_scaled": [curvature * weights**2],
-                "beta_0_scaled": [beta * weights**2],
-            }
-        }
+        w, size = weight_norm(self, step), float(norm(p.detach() for p in step.params.values()))
+        return self.row(step, curvature, beta, w, size, curvature * w**2, beta * w**2)
 
 
-def weight_norm(model: Network, step: Step) -> float:
+def second_order(probe: Probe, step: Step) -> SecondOrder:
+    """The objective, its gradient and its Hessian at theta_t on the batch of the step."""
+    model, objective = probe.setting.model, probe.setting.objective
+    return model.second_order(objective, step.inputs, step.targets, step.params)
+
+
+def weight_norm(probe: Probe, step: Step) -> float:
     """||w|| of the affine maps' weights W_1, .., W_k as one vector."""
-    return float(norm(step.params[name].detach() for name in model.weight_names()))
-
-
-def dot(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    """<a, b> of two lists of tensors taken as vectors; a scalar, summed in float64."""
-    parts = [(x.double() * y.double()).sum() for x, y in zip(a, b, strict=True)]
-    return torch.stack(parts).sum()
+    return float(norm(step.params[name].detach() for name in probe.setting.model.weight_names()))
 
 
 def finite(value: Tensor) -> float:

@@ -1,4 +1,5 @@
-"""Loss and accuracy on the test split, with running statistics and without noise (Fig 1b)."""
+"""Loss and accuracy: of each step on its own batch (Figs 1a, 2, 3, 5, 12a, 13a); on the test split,
+with running statistics and without noise (Fig 1b)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,27 @@ import torch
 from bnexp.objective import accuracy
 from bnexp.probes.base import Probe, Rows, Schedule, Step
 from bnexp.registry import PROBES
+
+
+@PROBES.register("train", Schedule)
+class Train(Probe):
+    """Table ``train``: all at theta_t, before the update."""
+
+    tables = {
+        "train": {
+            "step": "training step t",
+            "loss": "the objective, L2 term included, on the batch of step t",
+            "data_loss": "the objective without its L2 term",
+            "accuracy": "fraction of the batch that is classified right; NaN for regression",
+            "grad_norm": "2-norm of the objective's gradient",
+            "lr": "learning rate of the update that follows",
+        }
+    }
+    passive = True
+
+    def before_update(self, step: Step) -> Rows:
+        accuracy, size = step.accuracy, step.grad_norm
+        return self.row(step, step.loss, step.data_loss, accuracy, size, step.lr)
 
 
 @PROBES.register("eval", Schedule)
@@ -38,11 +60,5 @@ class Eval(Probe):
         if not parts:
             return {}
         outputs, targets = (torch.cat(column) for column in zip(*parts, strict=True))
-        return {
-            "eval": {
-                "step": [step.number],
-                "split": ["test"],
-                "loss": [float(objective.data(outputs, targets))],
-                "accuracy": [float(accuracy(outputs, targets))],
-            }
-        }
+        loss = float(objective.data(outputs, targets))
+        return self.row(step, "test", loss, float(accuracy(outputs, targets)))

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import torch
 from torch import Tensor
 
-from bnexp.probes.base import LayerSchedule, Probe, Rows, Step
+from bnexp.probes.base import LayerProbe, LayerSchedule, Rows, Step
 from bnexp.registry import PROBES
 
 
-@dataclass(frozen=True)
-class GradientShiftSchedule(LayerSchedule):
-    """Which layers to measure, and when."""
-
-    def passes(self, layers: int) -> float:
-        # from layer i on, the suffix forward and two thirds of its backward
-        numbers = range(1, layers + 1) if self.layers == "all" else self.layers
-        return sum((layers - i + 1) / layers for i in numbers if i > 1) * 2 / 3 + 1 / 3
-
-
-@PROBES.register("gradient_shift", GradientShiftSchedule)
-class GradientShift(Probe):
+@PROBES.register("gradient_shift", LayerSchedule)
+class GradientShift(LayerProbe):
     """Table ``gradient_shift``, for layer i on the batch of step t with the same noise:
 
     G = grad_{W_i} L(W_1, .., W_k) at theta_t, and G' = grad_{W_i} L(W_1', .., W_{i-1}', W_i, ..,
@@ -39,32 +28,27 @@ class GradientShift(Probe):
             "grad_norm": "||G||_2",
         }
     }
-    options: LayerSchedule
     wants_update = True
 
+    @staticmethod
+    def passes(options: LayerSchedule, layers: int) -> float:
+        # from layer i on, the suffix forward and two thirds of its backward
+        numbers = range(1, layers + 1) if options.layers == "all" else options.layers
+        return sum((layers - i + 1) / layers for i in numbers if i > 1) * 2 / 3 + 1 / 3
+
     def after_update(self, step: Step) -> Rows:
-        model = self.setting.model
-        numbers = self.options.numbers(model)
+        model, objective, numbers = self.setting.model, self.setting.objective, self.numbers
         assert step.new_params is not None
-        after = {1: step.grads[model.weight_name(1)]}
+        new = {1: step.grads[model.weight_name(1)]}
         if later := [number for number in numbers if number > 1]:
-            after |= model.mixed_gradients(
-                self.setting.objective, step.inputs, step.targets, step.params, step.new_params,
-                later,
-            )  # fmt: skip
-        columns: dict[str, list[Tensor]] = {"l2": [], "cos": [], "grad_norm": []}
-        for number in numbers:
-            old, new = step.grads[model.weight_name(number)].double(), after[number].double()
-            columns["l2"].append((old - new).norm())
-            columns["cos"].append(_cosine(old, new) if number > 1 else old.new_ones(()))
-            columns["grad_norm"].append(old.norm())
-        return {
-            "gradient_shift": {
-                "step": [step.number] * len(numbers),
-                "layer": numbers,
-                **columns,
-            }
-        }
+            points = step.params, step.new_params
+            new |= model.mixed_gradients(objective, step.inputs, step.targets, *points, later)
+        pairs = [(step.grads[model.weight_name(i)].double(), new[i].double()) for i in numbers]
+        cosines = [_cosine(*pair) for pair in pairs]
+        if 1 in numbers:
+            cosines[0] = torch.ones_like(cosines[0])
+        sizes = [old.norm() for old, _ in pairs]
+        return self.rows(step, numbers, [(old - new).norm() for old, new in pairs], cosines, sizes)
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bnexp.models import Params
-from bnexp.objective import norm, norms
+from bnexp.objective import Params, norm, norms
 from bnexp.probes.base import Probe, Rows, Schedule, Step
 from bnexp.registry import PROBES, expect, one_of
 from bnexp.seeds import generator
@@ -27,17 +26,12 @@ class LandscapeOptions(Schedule):
     etas: Any
     direction: str
 
-    def passes(self, layers: int) -> float:  # noqa: ARG002
-        return float(len(self.etas))
-
     def check(self, key: str) -> None:
         super().check(key)
         one_of(f"{key}.direction", self.direction, ("gradient", "random"))
-        ok = isinstance(self.etas, list) and len(self.etas) > 0
-        ok = ok and all(
-            type(eta) in (int, float) and math.isfinite(eta) and eta > 0 for eta in self.etas
-        )
-        ok = ok and len(set(self.etas)) == len(self.etas)
+        etas = self.etas if isinstance(self.etas, list) else []
+        ok = all(type(eta) in (int, float) and 0 < eta < math.inf for eta in etas)
+        ok = ok and 0 < len(etas) == len(set(etas))
         expected = "a list of different positive multiples of the learning rate"
         expect(ok, f"{key}.etas", expected, self.etas)
 
@@ -76,11 +70,15 @@ class Landscape(Probe):
     }
     options: LandscapeOptions
 
+    @staticmethod
+    def passes(options: LandscapeOptions, layers: int) -> float:  # noqa: ARG004
+        return float(len(options.etas))
+
     def direction(self, step: Step) -> Params:
         """d, by parameter: the gradient, or random of the gradient's norm."""
         if self.options.direction == "gradient":
             return step.grads
-        device = next(iter(step.grads.values())).device
+        device = step.grad_norm.device
         stream = generator(self.setting.seed, "probes", self.name, step.number, device=device)
         noise = {
             name: torch.empty_like(grad).normal_(generator=stream)
@@ -91,21 +89,22 @@ class Landscape(Probe):
 
     def before_update(self, step: Step) -> Rows:
         model, objective = self.setting.model, self.setting.objective
-        direction = self.direction(step)
         etas = [float(multiple) * step.lr for multiple in self.options.etas]
-        names = list(step.params)
-        here, along = ([source[name] for name in names] for source in (step.grads, direction))
+        names, direction = list(step.params), self.direction(step)
         start = [step.params[name].detach() for name in names]
-        rows: list[Tensor] = []
+        here, along = ([source[name] for name in names] for source in (step.grads, direction))
+        points: list[Tensor] = []
         for eta in etas:
             point = dict(zip(names, torch._foreach_add(start, along, alpha=-eta), strict=True))
             there = model.evaluate(objective, step.inputs, step.targets, params=point)
             change = norms(torch._foreach_sub([there.grads[name] for name in names], here))
-            rows.append(torch.cat([there.loss[None], change]))
-        lengths, loss = norms(along).tolist(), float(step.loss)
-        losses, whole, tensors = _nan_to_inf(torch.stack(rows, 1)).double().tolist()
-        beta = _per_distance(whole, etas, lengths[0])
-        changes = [abs(there - loss) for there in losses]
+            points.append(torch.cat([there.loss[None], change]))
+        found = torch.stack(points, 1)
+        found = torch.where(found.isnan(), torch.inf, found)  # an overflow along the way
+        losses, whole, tensors = found.double().tolist()
+        length, length_tensors = norms(along).tolist()
+        beta = _per_distance(whole, etas, length)
+        changes = [abs(there - float(step.loss)) for there in losses]
         return {
             "landscape": {
                 "step": [step.number] * len(etas),
@@ -114,24 +113,19 @@ class Landscape(Probe):
                 "predictiveness": whole,
                 "beta": beta,
                 "predictiveness_tensors": tensors,
-                "beta_tensors": _per_distance(tensors, etas, lengths[1]),
+                "beta_tensors": _per_distance(tensors, etas, length_tensors),
             },
             "smoothness": {
                 "step": [step.number],
                 "loss_min": [min(losses)],
                 "loss_max": [max(losses)],
-                "lipschitz": [max(_per_distance(changes, etas, lengths[0]))],
+                "lipschitz": [max(_per_distance(changes, etas, length))],
                 "predictiveness_min": [min(whole)],
                 "predictiveness_max": [max(whole)],
                 "beta": [max(beta)],
                 "beta_eta": [etas[beta.index(max(beta))]],
             },
         }
-
-
-def _nan_to_inf(values: Tensor) -> Tensor:
-    """``values``, with an infinity for each NaN (an overflow along the way)."""
-    return torch.where(values.isnan(), torch.inf, values)
 
 
 def _per_distance(values: Sequence[float], etas: Sequence[float], length: float) -> list[float]:

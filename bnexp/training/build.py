@@ -76,7 +76,7 @@ def estimate(runs: Iterable[tuple[Config, torch.device]], threads: int | None = 
         passes = float(config.run.steps + 1)
         for probe in config.probes.values():
             due = sum(probe.options.due(step) for step in range(config.run.steps + 1))
-            passes += due * probe.options.passes(layers)
+            passes += due * probe.item.passes(probe.options, layers)
         total += known[sizes] * passes
     return total
 

@@ -9,22 +9,18 @@ import torch
 from torch import nn
 
 from bnexp.models import Chain, Layer, Network, Stage
-from bnexp.norms import at_step, frozen_statistics
 from bnexp.objective import Objective
 from tests import reference
 from tests.helpers import (
     LOSS,
-    NOISY,
     D,
     Draws,
     both,
     built,
-    every_family,
     every_network,
     every_norm,
     measured,
     network,
-    noise_of,
     norm_module,
     probe,
     theta_of,
@@ -64,7 +60,7 @@ def test_every_parameter_belongs_to_the_layer_that_holds_it(family: str, norm: s
     for number in model.layers:
         modules = [model.affine(number), model.norm(number)]
         own = {id(parameter) for module in modules for parameter in module.parameters()}
-        named = {id(p) for n, p in model.named_parameters() if model.layer_of(n) == number}
+        named = {id(p) for n, p in model.named_parameters() if model.layer_of[n] == number}
         assert own == named != set()
 
 
@@ -79,14 +75,7 @@ def test_a_parameter_of_no_layer_goes_with_the_one_before_it() -> None:
     model = Scaled()
     model.number([Layer("first"), Layer("second")])
     # a module's own parameters are listed before those of its children
-    assert [model.layer_of(name) for name in model.own_params] == [1, 1, 1, 2, 2]
-
-
-def test_a_stage_is_affine_then_norm_then_relu_then_pool() -> None:
-    conv, norm = nn.Conv2d(3, 2, 3, padding=1), nn.BatchNorm2d(2)
-    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    expected = torch.max_pool2d(torch.relu(norm(conv(x))), 2)
-    assert torch.equal(Stage(conv, norm, nn.ReLU(), nn.MaxPool2d(2))(x), expected)
+    assert [model.layer_of[name] for name in model.own_params] == [1, 1, 1, 2, 2]
 
 
 @every_network
@@ -105,44 +94,6 @@ def test_forward_and_pre_activations_are_the_references(family: str, norm: str) 
         torch.testing.assert_close(captured[number], values, rtol=1e-10, atol=1e-10)
 
 
-@every_network
-def test_given_parameters_stand_in_for_the_networks_own(family: str, norm: str) -> None:
-    model, other = network(family, norm, seed=0), network(family, norm, seed=1)
-    for noise, own in zip(other.modules(), model.modules(), strict=True):
-        if hasattr(noise, "seed"):
-            noise.seed = own.seed
-    objective, batch = Objective(LOSS[family], 0.1), Draws(family).at(0)
-    own = {name: p.clone() for name, p in model.named_parameters()}
-    with frozen_statistics(list(model.modules())):
-        stood_in = model.evaluate(
-            objective, batch.inputs, batch.targets, params=dict(other.named_parameters())
-        )
-    expected = other.evaluate(objective, batch.inputs, batch.targets)
-    assert float(stood_in.loss) == pytest.approx(float(expected.loss), rel=1e-12)
-    for name, gradient in expected.grads.items():
-        torch.testing.assert_close(stood_in.grads[name], gradient, rtol=1e-9, atol=1e-10)
-        assert torch.equal(model.own_params[name], own[name])
-
-
-@pytest.mark.parametrize("norm", NOISY)
-def test_layers_and_steps_meet_different_noise(norm: str) -> None:
-    model, x = network("dln", norm), Draws("dln").at(0).inputs
-    draws = [noise for step in (0, 1) for noise in noise_of(model, x, step).values()]
-    assert len(draws) == 2 * 4  # the last layer has none
-    for i, (m, s) in enumerate(draws):
-        for other_m, other_s in draws[:i]:
-            assert not bool((m == other_m).any() | (s == other_s).any())
-
-
-@every_family
-def test_noise_is_off_in_evaluation(family: str) -> None:
-    model, x = network(family, "noise_only").eval(), Draws(family).at(0).inputs
-    plain = network(family, "none").eval()
-    for step in (0, 1):
-        at_step(model, step)
-        torch.testing.assert_close(model(x), plain(x), rtol=1e-12, atol=1e-12)
-
-
 def test_hooks_are_gone_after_capturing_even_on_an_error() -> None:
     model = network("vgg", "bn")
     with pytest.raises(RuntimeError), model.captured([1, 2]):
@@ -157,28 +108,6 @@ def test_own_params_are_the_networks_own_wherever_it_is_moved_or_copied(family: 
     for other in (model.float(), copy.deepcopy(model), model.to(torch.float64)):
         for name, parameter in other.named_parameters():
             assert other.own_params[name] is parameter
-
-
-@every_network
-def test_mixed_gradients_are_those_of_the_definition(family: str, norm: str) -> None:
-    """What a network overrides for speed is `Network.mixed_gradients` all the same."""
-    model, batch = network(family, norm), Draws(family).at(0)
-    objective = Objective(LOSS[family], 0.1, "all")
-    old = {name: p.detach().clone() for name, p in model.named_parameters()}
-    draws = torch.Generator().manual_seed(2)
-    new = {
-        n: p + 0.1 * torch.randn(p.shape, generator=draws, dtype=p.dtype) for n, p in old.items()
-    }
-    numbers = [i for i in model.layers if i > 1]
-    args = (objective, batch.inputs, batch.targets, old, new, numbers)
-    with frozen_statistics(list(model.modules())):
-        ours, definition = model.mixed_gradients(*args), Network.mixed_gradients(model, *args)
-    assert list(ours) == numbers
-    for number, expected in definition.items():
-        error = float((ours[number] - expected).norm() / expected.norm())
-        assert error < 1e-10, number
-    for name, value in old.items():
-        assert torch.equal(model.own_params[name], value)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -54,44 +55,22 @@ def row(
 class Own(Objective):
     """A data loss that is not one of the package's, so that it is taken by autograd."""
 
-    def __init__(self, scale: float = 1.0) -> None:
-        super().__init__(type(self).__name__)
-        object.__setattr__(self, "scale", scale)
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__("own")
+        object.__setattr__(self, "data", loss)
 
 
-class Linear(Own):
-    """<outputs, targets>: linear in the weight of a single layer."""
-
-    def data(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs * targets).sum()
-
-
-class Flat(Own):
-    """0 everywhere."""
-
-    def data(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs * 0).sum()
+LINEAR = Own(lambda out, target: (out * target).sum())
+FLAT = Own(lambda out, target: (out * 0).sum())
+SCALE_FREE = Own(lambda out, target: -(out * target).sum() / (out.norm() * target.norm()))
+CUSP = Own(lambda out, target: (out.abs() ** 1.5 + out * target).sum())
+"""Linear in a single layer; 0; the same for c times the outputs; of finite slope at outputs of 0
+where its curvature is not."""
 
 
-class ScaleFree(Own):
-    """Minus the cosine of outputs and targets: the same for c times the outputs."""
-
-    def data(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return -(outputs * targets).sum() / (outputs.norm() * targets.norm())
-
-
-class Cusp(Own):
-    """Its slope is finite at outputs of 0 and its curvature is not."""
-
-    def data(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs.abs() ** 1.5 + outputs * targets).sum()
-
-
-class Scaled(Own):
+def scaled(scale: float) -> Own:
     """``scale`` times half the sum of squares."""
-
-    def data(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs - targets).square().sum() / 2 * self.scale  # type: ignore[attr-defined]
+    return Own(lambda out, target: (out - target).square().sum() / 2 * scale)
 
 
 def bare(value: float | None = None, k: int = 1) -> tuple[Network, Draws]:

@@ -1,19 +1,22 @@
-"""Curvature along the gradient against a dense Hessian and closed forms."""
+"""Curvature along the gradient and sharpness against a dense Hessian and closed forms."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch.func import grad
 
+from bnexp.models import Network
 from bnexp.objective import Objective
 from bnexp.probes.base import leaving_no_trace
 from tests import reference
 from tests.helpers import (
     LOSS,
     Draws,
+    at,
     both,
     every_network,
     every_norm,
@@ -24,36 +27,83 @@ from tests.helpers import (
     trainer,
     twin,
 )
-from tests.probes.second_order import Cusp, Flat, Own, Scaled, ScaleFree, bare, dense, row, tiny
+from tests.probes.second_order import CUSP, FLAT, SCALE_FREE, Own, bare, dense, row, scaled, tiny
 
-SLOPES = ("curvature", "beta_0", "curvature_scaled", "beta_0_scaled")
+EXACT = {"tolerance": 1e-9, "max_iterations": 300}
+SLOPES = tuple(n + s for n in ("curvature", "beta_0", "sharpness") for s in ("", "_scaled"))
+
+
+def rows(model: Network, batches: Any, objective: Objective) -> dict[str, Any]:
+    """What both probes record at step 0."""
+    probes = {**probe("curvature"), **probe("sharpness", **EXACT)}
+    found = measured(trainer(model, batches, probes, objective=objective, lr=1e-3), 1)
+    return at(found["curvature"])[0] | at(found["sharpness"])[0]
 
 
 @both
 @every_norm
 @pytest.mark.parametrize("decay", [(0.7, "weights"), (0.7, "all")])
-def test_is_that_of_the_references_hessian(
+def test_both_are_those_of_the_references_hessian(
     family: str, norm: str, decay: tuple[float, str]
 ) -> None:
-    """At two steps of a run: each has its own batch and noise."""
+    """At two steps of a run: each has its own batch and noise; the second measurement of the
+    sharpness starts at the eigenvector of the first."""
     model, batches = tiny(family, norm)
-    objective = Objective(LOSS[family], *decay)
-    made = trainer(model, batches, probe("curvature"), objective=objective, lr=1e-3)
-    weight_names = model.weight_names()
+    probes = {**probe("curvature"), **probe("sharpness", **EXACT)}
+    made = trainer(model, batches, probes, objective=Objective(LOSS[family], *decay), lr=1e-3)
     for step in (0, 1):
         with leaving_no_trace(model):
             g, H = dense(family, norm, model, batches.at(step), step, decay)
         sizes = {name: float(p.detach().norm()) for name, p in model.named_parameters()}
-        table = measured(made, 1, first=step)["curvature"]
-        assert table["step"] == [step]
-        assert table["curvature"] == [pytest.approx(float(g @ H @ g / (g @ g)), rel=1e-8)]
-        assert table["beta_0"] == [pytest.approx(float((H @ g).norm() / g.norm()), rel=1e-8)]
-        weights = math.hypot(*(sizes[name] for name in weight_names))
-        assert table["weight_norm"] == [pytest.approx(weights)]
-        assert table["param_norm"] == [pytest.approx(math.hypot(*sizes.values()))]
-        for name in ("curvature", "beta_0"):
-            expected = table[name][0] * table["weight_norm"][0] ** 2
-            assert table[f"{name}_scaled"] == [pytest.approx(expected)]
+        tables = measured(made, 1, first=step)
+        (found,), (sharp,) = at(tables["curvature"]), at(tables["sharpness"])
+        assert found["step"] == sharp["step"] == step
+        assert found["curvature"] == pytest.approx(float(g @ H @ g / (g @ g)), rel=1e-8)
+        assert found["beta_0"] == pytest.approx(float((H @ g).norm() / g.norm()), rel=1e-8)
+        assert sharp["sharpness"] == pytest.approx(float(torch.linalg.eigvalsh(H)[-1]), rel=1e-9)
+        assert sharp["converged"]
+        assert sharp["residual"] <= 1e-9
+        weights = math.hypot(*(sizes[name] for name in model.weight_names()))
+        assert found["weight_norm"] == pytest.approx(weights)
+        assert found["param_norm"] == pytest.approx(math.hypot(*sizes.values()))
+        for table, name in ((found, "curvature"), (found, "beta_0"), (sharp, "sharpness")):
+            assert table[f"{name}_scaled"] == pytest.approx(table[name] * weights**2)
+
+
+def test_of_a_quadratic() -> None:
+    """1/2 ||W X - Y||^2 has the Hessian v -> v XX', and lambda/2 ||W||^2 adds lambda."""
+    model, batches = bare()
+    X, Y = batches.at(0).inputs.T, batches.at(0).targets.T
+    W = model.affine(1).weight.detach().clone()
+    g = (W @ X - Y) @ X.T + 3.0 * W
+    Hg = g @ X @ X.T + 3.0 * g
+    found = rows(model, batches, Objective("half_sum_squares", 3.0))
+    assert found["curvature"] == pytest.approx(float((g * Hg).sum() / (g * g).sum()), rel=1e-12)
+    assert found["beta_0"] == pytest.approx(float(Hg.norm() / g.norm()), rel=1e-12)
+    largest = float(torch.linalg.eigvalsh(X @ X.T)[-1]) + 3.0
+    assert found["sharpness"] == pytest.approx(largest, rel=1e-10)
+
+
+def test_a_loss_c_times_as_large_has_c_times_the_curvature() -> None:
+    once, twice = (
+        rows(*tiny("dln", "l1"), Objective(loss)) for loss in ("half_sum_squares", "sum_squares")
+    )
+    for name in SLOPES:
+        assert twice[name] == pytest.approx(2 * once[name], rel=1e-9)
+
+
+def test_where_the_scale_of_the_weights_is_idle_the_scaled_ones_do_not_change() -> None:
+    """L(cW) = L(W): the curvature goes with 1/c^2."""
+    found = []
+    for c in (1.0, 10.0):
+        model, batches = bare(k=3)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter *= c
+        found.append(rows(model, batches, SCALE_FREE))
+    for name in SLOPES:
+        expected = found[0][name] / (1 if name.endswith("scaled") else 100)
+        assert found[1][name] == pytest.approx(expected, rel=1e-8)
 
 
 @every_network
@@ -80,55 +130,20 @@ def test_of_a_residual_network_it_is_the_references_product(norm: str) -> None:
     assert found["beta_0"] == pytest.approx(float(Hg.norm() / g.norm()), rel=1e-7)
 
 
-def test_of_a_quadratic() -> None:
-    """1/2 ||W X - Y||^2 has the Hessian v -> v XX', and lambda/2 ||W||^2 adds lambda."""
-    model, batches = bare()
-    X, Y = batches.at(0).inputs.T, batches.at(0).targets.T
-    W = model.affine(1).weight.detach().clone()
-    g = (W @ X - Y) @ X.T + 3.0 * W
-    Hg = g @ X @ X.T + 3.0 * g
-    found = row("curvature", model, batches, Objective("half_sum_squares", 3.0))
-    assert found["curvature"] == pytest.approx(float((g * Hg).sum() / (g * g).sum()), rel=1e-12)
-    assert found["beta_0"] == pytest.approx(float(Hg.norm() / g.norm()), rel=1e-12)
-
-
-def test_a_loss_c_times_as_large_has_c_times_the_curvature() -> None:
-    once, twice = (
-        row("curvature", *tiny("dln", "l1"), Objective(loss))
-        for loss in ("half_sum_squares", "sum_squares")
-    )
-    for name in SLOPES:
-        assert twice[name] == pytest.approx(2 * once[name], rel=1e-10)
-
-
-def test_where_the_scale_of_the_weights_is_idle_the_scaled_ones_do_not_change() -> None:
-    """L(cW) = L(W): the curvature goes with 1/c^2."""
-    rows = []
-    for c in (1.0, 10.0):
-        model, batches = bare(k=3)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter *= c
-        rows.append(row("curvature", model, batches, ScaleFree()))
-    for name in ("curvature", "beta_0"):
-        assert rows[1][name] == pytest.approx(rows[0][name] / 100, rel=1e-9)
-        assert rows[1][f"{name}_scaled"] == pytest.approx(rows[0][f"{name}_scaled"], rel=1e-9)
-
-
 def test_a_concave_loss_has_a_negative_curvature() -> None:
-    below, above = (row("curvature", *bare(), Scaled(scale)) for scale in (-1.0, 1.0))
+    below, above = (row("curvature", *bare(), scaled(scale)) for scale in (-1.0, 1.0))
     assert below["curvature"] == pytest.approx(-above["curvature"])
     assert below["curvature"] < 0 < below["beta_0"] == pytest.approx(above["beta_0"])
 
 
-@pytest.mark.parametrize("kind", [Flat, Cusp])
-def test_without_a_slope_or_a_finite_hessian_it_is_nan(kind: type[Own]) -> None:
-    found = row("curvature", *bare(0.0), kind())
-    assert all(math.isnan(found[name]) for name in SLOPES)
+@pytest.mark.parametrize("objective", [FLAT, CUSP], ids=["flat", "cusp"])
+def test_without_a_slope_or_a_finite_hessian_it_is_nan(objective: Own) -> None:
+    found = row("curvature", *bare(0.0), objective)
+    assert all(math.isnan(found[name]) for name in SLOPES if name in found)
     assert found["weight_norm"] == 0.0
 
 
 def test_where_ghg_overflows_the_quotient_is_measured_all_the_same() -> None:
-    steep, plain = (row("curvature", *bare(), Scaled(scale)) for scale in (1e120, 1.0))
+    steep, plain = (row("curvature", *bare(), scaled(scale)) for scale in (1e120, 1.0))
     for name in ("curvature", "beta_0"):
         assert steep[name] == pytest.approx(1e120 * plain[name], rel=1e-9)

@@ -102,15 +102,6 @@ def test_a_schedule_has_both_ends(steps: int, options: dict[str, int], expected:
     assert schedule(steps, **options)["step"] == expected
 
 
-def test_rows_are_of_the_parameters_before_the_update_of_their_step() -> None:
-    """A row at a step is the same whether the run ends there or goes on."""
-    long, short = schedule(8, every=1), schedule(4, every=1)
-    assert {name: values[:5] for name, values in long.items() if name != "accuracy"} == {
-        name: values for name, values in short.items() if name != "accuracy"
-    }
-    assert len(set(long["loss"])) == 9
-
-
 class Diverging(Probe):
     """Not passive: it must not measure where the loss is not finite."""
 

@@ -1,4 +1,4 @@
-"""The largest eigenvalue of the Hessian against dense eigensolvers and closed forms."""
+"""The largest eigenvalue of the Hessian: its eigensolver, warm starts and what is not finite."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from bnexp.objective import Objective
-from bnexp.probes.base import leaving_no_trace
-from bnexp.probes.lanczos import BASIS, Eigenpair, largest_eigenvalue
+from bnexp.probes.sharpness import BASIS, Eigenpair, largest_eigenvalue
 from tests import reference
 from tests.helpers import (
-    LOSS,
     Draws,
-    both,
-    every_norm,
     measured,
     network,
     probe,
@@ -26,28 +22,8 @@ from tests.helpers import (
     trainer,
     twin,
 )
-from tests.probes.second_order import Cusp, Flat, ScaleFree, bare, dense, row, tiny
-
-EXACT = {"tolerance": 1e-9, "max_iterations": 300}
-
-
-@both
-@every_norm
-def test_is_the_largest_of_a_dense_eigensolver(family: str, norm: str) -> None:
-    """At two steps of a run: the second starts at the eigenvector of the first."""
-    model, batches = tiny(family, norm)
-    decay = (0.7, "weights")
-    objective = Objective(LOSS[family], *decay)
-    made = trainer(model, batches, probe("sharpness", **EXACT), objective=objective, lr=1e-3)
-    for step in (0, 1):
-        with leaving_no_trace(model):
-            _, H = dense(family, norm, model, batches.at(step), step, decay)
-        largest = float(torch.linalg.eigvalsh(H)[-1])
-        table = measured(made, 1, first=step)["sharpness"]
-        assert table["step"] == [step]
-        assert table["sharpness"] == [pytest.approx(largest, rel=1e-9)]
-        assert table["converged"] == [True]
-        assert table["residual"][0] <= 1e-9
+from tests.probes.second_order import CUSP, FLAT, bare, row, tiny
+from tests.probes.test_curvature import EXACT
 
 
 def test_of_a_residual_network_it_is_the_references_by_arpack() -> None:
@@ -65,53 +41,20 @@ def test_of_a_residual_network_it_is_the_references_by_arpack() -> None:
     assert found["sharpness"] == pytest.approx(largest, rel=1e-4)
 
 
-def test_of_a_quadratic() -> None:
-    """The Hessian v -> v XX' + lambda v has the eigenvalues of XX' + lambda, four times each."""
-    model, batches = bare()
-    X = batches.at(0).inputs.T
-    size = float(model.affine(1).weight.detach().norm())
-    found = row("sharpness", model, batches, Objective("half_sum_squares", 3.0), **EXACT)
-    largest = float(torch.linalg.eigvalsh(X @ X.T)[-1]) + 3.0
-    assert found["sharpness"] == pytest.approx(largest, rel=1e-10)
-    assert found["sharpness_scaled"] == pytest.approx(largest * size**2, rel=1e-10)
-    assert found["converged"]
-
-
-def test_a_loss_c_times_as_large_has_c_times_the_sharpness() -> None:
-    once, twice = (
-        row("sharpness", *tiny("dln", "l1"), Objective(loss), **EXACT)
-        for loss in ("half_sum_squares", "sum_squares")
-    )
-    for name in ("sharpness", "sharpness_scaled"):
-        assert twice[name] == pytest.approx(2 * once[name], rel=1e-9)
-
-
-def test_where_the_scale_of_the_weights_is_idle_the_scaled_one_does_not_change() -> None:
-    rows = []
-    for c in (1.0, 10.0):
-        model, batches = bare(k=3)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter *= c
-        rows.append(row("sharpness", model, batches, ScaleFree(), **EXACT))
-    assert rows[1]["sharpness"] == pytest.approx(rows[0]["sharpness"] / 100, rel=1e-8)
-    assert rows[1]["sharpness_scaled"] == pytest.approx(rows[0]["sharpness_scaled"], rel=1e-8)
-
-
-def test_a_flat_loss_has_sharpness_0() -> None:
-    found = row("sharpness", *bare(0.0), Flat())
-    assert (found["sharpness"], found["residual"], found["converged"]) == (0.0, 0.0, True)
-
-
 def test_a_hessian_that_is_not_finite_gives_nan_and_does_not_stop_the_run() -> None:
     model, batches = bare(0.0)
-    made = trainer(model, batches, probe("sharpness", **EXACT), objective=Cusp(), lr=0.1)
+    made = trainer(model, batches, probe("sharpness", **EXACT), objective=CUSP, lr=0.1)
     found = measured(made, 2)["sharpness"]
     assert math.isnan(found["sharpness"][0])
     assert math.isnan(found["sharpness_scaled"][0])
     assert math.isnan(found["residual"][0])
     assert found["converged"] == [False, True], "the weights have moved off 0"
     assert found["sharpness"][1] > 0
+
+
+def test_a_flat_loss_has_sharpness_0() -> None:
+    found = row("sharpness", *bare(0.0), FLAT)
+    assert (found["sharpness"], found["residual"], found["converged"]) == (0.0, 0.0, True)
 
 
 def test_too_few_iterations_are_said_not_to_have_converged() -> None:
@@ -211,11 +154,6 @@ def test_a_warm_start_finds_an_eigenvalue_that_has_overtaken_the_old_one() -> No
     new = torch.randn(100, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     start = vectors[:, -2] + 0.1 * new / new.norm()
     assert solve(matrix, start).value == pytest.approx(2.5, rel=1e-9)
-
-
-def test_the_zero_matrix_has_eigenvalue_0() -> None:
-    found = solve(torch.zeros(5, 5, dtype=torch.float64))
-    assert (found.value, found.residual, found.converged) == (0.0, 0.0, True)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

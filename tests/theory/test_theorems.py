@@ -175,7 +175,7 @@ def test_a_case_is_the_network_itself(family: str, norm: str) -> None:
     reaching, weight = theory.inputs_of(model, [number], x)[number], model.weight_name(number)
     point = theory.Point(theory.real_case(model, objective, number, reaching, x, targets))
     with frozen_statistics(model.parts):
-        own = objective.by_autograd(model, x, targets, wrt=[weight])
+        own = model.evaluate(objective, x, targets, wrt=[weight])
     assert float(point.by_weight.value) == pytest.approx(float(own.loss), rel=1e-10)
     bias = getattr(model.affine(number), "bias", None)
     y = point.x @ point.case.weight.flatten(1).T + (0.0 if bias is None else bias.detach())
