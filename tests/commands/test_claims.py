@@ -66,7 +66,7 @@ def test_json_is_all_of_what_is_asked_for(
 def test_out_gets_table_and_numbers(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "judged"
     assert main(["claims", "--runs", str(runs), "--out", str(out)]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["claims.json", "claims.md"]
+    assert sorted(path.name for path in out.iterdir()) == ["claims.json", "claims.md", "claims.png"]
     page = (out / "claims.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| ")]
     assert len(rows) == sum(len(claim.parts) for claim in CLAIMS.values()) + 2
