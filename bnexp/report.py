@@ -11,6 +11,7 @@ A document holds blocks between two marks, of which the first says what is gener
 ``count SET``         how many claims have every number where it is claimed
 ``coverage SET FIGS`` a row per curve of the paper: share of its points in our band
 ``panels SET SET``    the same per panel of the paper's figures, of two sets side by side
+``remarks SET FIG``   the sentences at the foot of a figure
 ====================  ==================================================================
 
 SET is a folder of ``results/``.
@@ -110,11 +111,19 @@ def panels_block(results: Path, before: str, after: str) -> str:
     return markdown_table(["panel", *columns], rows)
 
 
+def remarks_block(results: Path, name: str, figure: str) -> str:
+    """What the foot of ``figure`` of ``results/<name>`` says."""
+    text = (results / name / "numbers.json").read_text(encoding="utf-8")
+    words: str = json.loads(text)[figure]["remarks"]
+    return words
+
+
 KINDS: dict[str, Callable[..., str]] = {
     "claims": claims_block,
     "count": count_block,
     "coverage": coverage_block,
     "panels": panels_block,
+    "remarks": remarks_block,
 }
 
 

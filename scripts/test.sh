@@ -17,5 +17,4 @@ ruff check .
 mypy
 [ ${#tests[@]} -gt 0 ] || bnexp verify results --document README.md --document docs/findings.md
 cores=$(nproc)
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # the tests are side by side, so each has one thread
 exec python -m pytest -n $((cores < 8 ? cores : 8)) --dist worksteal "${tests[@]}" "$@"

@@ -86,12 +86,13 @@ def remade(folder: Path, runs: list[Run]) -> dict[Path, str]:
     }
 
 
-def numbers(figure: Figure) -> dict[str, list[float]]:
+def numbers(figure: Figure) -> dict[str, Any]:
     """What a drawn figure shows, so that it can be compared without its pixels.
 
-    By line or band: how many points it has, then the mean, least and greatest of x and of y.
+    By line or band: how many points it has, then the mean, least and greatest of x and of y; and
+    its ``remarks``, the sentences at its foot.
     """
-    shown = {}
+    shown: dict[str, Any] = {"remarks": figure.get_label()}
     for place, axes in enumerate(figure.findobj(Axes)):
         artists: list[tuple[Any, Any]] = []
         for artist in axes.get_children():

@@ -218,6 +218,7 @@ class Page:
         if over := self._over():
             words.append((f"Faint bands: median and min to max over {over}.", GREY))
         words += [(remark, GREY) for remark in self.remarks]
+        self.figure.set_label(" ".join(self.remarks))
         if missing := selection.describe_missing():
             words.append((f"Not drawn, no such run: {missing}.", WARNING))
         return [(line, c) for text, c in words for line in textwrap.wrap(text, _CHARACTERS)]

@@ -42,10 +42,10 @@ def ics(run: Run) -> float:
     return median_of(read.floats(frame["cos"][late]))
 
 
-_LOSS = "final loss / first"
+_LOSS, _BETA = "final loss / first", "effective β / (2/lr)"
 _MAPS: dict[str, tuple[str, Normalize, Callable[[Run], float]]] = {
     _LOSS: ("viridis", LogNorm(1e-3, 1.0), final_loss),
-    "effective β / (2/lr)": ("coolwarm", LogNorm(0.01, 100.0), plateau),
+    _BETA: ("coolwarm", LogNorm(0.01, 100.0), plateau),
     "ICS: cos(G, G′)": ("PuOr", Normalize(-1.0, 1.0), ics),
 }
 """Per quantity its colours, their range and its value of a run."""
@@ -88,10 +88,11 @@ def fig_e6(page: Page) -> None:
     for top, bottom, width in zip(grid[0], grid[-1], widths, strict=True):
         top.set_title(f"width d = {width}")
         bottom.set_xlabel("learning rate")
-    page.remarks.append(
+    page.remarks += [
+        phases(values),
         "Medians over seeds; β and cos over the last half of the run, cos over layers 2 to k. "
-        "Crosses: diverged."
-    )
+        "Crosses: diverged.",
+    ]
 
 
 def measured(selection: Selection) -> pd.DataFrame:
@@ -102,6 +103,26 @@ def measured(selection: Selection) -> pd.DataFrame:
         for run in selection.of("dln")
     ]
     return pd.DataFrame(rows).groupby(["norm", "k", "lr", "d"]).median()
+
+
+def phases(values: pd.DataFrame) -> str:
+    """The sentences of E6."""
+    words = []
+    for norm, mine in values.groupby("norm"):
+        kept = mine[~np.isinf(mine[_LOSS])]
+        near = kept[_BETA].between(0.8, 1.25).sum()
+        words.append(
+            f"{short(str(norm))}: {len(mine) - len(kept)} of {len(mine)} settings diverge, β lies "
+            f"within a quarter of 2/lr in {near} of {len(kept)} others."
+        )
+    losses = {norm: values[_LOSS].xs(norm, level="norm") for norm in values.index.unique("norm")}
+    both = pd.DataFrame(losses).reindex(columns=list(BOTH)).dropna()
+    lower, higher = ((both[a] < 0.9 * both[b]).sum() for a, b in (("bn", "none"), ("none", "bn")))
+    words.append(
+        f"The final loss is lower with BatchNorm by over a tenth in {lower} of {len(both)} "
+        f"settings, and higher in {higher}."
+    )
+    return " ".join(words)
 
 
 _KEYS = ("data.A", "data.A_low", "data.A_high", "data.A_std", "model.loss", "model.init")
@@ -140,7 +161,14 @@ def fig_dln_settings(page: Page) -> None:
     both[0].invert_yaxis()
     both[0].set(xlabel="mean distance to the paper (decades)", xlim=(0, None))
     both[1].set(xlabel="share of the paper's points inside", xlim=(0, 1.6), xticks=[0, 0.5, 1])
-    page.remarks.append("Compared at steps 0 (1 for l1, l2), 500, 1000, 2000, 5000 and 10,000.")
+    ends = [
+        f"{s.Index} ({s.distance:.2f} decades, {s.inside:.0%} of the points inside)"
+        for s in table.iloc[[0, -1]].itertuples()
+    ]
+    page.remarks.append(
+        f"Nearest to the paper's curves: {ends[0]}; farthest: {ends[1]}. Compared at steps 0 (1 "
+        "for l1, l2), 500, 1000, 2000, 5000 and 10,000."
+    )
 
 
 def scores(selection: Selection) -> pd.DataFrame:

@@ -62,10 +62,9 @@ class LinearNetwork(Chain):
 
     def __init__(self, stages: Iterable[Stage]) -> None:
         super().__init__(stages)
-        norms = [self.norm(number) for number in self.layers]
-        self._norm = _name_of(norms[0]) if len(norms) > 1 else "none"
-        if any(_name_of(norm) != self._norm for norm in norms[:-1]):
-            self._norm = None
+        self._norms = [self.norm(number) for number in self.layers][:-1]
+        names = {_name_of(norm) for norm in self._norms} or {"none"}
+        self._norm = names.pop() if len(names) == 1 else None
         object.__setattr__(self, "_theta", None)
         self._pointers: list[int] = []
         self._running: list[Tensor] = []
@@ -117,6 +116,28 @@ class LinearNetwork(Chain):
         gradients = self._pass(objective).mixed_gradients(old, new, data, numbers)
         return {number: torch.from_numpy(gradient) for number, gradient in gradients.items()}
 
+    def along(
+        self,
+        objective: Objective,
+        inputs: Tensor,
+        targets: Tensor,
+        params: Params,
+        grads: Params,
+        direction: Params,
+        etas: Sequence[float],
+    ) -> Tensor:
+        if not self._applies(objective, inputs):
+            return super().along(objective, inputs, targets, params, grads, direction, etas)
+        start, here, way = (self._flat(source) for source in (params, grads, direction))
+        points = start - np.outer(etas, way)
+        losses, there = self._pass(objective).points(points, self._statistics(inputs, targets))
+        sizes = [parameter.numel() for parameter in self.own_params.values()]
+        starts = np.cumsum([0, *sizes[:-1]])
+        with np.errstate(all="ignore"):
+            squares = np.add.reduceat((there - here) ** 2, starts, axis=1)
+            found = losses, np.sqrt(squares.sum(axis=1)), np.sqrt(squares).sum(axis=1)
+        return torch.from_numpy(np.stack(found))
+
     def second_order(
         self, objective: Objective, inputs: Tensor, targets: Tensor, params: Params | None = None
     ) -> SecondOrder:
@@ -152,8 +173,7 @@ class LinearNetwork(Chain):
 
     def _pass(self, objective: Objective) -> LinearPass:
         if objective not in self._passes:
-            norm = self.norm(1)
-            eps = norm.eps if isinstance(norm, Statistics) else 0.0
+            eps = next((n.eps for n in self._norms if isinstance(n, Statistics)), 0.0)
             self._passes[objective] = LinearPass(
                 len(self.layers),
                 self.units(1),
@@ -174,10 +194,11 @@ class LinearNetwork(Chain):
 
     def _flat(self, params: Params | None) -> np.ndarray:
         """All parameters in one vector, in order; that of the network's own is no copy."""
+        if isinstance(params, _Parts):
+            return params.vector.numpy()
         if params is not None and params is not self.own_params:
-            return torch.cat(
-                [params[name].detach().reshape(-1) for name in self.own_params]
-            ).numpy()
+            parts = [params[name].detach().reshape(-1) for name in self.own_params]
+            return torch.cat(parts).numpy()
         own = list(self.own_params.values())
         theta = self._theta
         if theta is None or [p.data_ptr() for p in own] != self._pointers:
@@ -194,7 +215,7 @@ class LinearNetwork(Chain):
 
     def _lay_out_running(self) -> list[Tensor]:
         """Running means and scales of all layers, ``(k - 1, d)`` each, whose rows are theirs."""
-        norms = [norm for i in self.layers if isinstance(norm := self.norm(i), Statistics)]
+        norms = [norm for norm in self._norms if isinstance(norm, Statistics)]
         rows = []
         for name in ("running_mean", "running_scale") if norms else ():
             rows.append(torch.stack([norm._buffers[name] for norm in norms]))  # type: ignore[misc]
@@ -204,8 +225,8 @@ class LinearNetwork(Chain):
 
     def _track(self, means: np.ndarray, scales: np.ndarray, n: int) -> None:
         """Move the running statistics as the norms' own forward pass does."""
-        first = self.norm(1)
-        if not isinstance(first, Statistics) or not first.track_running_stats or not len(means):
+        first = self._norms[0] if self._norms else None
+        if not isinstance(first, Statistics) or not first.track_running_stats:
             return
         if isinstance(first, BatchNorm):
             scales = scales * (n / (n - 1))

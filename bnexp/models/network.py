@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bnexp.norms import at_least_float32
-from bnexp.objective import Evaluation, Objective, Params, SecondOrder
+from bnexp.objective import Evaluation, Objective, Params, SecondOrder, norms
 
 
 class Layer(NamedTuple):
@@ -192,6 +192,28 @@ class Network(nn.Module):
             point = self.evaluate(objective, inputs, targets, params=mixed, wrt=[weight])
             gradients[number] = point.grads[weight]
         return gradients
+
+    def along(
+        self,
+        objective: Objective,
+        inputs: Tensor,
+        targets: Tensor,
+        params: Params,
+        grads: Params,
+        direction: Params,
+        etas: Sequence[float],
+    ) -> Tensor:
+        """The landscape along ``direction``, ``(3, etas)``: at each point params - eta direction
+        the objective, and the two `norms` of its gradient less ``grads``."""
+        names, points = list(params), []
+        start = [params[name].detach() for name in names]
+        here, way = ([source[name] for name in names] for source in (grads, direction))
+        for eta in etas:
+            point = dict(zip(names, torch._foreach_add(start, way, alpha=-eta), strict=True))
+            there = self.evaluate(objective, inputs, targets, params=point)
+            change = norms(torch._foreach_sub([there.grads[name] for name in names], here))
+            points.append(torch.cat([there.loss[None], change]))
+        return torch.stack(points, 1)
 
     def second_order(
         self, objective: Objective, inputs: Tensor, targets: Tensor, params: Params | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -42,11 +43,10 @@ class Curvature(Probe):
         there = second_order(self, step)
         # along the unit vector, so nothing is squared that could overflow
         length = norm(there.gradient)
-        unit = [part / length for part in there.gradient]
+        unit = torch._foreach_div(there.gradient, length)
         hvp = there.hvp(unit)
-        # summed in float64
-        along = [(u.double() * v.double()).sum() for u, v in zip(unit, hvp, strict=True)]
-        curvature, beta = finite(torch.stack(along).sum()), finite(norm(hvp))
+        along = flat(unit).double() @ flat(hvp).double()
+        curvature, beta = finite(along), finite(norm(hvp))
         if float(length) == 0.0:
             curvature = beta = math.nan
         w, size = weight_norm(self, step), float(norm(p.detach() for p in step.params.values()))
@@ -57,6 +57,11 @@ def second_order(probe: Probe, step: Step) -> SecondOrder:
     """The objective, its gradient and its Hessian at theta_t on the batch of the step."""
     model, objective = probe.setting.model, probe.setting.objective
     return model.second_order(objective, step.inputs, step.targets, step.params)
+
+
+def flat(parts: Iterable[Tensor]) -> Tensor:
+    """``parts`` as one vector."""
+    return torch.cat([part.reshape(-1) for part in parts])
 
 
 def weight_norm(probe: Probe, step: Step) -> float:

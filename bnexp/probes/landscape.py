@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from bnexp.objective import Params, norm, norms
 from bnexp.probes.base import Probe, Rows, Schedule, Step
@@ -90,19 +89,13 @@ class Landscape(Probe):
     def before_update(self, step: Step) -> Rows:
         model, objective = self.setting.model, self.setting.objective
         etas = [float(multiple) * step.lr for multiple in self.options.etas]
-        names, direction = list(step.params), self.direction(step)
-        start = [step.params[name].detach() for name in names]
-        here, along = ([source[name] for name in names] for source in (step.grads, direction))
-        points: list[Tensor] = []
-        for eta in etas:
-            point = dict(zip(names, torch._foreach_add(start, along, alpha=-eta), strict=True))
-            there = model.evaluate(objective, step.inputs, step.targets, params=point)
-            change = norms(torch._foreach_sub([there.grads[name] for name in names], here))
-            points.append(torch.cat([there.loss[None], change]))
-        found = torch.stack(points, 1)
+        direction = self.direction(step)
+        found = model.along(
+            objective, step.inputs, step.targets, step.params, step.grads, direction, etas
+        )
         found = torch.where(found.isnan(), torch.inf, found)  # an overflow along the way
         losses, whole, tensors = found.double().tolist()
-        length, length_tensors = norms(along).tolist()
+        length, length_tensors = norms(direction.values()).tolist()
         beta = _per_distance(whole, etas, length)
         changes = [abs(there - float(step.loss)) for there in losses]
         return {

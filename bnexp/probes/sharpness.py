@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bnexp.probes.base import Probe, Rows, Schedule, Setting, Step
-from bnexp.probes.curvature import second_order, weight_norm
+from bnexp.probes.curvature import flat, second_order, weight_norm
 from bnexp.registry import PROBES, at_least, positive
 from bnexp.seeds import generator
 
@@ -84,10 +84,10 @@ class Sharpness(Probe):
 
         def hvp(vector: Tensor) -> Tensor:
             parts = torch.split(vector, [shape.numel() for shape in shapes])
-            return _flat(there.hvp([v.view(s) for v, s in zip(parts, shapes, strict=True)]))
+            return flat(there.hvp([v.view(s) for v, s in zip(parts, shapes, strict=True)]))
 
         most = self.options.max_iterations
-        start, least = self._start(step, _flat(there.gradient)), min(LEAST, most)
+        start, least = self._start(step, flat(there.gradient)), min(LEAST, most)
         tolerance = self.options.tolerance
         found = largest_eigenvalue(hvp, start, tolerance=tolerance, at_least=least, at_most=most)
         if math.isfinite(found.value):
@@ -104,10 +104,6 @@ class Sharpness(Probe):
             return new
         new *= NEW / new.norm()
         return new + self._eigenvector.to(new)
-
-
-def _flat(parts: list[Tensor]) -> Tensor:
-    return torch.cat([part.reshape(-1) for part in parts])
 
 
 class Eigenpair(NamedTuple):

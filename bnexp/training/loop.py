@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,7 +99,7 @@ class Trainer:
     def _record(self, record: Callable[[Rows], None]) -> None:
         """Pass the rows since the last sync on, with all that is on the device fetched at once."""
         last = math.inf if self.diverged is None else self.diverged
-        made = [rows for number, rows in self._rows if number <= last]
+        made = _joined(rows for number, rows in self._rows if number <= last)
         self._rows.clear()
         tables = [columns for rows in made for columns in rows.values()]
         on_device = [
@@ -145,3 +146,19 @@ class Trainer:
         with leaving_no_trace(self.setting.model):
             yield
         self.optimizer.load_state_dict(state)
+
+
+def _joined(made: Iterable[Rows]) -> list[Rows]:
+    """``made``, less empty ones, with single rows of a table put together: each addition to a table
+    takes time."""
+    joined: list[Rows] = []
+    last: dict[str, dict[str, Any]] = {}
+    for table, columns in (item for rows in made for item in rows.items()):
+        single = all(type(column) is list and len(column) == 1 for column in columns.values())
+        if single and last.get(table, {}).keys() == columns.keys():
+            for name, column in columns.items():
+                last[table][name] += column
+        else:
+            last[table] = {name: [*column] for name, column in columns.items()} if single else {}
+            joined.append({table: last[table] or columns})
+    return joined

@@ -197,12 +197,12 @@ def test_checkpoints_come_by_time_by_steps_and_when_the_buffer_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def parts(name: str, *options: str) -> list[str]:
-        done = finished(tmp_path / name, *DLN, "steps=10", "probes=none", *options)
+        done = finished(tmp_path / name, *DLN, "steps=40", "probes=none", *options)
         return [e["name"][:9] for e in done.directory.read_status()["tables"]["train"]]
 
     assert parts("end") == ["000000000"]
-    assert parts("steps", "checkpoint_steps=4") == ["000000000", "000000004", "000000008"]
-    assert len(parts("time", "checkpoint_minutes=1e-9")) == 11
+    assert parts("steps", "checkpoint_steps=16") == ["000000000", "000000016", "000000032"]
+    assert len(parts("time", "checkpoint_minutes=1e-9")) == 41
     monkeypatch.setattr(run_module, "BUFFERED_VALUES", 20)
     assert len(parts("full")) > 2
 
