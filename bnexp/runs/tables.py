@@ -26,6 +26,9 @@ INTEGERS = frozenset({"step", "layer", "unit", "iterations"})
 """Columns that count: int64 whatever they are given as. All other numbers are doubles, so that a
 column's type never depends on the values in one part."""
 
+KEYS = frozenset({"eta", "beta_eta", "lr"})
+"""Columns by whose values rows are found."""
+
 Manifest = dict[str, list[dict[str, Any]]]
 """Per table its parts by step, each with ``name``, ``rows``, ``bytes`` and ``sha256``."""
 
@@ -63,11 +66,14 @@ class TableWriter:
     """Adds rows to the tables in ``tables_dir``, as its one writer (see `RunDirectory.lock`).
 
     All rows of one step come between two flushes. ``check`` is called before anything is written;
-    it raises where the run is not this process's.
+    it raises where the run is not this process's. With ``single``, numbers that fit are written in
+    single precision, but those of `KEYS`.
     """
 
-    def __init__(self, tables_dir: Path, check: Callable[[], None] = lambda: None) -> None:
-        self._folder, self._check = tables_dir, check
+    def __init__(
+        self, tables_dir: Path, check: Callable[[], None] = lambda: None, single: bool = False
+    ) -> None:
+        self._folder, self._check, self._single = tables_dir, check, single
         self._rows: dict[str, list[dict[str, np.ndarray[Any, Any]]]] = {}
         self._manifest: Manifest = {}
         self.buffered = 0
@@ -101,6 +107,7 @@ class TableWriter:
                 first = rows["step"][0].as_py()
                 if parts and first <= _steps(parts[-1])[1]:
                     raise ValueError(f"{table}: step {first} or a later one was written before")
+                rows = _in_single(rows) if self._single else rows
                 parts.append(_write_part(self._folder / table, rows))
                 added.clear()
         self.buffered = 0
@@ -154,6 +161,7 @@ def read_table(
     try:
         # Permissive: older runs may have whole numbers in one part and fractions in the next.
         frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+        frame = frame.astype(dict.fromkeys(frame.select_dtypes("float32"), np.float64))
     except pa.ArrowException as error:
         raise UserError(f"{tables_dir / name}: its parts do not go together: {error}") from error
     frame = frame.sort_values("step", kind="stable", ignore_index=True)
@@ -198,13 +206,27 @@ def _write_part(folder: Path, rows: pa.Table) -> dict[str, Any]:
     steps, sink = rows["step"], pa.BufferOutputStream()
     # Doubles hardly repeat, so a dictionary of them only costs; it would also merge kinds of NaN.
     repeating = [f.name for f in rows.schema if f.type in (pa.int64(), pa.string())]
+    singles = {f.name: "BYTE_STREAM_SPLIT" for f in rows.schema if f.type == pa.float32()}
     options = {"compression": "zstd", "write_statistics": False, "write_page_checksum": True}
-    pq.write_table(rows, sink, use_dictionary=repeating, store_schema=False, **options)
+    options |= {"use_dictionary": repeating, "column_encoding": singles or None}
+    pq.write_table(rows, sink, store_schema=False, **options)
     data = sink.getvalue().to_pybytes()
     name = f"{steps[0].as_py():09d}-{steps[-1].as_py():09d}.parquet"
     write_atomic(folder / name, data)
     digest = hashlib.sha256(data).hexdigest()
     return {"name": name, "rows": rows.num_rows, "bytes": len(data), "sha256": digest}
+
+
+def _in_single(rows: pa.Table) -> pa.Table:
+    """``rows`` with its columns of doubles in single precision, where that can hold them."""
+    for place, field in enumerate(rows.schema):
+        if field.type == pa.float64() and field.name not in KEYS:
+            sizes = np.abs(rows[field.name].to_numpy())
+            sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+            if not len(sizes) or (sizes.min() > 1e-37 and sizes.max() < 1e38):
+                single = rows[field.name].cast(pa.float32(), safe=False)
+                rows = rows.set_column(place, field.name, single)
+    return rows
 
 
 def _values(name: str, value: Any) -> np.ndarray[Any, Any]:

@@ -61,6 +61,21 @@ def test_columns_come_back_as_they_were_given(tmp_path: Path) -> None:
     assert schema.field("values").type == pa.list_(pa.field("element", pa.float64()))
 
 
+def test_single_precision_is_of_what_it_can_hold(tmp_path: Path) -> None:
+    rows = {
+        "eta": [0.1, 0.2, 0.3],  # rows are found by it
+        "loss": [np.pi, np.nan, -np.inf],
+        "beta": [0.1, 1e200, 0.0],
+        "l2": [1e-300, 0.1, 0.2],
+    }
+    writer = TableWriter(tmp_path, single=True)
+    writer.add("landscape", {"step": [1, 2, 3], **rows})
+    found = read_table(tmp_path, "landscape", writer.flush())
+    assert set(found.drop(columns="step").dtypes) == {np.dtype(np.float64)}
+    for name, values in (rows | {"loss": np.float32(rows["loss"])}).items():
+        np.testing.assert_array_equal(found[name], values)
+
+
 def test_doubles_are_kept_to_the_last_bit(tmp_path: Path) -> None:
     # Two kinds of NaN, both zeros, infinities, the smallest and the largest double.
     special = (0x7FF8000000000000, 0x7FF8000000000123, 0, 1 << 63, 0x7FF << 52, 0xFFF << 52, 1)
