@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 from bnexp.analysis.scales import eta_multiples, is_among
-from bnexp.runs import Run, describe, scale
+from bnexp.runs import Run, describe, scale, versions
 
 _FINISHED = ("done", "diverged")
 
@@ -130,7 +130,7 @@ class Selection:
         )
 
     def describe_runs(self, family: str) -> str:
-        """The family's runs in words: what they are, how many seeds, how many are unfinished."""
+        """The family's runs in words: what they are, seeds, unfinished ones, versions of code."""
         runs = self.of(family)
         mine = {need: met for need, met in self._required.items() if need.family == family}
         if varied := dict.fromkeys(key for need in mine for key in need.varies):
@@ -140,7 +140,9 @@ class Selection:
             amount = " to ".join(map(str, dict.fromkeys([min(counts), max(counts)])))
             text = f"{describe(runs[0])}; {amount} seed{'s' * (amount != '1')}"
         unfinished = sum(run.state not in _FINISHED for run in runs)
-        return text + f"; {unfinished} of {len(runs)} runs not finished" * bool(unfinished)
+        text += f"; {unfinished} of {len(runs)} runs not finished" * bool(unfinished)
+        codes = versions((run.id, run.config) for run in runs)
+        return text + f"; made by {codes} versions of the code" * (codes > 1)
 
     def describe_left_out(self) -> str:
         """What other runs could have served and how to choose them; "" where there are none."""

@@ -1,18 +1,28 @@
-"""One line per run that is there: id, config, state, progress."""
+"""One line per run that is there: id, config, state, progress; or those behind a number."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from bnexp.runs import Run, find_runs, folders_of_runs
+from bnexp.analysis.select import select
+from bnexp.registry import load_plugins, one_of
+from bnexp.runs import Run, find_runs, folders_of_runs, versions
+from bnexp.runs.files import read_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``bnexp runs``."""
     runs_option(parser)
+    plugins_option(parser)
+    parser.add_argument(
+        "--of",
+        metavar="ID",
+        help="only the runs that a figure (fig4) or claim (4.7) is made from, with their revision",
+    )
 
 
 def runs_option(parser: argparse.ArgumentParser) -> None:
@@ -42,13 +52,41 @@ def found(root: Path) -> list[Run]:
     return there
 
 
+def behind(name: str, runs: Sequence[Run]) -> list[Run]:
+    """Those of ``runs`` that the figure or claim ``name`` is made from.
+
+    Raises:
+        UserError: there is no such figure or claim.
+    """
+    from bnexp.claims import all_claims
+    from bnexp.figures import figure, figure_ids
+
+    needs = {number: figure(number).needs for number in figure_ids()}
+    needs |= {number: claim.needs for number, claim in all_claims().items()}
+    number = name if name in needs else name.lower().removeprefix("fig").lstrip("0").upper()
+    one_of("--of", number if number in needs else name, list(needs))
+    matches = select(needs[number], runs).matches
+    made_from = {run.id for met in matches.values() for run in met}
+    return [run for run in runs if run.id in made_from]
+
+
 def main(arguments: argparse.Namespace) -> int:
     """Print one line per run; returns the exit code."""
-    rows = [("id", "model", "norm", "data", "lr", "seed", "state", "step")]
-    for run in found(arguments.runs):
+    load_plugins(arguments.plugins)
+    rows = [["id", "model", "norm", "data", "lr", "seed", "state", "step"]]
+    runs = found(arguments.runs)
+    if arguments.of is not None:
+        runs = behind(arguments.of, runs)
+        rows[0].append("revision")
+    for run in runs:
         step = f"{run.status.get('step', 0)}/{run.status.get('steps', run.steps)}"
-        named = (run.id, run.model, run.norm, run.data)
-        rows.append((*named, f"{run.lr:g}", str(run.seed), run.state, step))
+        named = [run.id, run.model, run.norm, run.data]
+        rows.append([*named, f"{run.lr:g}", str(run.seed), run.state, step])
+        if arguments.of is not None:
+            rows[-1].append(str(read_json(run.directory.env_file).get("git_revision")))
+    if (codes := versions((run.id, run.config) for run in runs)) > 1:
+        words = f"{codes} versions of the code: the last four characters of their ids differ"
+        print(f"bnexp: runs of one kind were made by {words}", file=sys.stderr)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(map(str.ljust, row, widths)).rstrip())

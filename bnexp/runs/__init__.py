@@ -7,13 +7,29 @@ naming it.
 from bnexp.runs.compact import compact
 from bnexp.runs.directory import FINISHED, RunDirectory
 from bnexp.runs.files import write_atomic
-from bnexp.runs.identity import EXCLUDED, code_hash, run_id, siblings
+from bnexp.runs.identity import EXCLUDED, code_hash, run_id, siblings, versions
 from bnexp.runs.load import Run, describe, find_runs, folders_of_runs, load_runs, scale
 from bnexp.runs.lock import RunBusy
 from bnexp.runs.tables import Manifest, TableWriter, read_table
 
 __all__ = [
-    "EXCLUDED", "FINISHED", "Manifest", "Run", "RunBusy", "RunDirectory", "TableWriter",
-    "code_hash", "compact", "describe", "find_runs", "folders_of_runs", "load_runs", "read_table",
-    "run_id", "scale", "siblings", "write_atomic",
+    "EXCLUDED",
+    "FINISHED",
+    "Manifest",
+    "Run",
+    "RunBusy",
+    "RunDirectory",
+    "TableWriter",
+    "code_hash",
+    "compact",
+    "describe",
+    "find_runs",
+    "folders_of_runs",
+    "load_runs",
+    "read_table",
+    "run_id",
+    "scale",
+    "siblings",
+    "versions",
+    "write_atomic",
 ]  # fmt: skip

@@ -168,3 +168,16 @@ def _tokens(node: object) -> Iterator[str]:
         yield "]"
     else:
         yield f"{type(node).__name__} {node!r}"
+
+
+def versions(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
+    """How many versions of the code made ``runs``, given by id and config: the most of any kind.
+
+    Runs of one model with the same probes are of one kind: the same files make their numbers. Ids
+    from before they named the code count as one version.
+    """
+    codes: dict[str, set[str]] = {}
+    for name, config in runs:
+        kind = f"{model_name(config)} {sorted(config.get('probes') or ())}"
+        codes.setdefault(kind, set()).add(name[-4:] if name[-5:-4] == "-" else "")
+    return max(map(len, codes.values()), default=0)

@@ -15,6 +15,7 @@ import yaml
 
 from bnexp.cli import main
 from bnexp.runs import find_runs
+from bnexp.runs.files import read_json
 
 QUICK = ["device=cpu", "threads=1", "progress=false"]
 TINY = [*QUICK, "model=dln", "model.k=3", "model.d=2", "data.samples=8", "steps=4"]
@@ -94,6 +95,13 @@ def test_runs_lists_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     header, line = capsys.readouterr().out.splitlines()
     assert header.split() == ["id", "model", "norm", "data", "lr", "seed", "state", "step"]
     assert line.split() == [run.name, "dln", "bn", "Gaussian", "1e-06", "0", "done", "4/4"]
+    for number, there in {"fig10": 1, "3.5": 1, "fig4": 0}.items():
+        assert main(["runs", "--runs", str(tmp_path), "--of", number]) == 0
+        header, *lines = capsys.readouterr().out.splitlines()
+        revision = read_json(run / "env.json")["git_revision"]
+        assert [line.split()[::8] for line in lines] == [[run.name, str(revision)]] * there
+    assert main(["runs", "--runs", str(tmp_path), "--of", "fig99"]) == 2
+    assert "--of: expected one of 1, 2" in capsys.readouterr().err
 
 
 def test_a_diverged_run_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bnexp.runs import EXCLUDED, siblings
+from bnexp.runs import EXCLUDED, siblings, versions
 from bnexp.runs import run_id as name_of
 
 from .conftest import DLN, VGG, changed
@@ -38,6 +38,14 @@ def test_runs_of_other_code_are_known_by_their_names(tmp_path: Path) -> None:
         (tmp_path / name / "config.yaml").touch()
     assert [path.name for path in siblings(tmp_path, names[0])] == names[1:]
     assert siblings(tmp_path / "none", names[0]) == []
+
+
+def test_versions_of_the_code_are_counted_among_runs_of_one_kind() -> None:
+    old, new = name_of(DLN, "Gaussian", "a" * 4), name_of(DLN, "Gaussian", "b" * 4)
+    vgg = name_of(VGG, "digits", "c" * 4)
+    assert versions([(old, DLN), (vgg, VGG)]) == 1
+    assert versions([(old, DLN), (new, DLN), (vgg, VGG)]) == 2
+    assert versions([("vgg16-bn-7bbe34da4a02", VGG), (vgg, VGG)]) == 2
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a/b", "", "été", "A B"])
