@@ -19,6 +19,9 @@ from bnexp.runs.tables import TableWriter
 STEPS = 21
 """So many distributions are kept, evenly spaced."""
 
+EVEN = 201
+"""Of the losses of every step so many are kept, evenly spaced, where no landscape was measured."""
+
 
 def compact(run: Run, runs_dir: Path, layers: Collection[int] = (), samples: int = 256) -> Path:
     """Copy ``run`` into ``runs_dir`` with small tables; returns where the copy lies.
@@ -56,7 +59,14 @@ def compact(run: Run, runs_dir: Path, layers: Collection[int] = (), samples: int
 
 def _small(run: Run, name: str, layers: Collection[int], samples: int) -> pd.DataFrame:
     frame: pd.DataFrame = run.table(name)
-    if name == "train" and (recorded := set(run.table("smoothness", ["step"])["step"])):
+    if name == "train":
+        recorded = set(run.table("smoothness", ["step"])["step"])
+        if not recorded:
+            even = np.linspace(0, frame["step"].max(), EVEN).round()
+            recorded = {
+                *even,
+                *(even + 1),
+            }  # some figures of the paper show what an update leads to
         return frame[frame["step"].isin([*recorded, frame["step"].max()])]
     if name not in ("activations", "moments", "gradient_shift") or "layer" not in frame:
         return frame

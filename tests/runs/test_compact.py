@@ -48,6 +48,20 @@ def test_a_copy_is_small_and_whole_where_figures_draw_from(run: Run, tmp_path: P
     assert (copy.option("data.path"), copy.option("out")) == ("data", "out")
 
 
+def test_losses_are_thinned_where_no_landscape_was_measured(
+    make_run: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    directory = make_run("a")
+    writer = TableWriter(directory.tables_dir)
+    writer.add("train", {"step": range(10_001), "loss": np.arange(10_001.0)})
+    directory.write_status(state="done", step=10_000, steps=10_000, tables=writer.flush())
+    (run,) = find_runs(directory.path)
+    compact(run, tmp_path / "copy")
+    kept = find_runs(tmp_path / "copy")[0].table("train")
+    wanted = sorted({*range(0, 10_001, 50), *range(1, 10_001, 50)})
+    assert kept["step"].tolist() == wanted == kept["loss"].tolist()
+
+
 def test_layers_that_a_table_has_none_of_are_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--layers: expected some of 1, 2, 3.* got 999"):
         compact(run, tmp_path / "copy", layers=[999])
