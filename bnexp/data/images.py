@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import platformdirs
@@ -131,7 +131,7 @@ def walk(path: Path) -> Iterator[tuple[str, bytes]]:
     place, total, names = f"data.path {path}", 0, set()
     limit = math.inf if path.is_dir() else MAX_EXPANSION * max(1 << 20, path.stat().st_size)
     try:
-        for name, size, is_plain, opened in _members(path):
+        for name, size, is_plain, opened in _members(path, place, limit):
             plain = PurePosixPath(name)
             total += size
             inside = not plain.is_absolute() and ".." not in plain.parts
@@ -152,7 +152,26 @@ def walk(path: Path) -> Iterator[tuple[str, bytes]]:
         raise UserError(f"{place}: expected {expected}; got {got}") from problem
 
 
-def _members(path: Path) -> Iterator[tuple[str, int, bool, Callable[[], Any]]]:
+LONG_HEADERS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+
+
+class _Header(tarfile.TarInfo):
+    """A header; those of long names and attributes are read whole, so their size is bounded."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        info = super().frombuf(buf, encoding, errors)
+        if info.type in LONG_HEADERS and info.size > MAX_BYTES:
+            raise ValueError(f"a header of {info.size} bytes")
+        return info
+
+
+def _members(
+    path: Path, place: str, limit: float
+) -> Iterator[tuple[str, int, bool, Callable[[], Any]]]:
     """Of each member: name, size in bytes, whether it is a plain file, and what opens it."""
     if path.is_dir():
         for entry in _files(path):
@@ -167,8 +186,9 @@ def _members(path: Path) -> Iterator[tuple[str, int, bool, Callable[[], Any]]]:
                 if not info.is_dir():
                     yield info.filename, info.file_size, is_plain, partial(archive.open, info)
     else:
-        with tarfile.open(path) as tar:
-            for member in tar:
+        with tarfile.open(path, tarinfo=_Header) as tar:
+            for member in tar:  # also of folders, which hold nothing
+                expect(member.offset <= limit, place, f"at most {limit} bytes in all", "more")
                 is_plain = member.isreg() and not member.issparse()
                 if not member.isdir():
                     yield member.name, member.size, is_plain, partial(tar.extractfile, member)

@@ -159,14 +159,15 @@ def fig_dln_settings(page: Page) -> None:
             )  # fmt: skip
     both[0].set_yticks(range(len(table)), table.index, fontsize=SMALL)
     both[0].invert_yaxis()
-    both[0].set(xlabel="mean distance to the paper (decades)", xlim=(0, None))
-    both[1].set(xlabel="share of the paper's points inside", xlim=(0, 1.6), xticks=[0, 0.5, 1])
+    both[0].set(xlabel="distance (decades)", xlim=(0, None))
+    both[1].set(xlabel="share inside", xlim=(0, 2), xticks=[0, 0.5, 1])
     ends = [
         f"{s.Index} ({s.distance:.2f} decades, {s.inside:.0%} of the points inside)"
         for s in table.iloc[[0, -1]].itertuples()
     ]
     page.remarks.append(
-        f"Nearest to the paper's curves: {ends[0]}; farthest: {ends[1]}. Compared at steps 0 (1 "
+        f"Mean distance of the median to the paper's curves, and share of their points inside the "
+        f"seeds' range. Nearest: {ends[0]}; farthest: {ends[1]}. Compared at steps 0 (1 "
         "for l1, l2), 500, 1000, 2000, 5000 and 10,000."
     )
 

@@ -125,6 +125,16 @@ def test_limits(make: Any, tree: Any, suffix: str, monkeypatch: Any) -> None:
             list(images.walk(write(big)))
 
 
+def test_headers_and_folders_without_end(make: Any, monkeypatch: Any) -> None:
+    header = tarfile.TarInfo(ODD)
+    header.pax_headers = {"comment": "x" * (2 * images.MAX_BYTES)}
+    refused(make, make.tar({}, ".tgz", header), "a header of 209")
+    folder = tarfile.TarInfo("train/cat")
+    folder.type = tarfile.DIRTYPE
+    monkeypatch.setattr(images, "MAX_EXPANSION", 1)
+    refused(make, make.tar({}, ".tgz", *[folder] * 3000), "1048576 bytes in all")
+
+
 def test_a_size_that_is_only_claimed(make: Any) -> None:
     member = tarfile.TarInfo(ODD)
     member.size = 1 << 40
