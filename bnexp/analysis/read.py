@@ -92,7 +92,9 @@ def points(
 
 
 def _grid_is_papers(run: Run) -> bool:
-    """Whether table ``smoothness`` of the run is over just the `eta_multiples`."""
+    """Whether table ``smoothness`` of the run is over just the `eta_multiples`, or empty."""
+    if "landscape" not in run.option("probes"):
+        return True
     return len(run.option("probes.landscape.etas")) == len(eta_multiples(run))
 
 

@@ -23,7 +23,7 @@ from bnexp.analysis import quantities as q
 from bnexp.analysis import read
 from bnexp.analysis.quantities import Quantity
 from bnexp.analysis.scales import BOTH, DLN, EXPERIMENTS, LP, VGG, Experiment, eta_multiples
-from bnexp.analysis.select import needs
+from bnexp.analysis.select import has_table, needs
 from bnexp.analysis.series import Trace, clipped, limits
 from bnexp.figures.page import Page, figure
 from bnexp.figures.panel import Panel, say
@@ -87,7 +87,8 @@ def _references(page: Page, family: str, norms: Sequence[str], beta: Panel, reac
             runs = page.selection.runs(family, norm, lr, q.BETA_0.table)
             traces = [q.BETA_0.trace(run, None) for run in runs]
             beta.add(f"{norm}:0", look(norm), traces, "beside")
-    for run in page.selection.of(family)[:1]:
+    measured = [run for run in page.selection.of(family) if has_table(run, q.BETA.table)]
+    for run in measured[:1]:
         etas = [eta * run.lr for eta in eta_multiples(run)]
         beta.reference("1/eta_min", 1 / etas[0], "1/ηₘᵢₙ")
         reached.always += [etas[0], etas[-1]]

@@ -45,7 +45,7 @@ def make_run(
     for key, value in extra.items():
         group, _, name = key.partition("__")
         (config[group] if name else config)[name or group] = value
-    landscape = config["probes"]["landscape"]
+    landscape = config["probes"].get("landscape", landscape)
     name = f"{config['model']['name']}-{norm}-{lr:g}-{seed}-{steps}"
     name += f"-{landscape.get('direction', 'gradient')}-{len(landscape['etas'])}"
     name += "".join(f"-{value}" for value in extra.values() if not isinstance(value, dict))

@@ -25,6 +25,14 @@ PANELS = {"1": 6, "2": 10, "3": 20, "4": 4, "5": 2, "6": 5, "8": 12, "9": 6, "10
 SERIES = {"1": 8, "2": 3, "3": 40, "4": 8, "5": 10, "8": 36, "10": 8, "12": 25, "13": 25}
 
 
+@pytest.mark.parametrize("number", ["1", "3", "5", "12", "13", "E6"])
+def test_runs_made_without_probes_are_drawn_as_far_as_they_go(draw, root, number):
+    for family, lr in (("vgg", 0.1), ("dln", 1e-6)):
+        for norm in ("none", "bn"):
+            make_run(root, family, norm, lr, tables=["train", "eval"], probes={})
+    assert panels(draw(number, of=runs_in(root)))
+
+
 @pytest.mark.parametrize("number", PANELS)
 def test_every_line_and_band_is_its_table(draw, runs, number):
     count = 0
