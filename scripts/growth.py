@@ -1,6 +1,6 @@
 """What many runs cost: sweeps of 100, 1,000 and 10,000 tiny runs, and reading them.
 
-    python scripts/growth.py [--runs 100,1000,10000] [--out DIR] [--document docs/scale.md]
+    python scripts/growth.py [--runs 100,1000,10000] [--out DIR] [--document FILE.md]
 
 Prints a Markdown table of seconds, milliseconds a run, the most memory and the files left; with
 --document it also replaces the table between the markers of that page.

@@ -11,9 +11,7 @@ from itertools import product
 from typing import Any
 
 from bnexp.analysis.scales import eta_multiples, is_among
-from bnexp.runs import Run, describe, scale, versions
-
-_FINISHED = ("done", "diverged")
+from bnexp.runs import FINISHED, Run, describe, scale, versions
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ class Selection:
             counts = [len(met) for met in mine.values() if met]
             amount = " to ".join(map(str, dict.fromkeys([min(counts), max(counts)])))
             text = f"{describe(runs[0])}; {amount} seed{'s' * (amount != '1')}"
-        unfinished = sum(run.state not in _FINISHED for run in runs)
+        unfinished = sum(run.state not in FINISHED for run in runs)
         text += f"; {unfinished} of {len(runs)} runs not finished" * bool(unfinished)
         codes = versions((run.id, run.config) for run in runs)
         return text + f"; made by {codes} versions of the code" * (codes > 1)
@@ -230,7 +228,7 @@ def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
         and has_table(run, need.table)
         and (need.table not in ("landscape", "smoothness") or _measured_as(run, need))
     ]
-    usable = [run for run in fitting if run.state in _FINISHED] or fitting
+    usable = [run for run in fitting if run.state in FINISHED] or fitting
     by_seed: dict[tuple[int, tuple[str, ...]], Run] = {}
     for run in sorted(usable, key=lambda run: (-int(run.status.get("step") or 0), run.id)):
         variant = tuple(_short(config_value(run, key)) for key in need.varies)

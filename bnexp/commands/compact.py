@@ -15,7 +15,7 @@ from bnexp.claims.report import markdown_table
 from bnexp.commands.runs import found, runs_option
 from bnexp.errors import UserError
 from bnexp.registry import at_least, expect
-from bnexp.runs import Run, compact, describe, find_runs, write_atomic
+from bnexp.runs import FINISHED, Run, compact, describe, find_runs, write_atomic
 from bnexp.runs.files import read_json
 
 WARM = 0.1
@@ -56,7 +56,7 @@ def main(arguments: argparse.Namespace) -> int:
     expect(bool(runs), f"--runs {root}", "a folder with runs", "none")
     for run in runs:
         state = "; ".join([f"{run.id} is {run.state}", *run.problems])
-        expect(run.state in ("done", "diverged"), f"--runs {root}", "finished runs", state)
+        expect(run.state in FINISHED, f"--runs {root}", "finished runs", state)
     expect(out.is_dir() or not out.exists(), f"--out {out}", "a folder", "a file")
     for run in runs:
         compact(run, out / "runs", numbers, arguments.samples)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.analysis.select import option_matches
-from bnexp.commands.runs import found, plugins_option, runs_option
+from bnexp.commands.runs import found, number_of, plugins_option, runs_option
 from bnexp.errors import UserError
 from bnexp.figures import FORMATS, draw_figures, figure, figure_ids, message
 from bnexp.registry import expect, load_plugins, one_of
@@ -60,8 +60,7 @@ def chosen(ids: Sequence[str]) -> list[str]:
     """
     known, names = figure_ids(), list[str]()
     for name in map(str.strip, ids):
-        number = name if name in known else name.lower().removeprefix("fig").lstrip("0").upper()
-        one_of("figures", number if number in known else name, known)
+        number = number_of("figures", name, known)
         expect(number not in names, "figures", "each figure once", name)
         names.append(number)
     return names or [name for name in known if figure(name).of_paper]

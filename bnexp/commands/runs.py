@@ -52,6 +52,13 @@ def found(root: Path) -> list[Run]:
     return there
 
 
+def number_of(option: str, name: str, known: Sequence[str]) -> str:
+    """The one of ``known`` that ``name`` means: ``4``, ``04`` or ``fig4``; `UserError` if none."""
+    number = name if name in known else name.lower().removeprefix("fig").lstrip("0").upper()
+    one_of(option, number if number in known else name, known)
+    return number
+
+
 def behind(name: str, runs: Sequence[Run]) -> list[Run]:
     """Those of ``runs`` that the figure or claim ``name`` is made from.
 
@@ -63,9 +70,7 @@ def behind(name: str, runs: Sequence[Run]) -> list[Run]:
 
     needs = {number: figure(number).needs for number in figure_ids()}
     needs |= {number: claim.needs for number, claim in all_claims().items()}
-    number = name if name in needs else name.lower().removeprefix("fig").lstrip("0").upper()
-    one_of("--of", number if number in needs else name, list(needs))
-    matches = select(needs[number], runs).matches
+    matches = select(needs[number_of("--of", name, list(needs))], runs).matches
     made_from = {run.id for met in matches.values() for run in met}
     return [run for run in runs if run.id in made_from]
 

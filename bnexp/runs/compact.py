@@ -61,12 +61,9 @@ def _small(run: Run, name: str, layers: Collection[int], samples: int) -> pd.Dat
     frame: pd.DataFrame = run.table(name)
     if name == "train":
         recorded = set(run.table("smoothness", ["step"])["step"])
-        if not recorded:
+        if not recorded:  # and the steps after, as some of the paper's figures show
             even = np.linspace(0, frame["step"].max(), EVEN).round()
-            recorded = {
-                *even,
-                *(even + 1),
-            }  # some figures of the paper show what an update leads to
+            recorded = {*even, *(even + 1)}
         return frame[frame["step"].isin([*recorded, frame["step"].max()])]
     if name not in ("activations", "moments", "gradient_shift") or "layer" not in frame:
         return frame
