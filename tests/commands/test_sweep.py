@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -83,3 +86,23 @@ def test_the_first_runs_config_of_a_sweep_is_printed(
     out = capsys.readouterr().out
     assert "seed: 5" in out
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("deadly", [True, False])
+def test_a_worker_killed_before_any_run_has_begun_fails_at_most_its_own(
+    tmp_path: Path, deadly: bool
+) -> None:
+    runs = jobs(tmp_path, "seed=0,1,2")
+    asked: list[int] = []
+
+    class Launcher:
+        def launch(self, overrides: list[list[str]], _: int) -> list[Any]:
+            asked.append(len(overrides))
+            if len(overrides) > 1 or (deadly and len(asked) == 2):
+                raise BrokenExecutor
+            return [SimpleNamespace(return_value=sweep.Outcome(tmp_path, "done"))]
+
+    outcomes = sweep._launch(Launcher(), runs, "out=x")  # type: ignore[arg-type]
+    assert asked == [3, 1, 1, 1], "together, then each alone"
+    failed = [run.id for run in runs if outcomes[run.id].state == "failed"]
+    assert failed == [runs[0].id] * deadly
