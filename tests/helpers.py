@@ -26,6 +26,8 @@ from bnexp.training.loop import Trainer
 from tests import reference
 
 NORMS = ("none", "bn", "noisy_bn", "noise_only", "l1", "l2", "linf")
+OTHERS = ("ghost", "group", "instance", "layer", "weight")
+"""The paper's normalisations, and the others."""
 NOISY = ("noisy_bn", "noise_only")
 FAMILIES = ("vgg", "dln", "resnet")
 LOSS = {"vgg": "cross_entropy", "dln": "half_sum_squares", "resnet": "cross_entropy"}
@@ -37,7 +39,9 @@ both = pytest.mark.parametrize("family", ["vgg", "dln"])
 every_family = pytest.mark.parametrize("family", FAMILIES)
 every_norm = pytest.mark.parametrize("norm", NORMS)
 NETWORKS = [(family, norm) for family in ("vgg", "dln") for norm in NORMS]
-NETWORKS += [("resnet", norm) for norm in ("none", "noisy_bn", "linf")]
+NETWORKS += [("resnet", norm) for norm in ("none", "noisy_bn", "linf", "weight")]
+NETWORKS += [("dln", norm) for norm in ("ghost", "layer", "weight")]
+NETWORKS += [("vgg", norm) for norm in ("ghost", "group", "instance", "weight")]
 every_network = pytest.mark.parametrize(("family", "norm"), NETWORKS)
 
 K, D, CLASSES = 5, 4, 3
@@ -71,7 +75,7 @@ def every_probe() -> dict[str, dict[str, Any]]:
 def norm_options(norm: str, **changes: float) -> Options:
     """The options of ``norm`` at their defaults but for ``changes``."""
     noise = {"n_mu": 0.5, "n_sigma": 1.25, "r_mu": 0.1, "r_sigma": 0.1}
-    values = {"eps": 1e-5, "momentum": 0.1, **noise, **changes}
+    values = {"eps": 1e-5, "momentum": 0.1, "groups": 2, "size": 4, **noise, **changes}
     kind = registry.NORMS[norm].options
     return kind(**{field.name: values[field.name] for field in fields(kind)})
 

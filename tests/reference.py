@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -30,13 +30,15 @@ VGG = {
 # with their stride (P: and a projection), head.
 RESNET18 = ["stem", "1", "1", "2P", "1", "2P", "1", "2P", "1", "head"]
 
-NORMALISES = ("bn", "noisy_bn", "l1", "l2", "linf")
+BATCH = ("bn", "noisy_bn", "l1", "l2", "linf")
+SAMPLE = ("layer", "group", "instance")
 
 
 @dataclass(frozen=True)
 class Net:
     """``layers``: per layer ``conv``, ``conv pool`` or ``linear``, or `RESNET18`; the last has no
-    norm, nor has a VGG's head (the linear layers after its convolutions)."""
+    norm, nor has a VGG's head (the linear layers after its convolutions). Group norm has two
+    groups where the units can be parted, ghost batches have four samples."""
 
     layers: Sequence[str]
     norm: str
@@ -65,7 +67,23 @@ def normalise(net: Net, i: int, x: Tensor, theta: Theta) -> Tensor:
     over = [0] if x.ndim == 2 else [0, 2, 3]
     count = x.numel() // x.shape[1]
     shape = (1, -1) if x.ndim == 2 else (1, -1, 1, 1)
-    if net.norm in NORMALISES:
+    if net.norm == "ghost":
+        bn = replace(net, norm="bn")
+        return torch.cat([normalise(bn, i, part, theta) for part in x.split(4)])
+    if net.norm in SAMPLE:
+        units = x.shape[1]
+        size = {"layer": units, "group": max(units // 2, 2), "instance": 1}[net.norm]
+        values = x.reshape(len(x), units // size, -1)
+        centred = values - values.mean(2, keepdim=True)
+        divisor = ((centred * centred).mean(2, keepdim=True) + net.eps) ** 0.5
+        x = (centred / divisor).reshape(x.shape)
+        return theta[f"gamma{i}"].view(shape) * x + theta[f"beta{i}"].view(shape)
+    if net.norm == "weight":
+        gain = theta[f"gamma{i}"] / (theta[f"W{i}"].flatten(1) ** 2).sum(1) ** 0.5
+        if f"b{i}" in theta:
+            x = x - theta[f"b{i}"].view(shape)
+        return gain.view(shape) * x + theta[f"beta{i}"].view(shape)
+    if net.norm in BATCH:
         centred = x - x.sum(over, keepdim=True) / count
         if net.norm in ("bn", "noisy_bn"):
             variance = (centred * centred).sum(over, keepdim=True) / count

@@ -56,7 +56,8 @@ def build_model(
     So are parameters that belong to no layer. torch's random state is left as it is.
 
     Raises:
-        UserError: there is no such model or norm, or the model has no numbered layers.
+        UserError: there is no such model or norm, the model has no numbered layers, or the norm is
+            not for such a model.
     """
 
     def norm_of(number: int, units: int) -> nn.Module:
@@ -70,7 +71,16 @@ def build_model(
         raise UserError(f"model: expected numbered layers; model={name} has none")
     if isinstance(options, ModelOptions):
         initialise(network, options.init, seed)
+    attach(network)
     return network
+
+
+def attach(network: Network) -> None:
+    """Give each norm that has a method ``attach`` the affine map it follows (`bnexp.norms`)."""
+    affine = {layer.norm: network.affine(number) for number, layer in network.layers.items()}
+    for path, module in network.named_modules():
+        if callable(give := getattr(module, "attach", None)):
+            give(affine.get(path))
 
 
 def initialise(network: Network, init: str, seed: int) -> None:
@@ -99,5 +109,6 @@ def layer_count(name: str, options: Options, norm: str, norm_options: Options) -
         with torch.device("meta"):
             make = NORMS[norm].item
             network = MODELS[name].item(options, lambda _, n: make(n, norm_options, 0), Task())
+            attach(network)
         _LAYER_COUNTS[key] = len(network.layers)
     return _LAYER_COUNTS[key]

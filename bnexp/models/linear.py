@@ -107,7 +107,7 @@ class LinearPass:
     Args:
         k: layers, ``d`` units each.
         norm: ``none``, ``bn``, ``l1``, ``l2`` or ``linf``, after every layer but the last, with the
-            conventions of ``bnexp/norms.py``.
+            conventions of ``bnexp/norms``.
         bias: whether every affine map has a bias.
         loss: ``sum_squares``, ``half_sum_squares`` or ``mean_squares``.
         weight_decay: lambda of the L2 term lambda/2 ||w||^2.

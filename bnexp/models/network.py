@@ -33,7 +33,7 @@ class Network(nn.Module):
     The three methods that follow from the definitions, `evaluate`, `mixed_gradients` and
     `second_order`, may be overridden by a network that computes the same numbers faster. In
     training mode their passes move the running statistics, unless they are frozen
-    (``bnexp/norms.py``); the parameters and their ``.grad`` are never touched.
+    (`bnexp.norms`); the parameters and their ``.grad`` are never touched.
 
     With ``autocast`` it multiplies in that type, by torch's autocast, from parameters that stay
     float32; its outputs and captured pre-activations are float32 again.

@@ -17,8 +17,7 @@ name           what it computes                                                 
 ``noise_only`` the same noise and no normalisation                                    section 2.1
 =============  =====================================================================  ==============
 
-The l_p average is taken over x *before* the mean is subtracted. A registered norm is a function of
-the number of units, its options and the seed of the layer's noise; it returns a module.
+The l_p average is taken over x *before* the mean is subtracted.
 """
 
 from __future__ import annotations
