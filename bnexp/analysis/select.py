@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 from bnexp.analysis.scales import eta_multiples, is_among
-from bnexp.runs import FINISHED, Run, describe, scale, versions
+from bnexp.runs import FINISHED, Run, describe, scale, versions, written
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Selection:
         """What other runs could have served and how to choose them; "" where there are none."""
         return "; ".join(
             f"{amount} run{'s' * (amount > 1)} with "
-            + ", ".join(f"{key}={_short(value)}" for key, value in differing.items())
+            + ", ".join(f"{key}={written(value)}" for key, value in differing.items())
             for amount, differing in self.left_out
         )
 
@@ -181,23 +181,6 @@ def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
     return Selection(matches, left_out)
 
 
-def config_value(run: Run, key: str) -> Any:
-    """What the run's config has at the dotted key; None where it has nothing."""
-    value: Any = run.config
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
-
-
-def option_matches(run: Run, key: str, text: str) -> bool:
-    """Whether the run's config has the value that is written so at the dotted key."""
-    value = config_value(run, key)
-    try:
-        return math.isclose(float(value), float(text), rel_tol=1e-9)
-    except (TypeError, ValueError):
-        return _short(value) == text
-
-
 def has_table(run: Run, table: str) -> bool:
     """Whether the run recorded anything in the table."""
     return table in run.table_names()
@@ -212,7 +195,7 @@ def _scale_for(needed: Sequence[Need], run: Run) -> Iterator[tuple[str, Any]]:
     probes = {table.replace("smoothness", "landscape") for table in tables}
     varied = {key for need in needed for key in need.varies}
     coarse = all(math.isinf(need.least_eta) for need in needed)
-    for key, value in _flat(scale(run)):
+    for key, value in scale(run).items():
         group, probe = [*key.split("."), ""][:2]
         if key not in varied and (group != "probes" or probe in probes):
             papers = key == "probes.landscape.etas" and coarse
@@ -231,7 +214,7 @@ def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
     usable = [run for run in fitting if run.state in FINISHED] or fitting
     by_seed: dict[tuple[int, tuple[str, ...]], Run] = {}
     for run in sorted(usable, key=lambda run: (-int(run.status.get("step") or 0), run.id)):
-        variant = tuple(_short(config_value(run, key)) for key in need.varies)
+        variant = tuple(written(run.settings.get(key)) for key in need.varies)
         by_seed.setdefault((run.seed, variant), run)
     return tuple(by_seed[key] for key in sorted(by_seed))
 
@@ -260,20 +243,3 @@ def _differing(ours: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, A
         and (not key.startswith("probes.") or (key in ours and key in other))
         and key != "probes.landscape.direction"
     }
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _short(value: Any) -> str:
-    """A config value as it is written on the command line."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    if isinstance(value, list):
-        return "[" + ",".join(map(_short, value)) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)

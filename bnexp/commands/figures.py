@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnexp.analysis.select import option_matches
+from bnexp.commands.choose import filtered, where_option
 from bnexp.commands.runs import found, number_of, plugins_option, runs_option
 from bnexp.errors import UserError
 from bnexp.figures import FORMATS, draw_figures, figure, figure_ids, message
@@ -24,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, help="where to put them (default: beside the runs)")
     add("--format", default="png,pdf", help="default: png,pdf")
     add("--no-paper", action="store_true", help="leave the paper's own curves out")
-    where = "only runs with this value of a config key, as in batch_size=64; may be repeated"
-    add("--where", action="append", default=[], metavar="KEY=VALUE", help=where)
+    where_option(parser)
     add("--norms", help="draw these instead of the figure's own: none,bn,gn")
     add("--lr", help="draw these learning rates instead of the figure's own")
     plugins_option(parser)
@@ -75,17 +74,6 @@ def lrs_of(text: str | None) -> list[float]:
     ok = all(0 < rate < math.inf for rate in rates)
     expect(ok, "--lr", "positive numbers separated by commas", text)
     return list(dict.fromkeys(rates))
-
-
-def filtered(runs: Sequence[Run], where: Sequence[str]) -> list[Run]:
-    """Those of ``runs`` whose config has every ``KEY=VALUE`` of ``where``; there must be some."""
-    rest = list(runs)
-    for condition in where:
-        key, _, value = map(str.strip, condition.partition("="))
-        expect(bool(key and value), "--where", "KEY=VALUE", condition)
-        rest = [run for run in rest if option_matches(run, key, value)]
-        expect(bool(rest or not runs), "--where", "a value that some run has", condition)
-    return rest
 
 
 def formats_of(formats: str) -> list[str]:

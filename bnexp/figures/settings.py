@@ -15,7 +15,7 @@ from bnexp.analysis import paper, read
 from bnexp.analysis import quantities as q
 from bnexp.analysis.coverage import compare
 from bnexp.analysis.scales import BOTH, DLN
-from bnexp.analysis.select import Selection, config_value, needs
+from bnexp.analysis.select import Selection, needs
 from bnexp.analysis.series import Trace
 from bnexp.analysis.summaries import last_half, median, median_of
 from bnexp.figures.edges import by_edge
@@ -180,7 +180,7 @@ def scores(selection: Selection) -> pd.DataFrame:
     min to max; how many ``curves`` were compared, and the most ``seeds`` of any.
     """
     runs = selection.of("dln")
-    keys = [key for key in _KEYS if len({str(config_value(run, key)) for run in runs}) > 1]
+    keys = [key for key in _KEYS if len({str(run.settings.get(key)) for run in runs}) > 1]
     rows = []
     for number, norm, lr in _CURVES:
         curve = paper.curve(number, "b", q.TRAIN_LOSS.name, norm, lr)
@@ -203,7 +203,7 @@ def scores(selection: Selection) -> pd.DataFrame:
 
 def _name(run: Run, keys: list[str]) -> str:
     """The setting in words, less what does not count for its law of A."""
-    law = config_value(run, "data.A") or "normal"  # the only one of runs before it had a name
+    law = run.settings.get("data.A") or "normal"  # the only one of runs before it had a name
     unused = ("data.A_std",) if law == "uniform" else ("data.A_low", "data.A_high")
-    named = {key.partition(".")[2]: config_value(run, key) for key in keys if key not in unused}
+    named = {key.partition(".")[2]: run.settings.get(key) for key in keys if key not in unused}
     return ", ".join(f"{key}={value}" for key, value in named.items()) or f"A {law}"

@@ -7,8 +7,18 @@ naming it.
 from bnexp.runs.compact import compact
 from bnexp.runs.directory import FINISHED, RunDirectory
 from bnexp.runs.files import write_atomic
+from bnexp.runs.frames import joined, load_runs, settings
 from bnexp.runs.identity import EXCLUDED, code_hash, run_id, siblings, versions
-from bnexp.runs.load import Run, describe, find_runs, folders_of_runs, load_runs, scale
+from bnexp.runs.load import (
+    Run,
+    describe,
+    differing,
+    find_runs,
+    folders_of_runs,
+    printable,
+    scale,
+    written,
+)
 from bnexp.runs.lock import RunBusy
 from bnexp.runs.tables import Manifest, TableWriter, read_table
 
@@ -23,13 +33,18 @@ __all__ = [
     "code_hash",
     "compact",
     "describe",
+    "differing",
     "find_runs",
     "folders_of_runs",
+    "joined",
     "load_runs",
+    "printable",
     "read_table",
     "run_id",
     "scale",
+    "settings",
     "siblings",
     "versions",
     "write_atomic",
+    "written",
 ]  # fmt: skip

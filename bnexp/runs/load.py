@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bnexp.errors import UserError
@@ -20,6 +21,8 @@ from bnexp.runs.tables import parts_in, read_table
 
 NOISE = {"n_mu", "n_sigma", "r_mu", "r_sigma"}
 """Options that every norm had in version 0.1, and that only noisy ones use."""
+FRONT = ("run", "model", "norm", "lr", "seed", "width", "data")
+"""What stands in front of tables that are joined with the settings of their runs."""
 LATER = ("compile", "tf32")
 """Switches that came after version 0.1: off is what runs did before."""
 
@@ -30,7 +33,8 @@ class Run:
 
     ``config`` is in the present spelling, whichever version wrote it. ``model`` is the model's name
     with its depth (``vgg16``), ``family`` that without (``vgg``); ``width`` a multiple of the
-    paper's, NaN where it has none; ``data`` what to call the data when speaking to people.
+    paper's, NaN where it has none; ``data`` what to call the data when speaking to people;
+    ``code`` the characters of its id that name the code that made it, "" in old ids.
     """
 
     path: Path
@@ -76,7 +80,32 @@ class Run:
 
     @property
     def data(self) -> str:
-        return str(self.config.get("data", {}).get("label") or self.option("data.name"))
+        label = self.config.get("data", {}).get("label") or self.option("data.name")
+        return printable(str(label))
+
+    @property
+    def code(self) -> str:
+        return self.id[-4:] if self.id[-5:-4] == "-" else ""
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What the run is by `FRONT` and ``code``, then every config value by its dotted key."""
+        front = {"run": self.id, **{name: getattr(self, name) for name in (*FRONT[1:], "code")}}
+        return {**front, **dict(flat(self.config)), **front}
+
+    @cached_property
+    def deciding(self) -> dict[str, Any]:
+        """By dotted key what decides the run's numbers, less what only some versions wrote.
+
+        Data by their label.
+        """
+        keys = dict(flat(canonical(self.config)))
+        keys = {key: value for key, value in keys.items() if value or key not in LATER}
+        keys["data.label"] = self.data
+        law = str(keys.get("data.A"))
+        for unused in {"normal": ("A_low", "A_high"), "uniform": ("A_std",)}.get(law, ()):
+            keys.pop(f"data.{unused}", None)
+        return keys
 
     @property
     def state(self) -> str:
@@ -177,31 +206,13 @@ def folders_of_runs(root: str | Path) -> list[Path]:
     return sorted(path.parent for path in Path(root).glob("*/runs") if find_runs(path))
 
 
-def load_runs(root: str | Path) -> dict[str, pd.DataFrame]:
-    """Every table of all runs in ``root`` (see `find_runs`), by name, by run and step.
-
-    In front stand run, model, norm, lr, seed, width and data, then every key of the config by its
-    dotted name, such as ``optim.weight_decay``; lists as text, texts as categories.
-    """
-    runs = find_runs(root)
-    names = ("model", "norm", "lr", "seed", "width", "data")
-    front = pd.DataFrame([{"run": r.id, **{n: getattr(r, n) for n in names}} for r in runs])
-    keys = pd.json_normalize([run.config for run in runs]).drop(columns="seed", errors="ignore")
-    keys = keys.map(lambda value: str(value) if isinstance(value, list) else value)
-    keys = keys.apply(lambda column: column.astype("category") if column.dtype == "str" else column)
-    labels = pd.concat([front, keys], axis=1)
-    joined = {}
-    for name in sorted({name for run in runs for name in run.table_names()}):
-        tables = [run.table(name) for run in runs]
-        rows = pd.concat([table for table in tables if len(table)], ignore_index=True)
-        before = labels.drop(columns=[*rows.columns], errors="ignore")
-        before = before.iloc[np.repeat(range(len(runs)), [*map(len, tables)])]
-        joined[name] = pd.concat([before.reset_index(drop=True), rows], axis=1)
-    return joined
-
-
 def _is_run(directory: RunDirectory) -> bool:
-    """Whether a run is there. Other tools, too, have folders with a ``config.yaml``."""
+    """Whether a run is there. Other tools, too, have folders with a ``config.yaml``.
+
+    Those that are being removed have hidden names.
+    """
+    if directory.path.name.startswith("."):
+        return False
     others = (directory.env_file, directory.status_file, directory.tables_dir)
     return directory.config_file.is_file() and any(path.exists() for path in others)
 
@@ -225,19 +236,50 @@ def _load(directory: RunDirectory) -> Run:
 
 
 def scale(run: Run) -> dict[str, Any]:
-    """What two runs must share to be drawn together: what decides their numbers.
+    """What two runs must share to be drawn together, by dotted key: what decides their numbers.
 
-    Less what figures vary (norm, lr, seeds) and what only some versions write; data by their label.
+    Less what figures vary: norm, lr, seeds.
     """
-    shared = {
-        key: value
-        for key, value in canonical(run.config).items()
-        if not key.startswith(("norm", "seed")) and (value or key not in LATER)
+    varied = ("norm.", "seed", "optim.lr")
+    return {key: value for key, value in run.deciding.items() if not key.startswith(varied)}
+
+
+def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """The settings that decide numbers in which ``runs`` differ, by dotted key: each value once.
+
+    Without the probes: measuring changes no number.
+    """
+    keys = dict.fromkeys(key for run in runs for key in run.deciding)
+    values = {key: {written(v): v for v in (run.deciding.get(key) for run in runs)} for key in keys}
+    return {
+        key: list(mine.values())
+        for key, mine in values.items()
+        if len(mine) > 1 and not key.startswith("probes.")
     }
-    shared["optim"] = {key: value for key, value in shared["optim"].items() if key != "lr"}
-    data = {**shared["data"], "label": run.data}
-    unused = {"normal": ("A_low", "A_high"), "uniform": ("A_std",)}.get(str(data.get("A")), ())
-    return {**shared, "data": {key: value for key, value in data.items() if key not in unused}}
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of ``config`` by dotted key."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def written(value: Any) -> str:
+    """A config value as it is written on the command line, on one line of printable characters."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(written, value)) + "]"
+    short = isinstance(value, float) and float(f"{value:g}") == value
+    return f"{value:g}" if short else printable(str(value))
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, ``?`` for what would move a terminal's cursor or reverse its order."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def describe(run: Run) -> str:
