@@ -26,6 +26,8 @@ COMMANDS = {
     "compact": "copies runs with small tables, to keep and share, and sums them up",
     "compare": "runs against reference runs, curve by curve",
     "verify": "committed numbers made again from committed tables",
+    "doctor": "what is installed, which devices there are, whether locks hold",
+    "completion": "completion of commands, groups and keys in the shell",
     "theory": "checks the paper's theorems numerically, on random networks and on runs",
 }
 

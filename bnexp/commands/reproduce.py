@@ -20,7 +20,7 @@ from bnexp.errors import UserError
 from bnexp.figures import figure
 from bnexp.registry import load_plugins, one_of
 from bnexp.runs import find_runs
-from bnexp.training.build import estimate
+from bnexp.training.build import duration, estimate
 from bnexp.training.run import FINISHED, Job
 
 OWN = ("preset=", "figures=", "out=")
@@ -71,8 +71,7 @@ def main(arguments: argparse.Namespace) -> int:
         bar = tqdm(todo, desc="timing a few passes", unit="run", leave=False, file=sys.stderr)
         timed = ((job.config, job.device) for job in bar)
         seconds = estimate(timed, 1 if alone else None) / at_once
-        time = f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.0f} hours"
-        print(f"about {time}, {at_once} at a time (evaluation not counted)", file=sys.stderr)
+        print(f"about {duration(seconds)}, {at_once} at a time (evaluation not counted)", file=sys.stderr)
         return 0
     code, paths = make(jobs, rest)
     if code > 1:

@@ -9,12 +9,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import yaml
 
 from bnexp.config import check, compose, expand
 from bnexp.config.compose import GROUPS, LAUNCHER, SEARCH, choices, quoted
 from bnexp.errors import UserError
+
+if TYPE_CHECKING:  # which would import torch
+    from bnexp.training.run import Job
+
+LONG = 1000
+"""Steps from which on it is worth timing a few, to say how long a run takes."""
 
 HELP = """usage: bnexp train [KEY=VALUE ...] [-m] [--cfg] [--config-dir DIR] [-h]
 
@@ -69,6 +76,19 @@ def main(arguments: argparse.Namespace) -> int:
     return _train(overrides)
 
 
+def _say_how_long(job: Job) -> None:
+    """On stderr, of a new run of the paper's size that takes minutes or more: about how long."""
+    run = job.config.run
+    if run.preset != "none" or run.steps < LONG or job.state() is not None:
+        return
+    from bnexp.training.build import duration, estimate
+
+    seconds = estimate([(job.config, job.device)], run.threads)
+    if seconds > 120:
+        small = "; preset=quick takes a minute" if job.config.model.name == "vgg" else ""
+        print(f"bnexp: this run takes about {duration(seconds)}{small}", file=sys.stderr)
+
+
 def _train(overrides: Sequence[str]) -> int:
     config = check(compose(overrides))  # before torch is imported
     from bnexp.commands.sweep import reused
@@ -80,6 +100,7 @@ def _train(overrides: Sequence[str]) -> int:
         print(there[job.id])
         return 0
     path, log = job.directory.path, job.directory.log_file
+    _say_how_long(job)
     try:
         state = train(job)
     except (UserError, KeyboardInterrupt):

@@ -82,6 +82,11 @@ def estimate(runs: Iterable[tuple[Config, torch.device]], threads: int | None = 
     return total
 
 
+def duration(seconds: float) -> str:
+    """``seconds`` in words, to minutes or hours."""
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.0f} hours"
+
+
 def _step_seconds(config: Config, device: torch.device, threads: int | None) -> float:
     """The faster of two steps without probes, after one to warm up."""
     before, times, rows = torch.get_num_threads(), [], list[Rows]()
