@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "probes": BASE | {"theory", "objective", "models", "norms"},
     "config": BASE,
     "training": BASE | {"config", "runs", "data", "norms", "models", "objective", "probes"},
+    "measuring": BASE | {"config", "models", "objective", "probes"},
     # the side that reads run directories
     "runs": {"errors"},
     "analysis": {"runs", "errors", "registry"},

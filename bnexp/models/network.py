@@ -125,6 +125,10 @@ class Network(nn.Module):
                 return at_least_float32(forward(x, **part))
             return at_least_float32(functional_call(self, dict(params), (x,), part))
 
+    def preactivation(self, number: int, out: Tensor) -> Tensor:  # noqa: ARG002
+        """What is captured of layer ``number``'s output ``out``: ``(batch, units, ..)``."""
+        return at_least_float32(out.detach())
+
     @contextmanager
     def captured(self, numbers: Collection[int]) -> Iterator[dict[int, Tensor]]:
         """Within it, a forward pass leaves the pre-activations of the layers ``numbers`` in the
@@ -132,7 +136,7 @@ class Network(nn.Module):
         activations: dict[int, Tensor] = {}
 
         def capture(number: int, _module: nn.Module, _args: object, out: Tensor) -> None:
-            activations[number] = at_least_float32(out.detach())
+            activations[number] = self.preactivation(number, out)
 
         hooks = []
         for number in numbers:

@@ -221,9 +221,15 @@ def at_step(model: nn.Module, step: int) -> None:
 def frozen_statistics(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Within it, training-mode passes use the batch's statistics and leave the running ones be.
 
-    For normalisations of this file and torch's own: both have ``track_running_stats``.
+    For normalisations of this file and torch's own: both have ``track_running_stats``. Not for
+    torch's InstanceNorm, where it says what is computed at test time.
     """
-    tracking = [module for module in modules if getattr(module, "track_running_stats", False)]
+    instance = nn.modules.instancenorm._InstanceNorm
+    tracking = [
+        module
+        for module in modules
+        if getattr(module, "track_running_stats", False) and not isinstance(module, instance)
+    ]
     for module in tracking:
         module.track_running_stats = False  # type: ignore[assignment]
     try:

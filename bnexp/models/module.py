@@ -1,0 +1,300 @@
+"""Any torch module as a `Network`: layers found by one forward pass, every pass replayed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parameter import is_lazy
+
+from bnexp.models.network import Layer, Network
+from bnexp.norms import at_least_float32
+from bnexp.objective import Evaluation, Objective, Params, accuracy
+from bnexp.registry import expect
+
+LossFn = Callable[[Any, Any], Tensor]
+"""From a model's outputs and the targets to a scalar."""
+
+Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
+"""From a model and a batch to the model's outputs and the targets."""
+
+AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
+"""Modules that are layers of their own accord: also transposed convolutions."""
+
+WEIGHTS = ("weight", "weight_v", *(f"parametrizations.weight.original{i}" for i in ("1", "", "0")))
+"""W_i of an affine module, also under torch's reparametrisations: of weight_norm its direction."""
+
+STATEFUL = ("training", "track_running_stats")
+"""Attributes of modules that are the caller's to set from one pass to the next."""
+
+
+class GivenLoss(Objective):
+    """The objective of a `ModuleNetwork`, whose outputs are the loss: all its terms included."""
+
+    def data(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002
+        return outputs
+
+
+def outputs_and_targets(model: nn.Module, batch: Any) -> tuple[Any, Any]:
+    """Of a batch ``(inputs, targets)``: ``inputs`` a tensor, a tuple or list of positional or a
+    mapping of keyword arguments. Of a mapping, which is all keyword arguments, itself."""
+    pair = isinstance(batch, tuple | list) and len(batch) == 2
+    got = type(batch).__name__ + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
+    expected = "(inputs, targets) or a mapping of the model's arguments; forward= takes any other"
+    expect(pair or isinstance(batch, Mapping), "batch", expected, got)
+    inputs, targets = batch if pair else (batch, batch)
+    if isinstance(inputs, Mapping):
+        return model(**inputs), targets
+    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs), targets
+
+
+class ModuleNetwork(Network):
+    """``module`` with its loss: a pass takes a batch and returns the loss, a scalar.
+
+    Its parameters are those of ``module`` that require a gradient; a shared one is a single one.
+    Every pass starts from what `remember` saw last: buffers, random streams (torch, NumPy, Python)
+    and attributes of the modules. So dropout has one mask at all points, and whatever a module
+    moves in its forward pass, it moves in a copy.
+
+    Layers are the affine modules that the forward pass calls, in order of their first call, each
+    with the normalisation that is called on its very output. A parameter of another module belongs
+    to the last layer that was called before that module was. Pre-activations of a linear layer on
+    ``(batch, .., units)`` are taken as ``(batch, units, ..)``; of a module that is called several
+    times, those of its last call. Attention uses torch's plain formula, which alone can be
+    differentiated twice.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss_fn: LossFn,
+        batch: Any,
+        *,
+        layers: Sequence[str | Layer] | None = None,
+        forward: Forward | None = None,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        compiled = getattr(module, "_orig_mod", module)  # of torch.compile
+        parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+        self.module: nn.Module = compiled.module if isinstance(compiled, parallel) else compiled
+        self._loss_fn, self._forward = loss_fn, forward or outputs_and_targets
+        self.autocast, self._accuracy = autocast, torch.tensor(torch.nan)
+        self._check()
+        self.remember()
+        if isinstance(module, Network) and layers is None:
+            layers = list(module.layers.values())
+        self._find(batch, layers)
+
+    def _check(self) -> None:
+        """Refuse what cannot be measured."""
+        kind = type(self.module).__name__
+        eager = isinstance(self.module, nn.Module) and not isinstance(
+            self.module, torch.jit.ScriptModule
+        )
+        expect(eager, "model", "a torch.nn.Module in Python, not in TorchScript", kind)
+        lazy = [name for name, p in self.module.named_parameters() if is_lazy(p)]
+        expect(not lazy, "model", "parameters with a shape; run a batch through it first", lazy[:1])
+        expect(bool(self.own_params), "model", "parameters that require a gradient", "none")
+        dtypes = {str(parameter.dtype) for parameter in self.own_params.values()}
+        wide = dtypes <= {"torch.float32", "torch.float64"}
+        words = "parameters in float32 or float64; a copy can be measured: deepcopy(model).float()"
+        expect(wide, "model", words, ", ".join(sorted(dtypes)))
+        sparse = [name for name, m in self.module.named_modules() if getattr(m, "sparse", False)]
+        expect(not sparse, "model", "dense gradients (sparse=False)", sparse[:1])
+        ok = self.autocast in (None, torch.bfloat16)
+        expect(ok, "autocast", "torch.bfloat16 or None (float16 needs a loss scale)", self.autocast)
+
+    @cached_property
+    def own_params(self) -> dict[str, Tensor]:
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def forward(self, batch: Any) -> Tensor:
+        outputs, targets = self._forward(self.module, batch)
+        self._accuracy = _accuracy(outputs, targets)
+        loss = self._loss_fn(outputs, targets)
+        ok = isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad
+        words = "a scalar tensor that depends on the model's parameters"
+        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        expect(ok or not torch.is_grad_enabled(), "loss_fn", words, got)
+        return loss.reshape(())
+
+    def remember(self) -> None:
+        """From now on passes start from the present state."""
+        self._buffers_then = {name: buffer.clone() for name, buffer in self.named_buffers()}
+        self._state_then = self._state()
+
+    def _state(self) -> tuple[Any, ...]:
+        """Random streams, and the attributes of the modules."""
+        kinds = {p.device for p in self.own_params.values()}
+        devices = [device for device in kinds if device.type == "cuda"]
+        streams = [torch.cuda.get_rng_state(device) for device in devices]
+        attributes = [(vars(m), dict(vars(m))) for m in self.module.modules()]
+        rest = random.getstate(), np.random.get_state()  # noqa: NPY002 - what a model may draw from
+        return torch.get_rng_state(), dict(zip(devices, streams, strict=True)), *rest, attributes
+
+    @staticmethod
+    def _go_to(state: tuple[Any, ...]) -> None:
+        stream, streams, python, numpy, attributes = state
+        torch.set_rng_state(stream)
+        for device, values in streams.items():
+            torch.cuda.set_rng_state(values, device)
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        for now, then in attributes:
+            for name in now.keys() - then.keys():
+                del now[name]
+            now.update({name: value for name, value in then.items() if name not in STATEFUL})
+
+    @contextmanager
+    def _replayed(self) -> Iterator[None]:
+        before, cudnn = self._state(), torch.backends.cudnn.enabled
+        self._go_to(self._state_then)
+        # recurrent networks in cuDNN cannot be differentiated twice
+        if any(isinstance(part, nn.RNNBase) for part in self.parts):
+            torch.backends.cudnn.enabled = False
+        try:
+            with sdpa_kernel(SDPBackend.MATH):
+                yield
+        finally:
+            torch.backends.cudnn.enabled = cudnn
+            self._go_to(before)
+
+    def outputs(
+        self,
+        x: Any,
+        params: Params | None = None,
+        *,
+        plain: bool = False,  # noqa: ARG002
+        **part: Any,
+    ) -> Tensor:
+        buffers = {name: buffer.clone() for name, buffer in self._buffers_then.items()}
+        point = {**(self.own_params if params is None else params), **buffers}
+        kind, enabled = next(iter(point.values())).device.type, self.autocast is not None
+        with self._replayed(), torch.autocast(kind, self.autocast, enabled, cache_enabled=False):
+            return at_least_float32(functional_call(self, point, (x,), part))
+
+    def evaluate(self, objective: Objective, *batch: Any, **options: Any) -> Evaluation:
+        here = super().evaluate(objective, *batch, **options)
+        return replace(here, accuracy=self._accuracy)
+
+    def preactivation(self, number: int, out: Tensor) -> Tensor:
+        values = at_least_float32(out.detach().clone())  # what follows may work in place
+        return values.movedim(-1, 1) if number in self._units_last else values
+
+    def weight_name(self, number: int) -> str:
+        return self._weights[number]
+
+    def weight_names(self) -> list[str]:
+        """Of a network without layers, all parameters."""
+        return [*self._weights.values()] or list(self.own_params)
+
+    def units(self, number: int) -> int:
+        return self._units[number]
+
+    @property
+    def layer_paths(self) -> dict[str, list[Any]]:
+        """Columns: number, module paths of affine map and norm, and units of every layer."""
+        paths = [
+            [(path or "").removeprefix("module.") for path in layer]
+            for layer in self.layers.values()
+        ]
+        columns = {"affine": [affine for affine, _ in paths], "norm": [norm for _, norm in paths]}
+        units = [self._units[number] for number in self.layers]
+        return {"layer": [*self.layers], **columns, "units": units}
+
+    def _find(self, batch: Any, layers: Sequence[str | Layer] | None) -> None:
+        """Number the layers, by one forward pass."""
+        modules = {m: name for name, m in self.named_modules(remove_duplicate=True)}
+        named = None if layers is None else [Layer(n) if isinstance(n, str) else n for n in layers]
+        paths = {layer.affine: layer for layer in named or ()}
+        for path in paths:
+            there = f"module.{path}" in modules.values()
+            expect(there, "layers", "module paths of the model, as in named_modules()", path)
+        trainable = {id(p): name for name, p in self.own_params.items()}
+        calls: list[str] = []
+        found: dict[str, tuple[Tensor, int, int]] = {}  # output, its version, its units' dimension
+        norms: dict[str, str] = {}
+
+        def before(module: nn.Module, args: tuple[Any, ...]) -> None:
+            if modules[module] not in calls:
+                calls.append(modules[module])
+            whole = any(isinstance(part, AFFINE) for part in module.modules())
+            if "norm" in type(module).__name__.lower() and not whole and args:
+                for path, (out, version, _) in found.items():
+                    if args[0] is out and out._version == version:
+                        norms.setdefault(path, modules[module])
+
+        def after(module: nn.Module, _args: object, out: Any) -> None:
+            path = modules[module]
+            wanted = isinstance(module, AFFINE) if named is None else path[7:] in paths
+            if wanted and isinstance(out, Tensor) and weight(path) is not None:
+                conv = isinstance(module, nn.modules.conv._ConvNd)
+                found[path] = (out, out._version, 1 if conv else -1)
+
+        def weight(path: str) -> str | None:
+            for name in WEIGHTS:
+                try:
+                    parameter = self.get_submodule(path).get_parameter(name)
+                except AttributeError:
+                    continue
+                if id(parameter) in trainable and parameter.dim() > 1:
+                    return trainable[id(parameter)]
+            return None
+
+        hooks = [module.register_forward_pre_hook(before) for module in modules if module != self]
+        hooks += [module.register_forward_hook(after) for module in modules if module != self]
+        try:
+            with torch.enable_grad():
+                self.outputs(batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for path in paths:
+            words = "affine modules that the forward pass calls, with a weight to be trained"
+            expect(f"module.{path}" in found, "layers", words, path)
+        order = [path for path in calls if path in found]
+        first = {weight(path): path for path in reversed(order)}  # a shared weight: its first layer
+        order = [path for path in order if first[weight(path)] == path]
+        given = {f"module.{path}": layer.norm for path, layer in paths.items() if layer.norm}
+        named_norms = norms | {path: f"module.{norm}" for path, norm in given.items()}
+        self.number(Layer(path, named_norms.get(path)) for path in order)
+        self._weights = {i: str(weight(path)) for i, path in enumerate(order, start=1)}
+        self._units = {i: found[path][0].shape[found[path][2]] for i, path in enumerate(order, 1)}
+        self._units_last = {i for i, path in enumerate(order, start=1) if found[path][2] == -1}
+        self._order = calls
+
+    @cached_property
+    def layer_of(self) -> dict[str, int]:
+        number, by_module = 1, {}
+        begin = {layer.affine: i for i, layer in self.layers.items()}
+        for path in self._order:
+            by_module[path] = number = begin.get(path, number)
+        by_module |= {layer.norm: i for i, layer in self.layers.items() if layer.norm}
+        by_weight = {name: i for i, name in self._weights.items()}
+
+        def owner(name: str) -> int:
+            path = name.rpartition(".")[0]
+            while path and path not in by_module:
+                path = path.rpartition(".")[0]
+            return by_module.get(path, 1)
+
+        return {name: by_weight.get(name) or owner(name) for name in self.own_params}
+
+
+def _accuracy(outputs: Any, targets: Any) -> Tensor:
+    """As `accuracy`; NaN where outputs and targets are not those of a classification."""
+    if isinstance(outputs, Tensor) and isinstance(targets, Tensor):
+        classes = outputs.dim() > 1 and not (targets.is_floating_point() or targets.is_complex())
+        if classes and targets.shape == outputs.shape[:1] + outputs.shape[2:]:
+            return accuracy(at_least_float32(outputs.detach()), targets)
+    return torch.tensor(torch.nan)
