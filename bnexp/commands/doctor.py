@@ -56,8 +56,8 @@ def packages() -> Iterator[Check]:
     extras: dict[str, list[str]] = {}
     for line in requires("bnexp") or []:
         name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
-        extra = re.search(r"extra == ['\"](\w+)", line)
-        extras.setdefault(extra[1] if extra else "", []).append(name)
+        only = re.search(r"extra == ['\"](\w+)", line)
+        extras.setdefault(only[1] if only else "", []).append(name)
     for extra, names in extras.items():
         have = {name: _version(name) for name in names}
         missing = [name for name, number in have.items() if number is None]

@@ -71,7 +71,10 @@ def main(arguments: argparse.Namespace) -> int:
         bar = tqdm(todo, desc="timing a few passes", unit="run", leave=False, file=sys.stderr)
         timed = ((job.config, job.device) for job in bar)
         seconds = estimate(timed, 1 if alone else None) / at_once
-        print(f"about {duration(seconds)}, {at_once} at a time (evaluation not counted)", file=sys.stderr)
+        print(
+            f"about {duration(seconds)}, {at_once} at a time (evaluation not counted)",
+            file=sys.stderr,
+        )
         return 0
     code, paths = make(jobs, rest)
     if code > 1:

@@ -30,9 +30,9 @@ def fig_lr_choice(page: Page) -> None:
             label=style.label,
         )  # fmt: skip
         axes.fill_between(middle.index, least, most, color=style.colour, alpha=0.13, linewidth=0)
-        best = middle.idxmax()
-        axes.plot([best], [middle[best]], "o", color=style.colour, fillstyle="none", markersize=9)
-        words.append(f"{short(str(norm))} {best:g} ({middle[best]:.1f} %)")
+        best, highest = middle.index[int(middle.argmax())], middle.max()
+        axes.plot([best], [highest], "o", color=style.colour, fillstyle="none", markersize=9)
+        words.append(f"{short(str(norm))} {best:g} ({highest:.1f} %)")
     axes.set(xscale="log", xlabel="learning rate", ylabel=q.TEST_ACCURACY.label)
     axes.legend(fontsize=SMALL, ncols=2)
     page.remarks.append(

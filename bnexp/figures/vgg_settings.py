@@ -11,7 +11,7 @@ from bnexp.analysis import paper
 from bnexp.analysis import quantities as q
 from bnexp.analysis.coverage import compare
 from bnexp.analysis.scales import BOTH, VGG
-from bnexp.analysis.select import Selection, config_value, needs
+from bnexp.analysis.select import Selection, needs
 from bnexp.analysis.summaries import median_of
 from bnexp.figures.page import Page, figure
 from bnexp.figures.style import GREY, SMALL
@@ -85,8 +85,8 @@ def distances(selection: Selection) -> pd.DataFrame:
 
 def setting_of(run: Run, runs: tuple[Run, ...]) -> str:
     """What sets the run apart from most of ``runs``, in words."""
-    usual = {key: pd.Series([str(config_value(r, key)) for r in runs]).mode()[0] for key in _KEYS}
-    own = {key: str(config_value(run, key)) for key in _KEYS}
+    usual = {key: pd.Series([str(r.option(key)) for r in runs]).mode()[0] for key in _KEYS}
+    own = {key: str(run.option(key)) for key in _KEYS}
     words = [f"{k.partition('.')[2]}={v}" for k, v in own.items() if v != usual[k]]
     return ", ".join(words) or "default"
 
