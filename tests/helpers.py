@@ -58,6 +58,8 @@ PROBES: dict[str, dict[str, Any]] = {
     "curvature": {},
     "sharpness": {"tolerance": 1e-3, "max_iterations": 4},
     "theory": {"layers": "all"},
+    "updates": {"layers": "all"},
+    "batch_sharpness": {"batches": 2},
 }
 """Every probe, at every step."""
 
@@ -192,7 +194,12 @@ def trainer(
     evaluation: Callable[[str], Iterator[tuple[Tensor, Tensor]]] = no_test_split,
 ) -> Trainer:
     """A trainer as ``bnexp/training/run.py`` makes it; probe classes ``extra`` measure first."""
-    setting = Setting(model, objective, steps, seed, evaluation)
+
+    def draw(number: int) -> tuple[Tensor, Tensor]:
+        batch = batches.at(number)
+        return batch.inputs, batch.targets
+
+    setting = Setting(model, objective, steps, seed, evaluation, draw)
     measuring = [kind(Schedule(every=1, dense=0), setting) for kind in extra]
     measuring += build_probes(probes, setting)
     optimizer = torch.optim.SGD(model.optimised(), lr=lr, momentum=momentum)

@@ -13,6 +13,9 @@ from typing import Any
 from bnexp.analysis.scales import eta_multiples, is_among
 from bnexp.runs import FINISHED, Run, describe, scale, versions, written
 
+Where = tuple[tuple[str, Any], ...]
+"""Dotted config keys and their values."""
+
 
 @dataclass(frozen=True)
 class Need:
@@ -21,7 +24,8 @@ class Need:
     ``family`` is `Run.family`: vgg, dln or the name of another model. Tables of the landscape must
     be along ``direction``, and begin at ``least_eta`` times lr or below. What is ``optional`` is
     drawn where it is there, and not missed. Runs that differ in the config keys of ``varies`` meet
-    it side by side; without, a need is met by runs of one scale, one per seed.
+    it side by side; without, a need is met by runs of one scale, one per seed. ``where``: config
+    keys and the values that its runs have; other needs of the figure may have others.
     """
 
     recipe: str
@@ -33,10 +37,12 @@ class Need:
     least_eta: float = math.inf
     optional: bool = False
     varies: tuple[str, ...] = ()
+    where: Where = ()
 
     def __str__(self) -> str:
         along = "" if self.direction == "gradient" else f" along {self.direction} directions"
-        return f"{self.family.upper()} {self.norm} lr {self.lr:g}{along}"
+        settings = "".join(f" {key}={written(value)}" for key, value in self.where)
+        return f"{self.family.upper()} {self.norm} lr {self.lr:g}{settings}{along}"
 
 
 def needs(
@@ -73,12 +79,13 @@ class Selection:
     left_out: Sequence[tuple[int, Mapping[str, Any]]] = ()
 
     def runs(
-        self, family: str, norm: str, lr: float, table: str, direction: str = "gradient"
-    ) -> tuple[Run, ...]:
+        self, family: str, norm: str, lr: float, table: str, direction: str = "gradient",
+        where: Where = (),
+    ) -> tuple[Run, ...]:  # fmt: skip
         """The runs to draw one series from."""
-        key = family, norm, lr, table, direction
+        key = family, norm, lr, table, direction, where
         for n, met in self.matches.items():
-            if (n.family, n.norm, n.lr, n.table, n.direction) == key:
+            if (n.family, n.norm, n.lr, n.table, n.direction, n.where) == key:
                 return met
         return ()
 
@@ -193,7 +200,7 @@ def _scale_for(needed: Sequence[Need], run: Run) -> Iterator[tuple[str, Any]]:
     """
     tables = {need.table for need in needed if not need.optional}
     probes = {table.replace("smoothness", "landscape") for table in tables}
-    varied = {key for need in needed for key in need.varies}
+    varied = {key for need in needed for key in (*need.varies, *dict(need.where))}
     coarse = all(math.isinf(need.least_eta) for need in needed)
     for key, value in scale(run).items():
         group, probe = [*key.split("."), ""][:2]
@@ -208,6 +215,7 @@ def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
         for run in runs
         if run.norm == need.norm
         and math.isclose(run.lr, need.lr, rel_tol=1e-6)
+        and all(_same(run.settings.get(key), value) for key, value in need.where)
         and has_table(run, need.table)
         and (need.table not in ("landscape", "smoothness") or _measured_as(run, need))
     ]
@@ -217,6 +225,13 @@ def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
         variant = tuple(written(run.settings.get(key)) for key in need.varies)
         by_seed.setdefault((run.seed, variant), run)
     return tuple(by_seed[key] for key in sorted(by_seed))
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether two values of a config are equal, numbers to rounding."""
+    if isinstance(value, float) and isinstance(other, int | float):
+        return math.isclose(value, other, rel_tol=1e-9)
+    return bool(value == other)
 
 
 def _measured_as(run: Run, need: Need) -> bool:

@@ -54,9 +54,10 @@ class Claim:
     def needs(self) -> tuple[Need, ...]:
         """The runs it is decided from, one of each per seed."""
         terms = [term for terms in self.parts.values() for term in terms]
-        kinds = dict.fromkeys((t.norm, t.lr, QUANTITIES[t.quantity].table) for t in terms)
+        kinds = dict.fromkeys((t.norm, t.lr, QUANTITIES[t.quantity].table, t.where) for t in terms)
         return tuple(
-            Need(self.recipe, self.family, *kind, self.direction, self.least_eta) for kind in kinds
+            Need(self.recipe, self.family, *kind, self.direction, self.least_eta, where=where)
+            for *kind, where in kinds
         )
 
 
@@ -110,8 +111,11 @@ def _parts(
         rows = []
         for index in range(len(terms["norm"])):
             mine = {k: v[index] if isinstance(v, list) else v for k, v in fields.items()}
-            rows.append(Term(**{k: part[k] if v == "each" else v for k, v in mine.items()}))
-        words = [f"{k} {v}" if k in ("layer", "lr") else str(v) for k, v in part.items()]
+            mine = {k: part[k] if v == "each" else v for k, v in mine.items()}
+            where = tuple(mine.pop("where", {}).items())
+            rows.append(Term(**mine, where=where))
+        named = part | part.pop("where", {})
+        words = [str(v) if k in ("norm", "span") else f"{k} {v}" for k, v in named.items()]
         parts[", ".join(words)] = tuple(rows)
     return parts
 

@@ -13,7 +13,7 @@ from bnexp.analysis import paper, read, summaries
 from bnexp.analysis import quantities as q
 from bnexp.analysis.quantities import Quantity
 from bnexp.analysis.scales import EXPERIMENTS
-from bnexp.analysis.select import Need
+from bnexp.analysis.select import Need, Where
 from bnexp.analysis.series import Trace
 from bnexp.analysis.summaries import log_ratio
 from bnexp.claims.statistics import Effect
@@ -50,7 +50,8 @@ class MissingSeriesError(Exception):
 class Term:
     """One number of one kind of run: a summary of a quantity over a span of the run.
 
-    By keys of `QUANTITIES`, `SUMMARIES` and `SPANS`.
+    By keys of `QUANTITIES`, `SUMMARIES` and `SPANS`; ``where`` as `bnexp.analysis.select.Need`
+    has it.
     """
 
     quantity: str
@@ -59,6 +60,7 @@ class Term:
     layer: int | None = None
     summary: str = "median"
     span: str = "whole run"
+    where: Where = ()
 
     def trace(self, source: Source) -> Trace:
         """The series, a line or a band; `MissingSeriesError` where the source has none."""
@@ -93,7 +95,8 @@ def of_runs(runs: Mapping[Need, Run]) -> Source:
     def find(term: Term) -> Trace | None:
         wanted = QUANTITIES[term.quantity]
         for need, run in runs.items():
-            alike = (need.norm, need.table) == (term.norm, wanted.table)
+            kind = term.norm, wanted.table, term.where
+            alike = (need.norm, need.table, need.where) == kind
             if alike and math.isclose(need.lr, term.lr):
                 return wanted.trace(run, term.layer)
         return None
@@ -110,7 +113,7 @@ def of_paper(family: str) -> Source:
 
     def find(term: Term) -> Trace | None:
         curve = paper.first_curve(family, term.quantity, term.norm, term.lr, term.layer)
-        if curve is None:
+        if curve is None or term.where:
             return None
         x = np.arange(curve.x[0], curve.x[-1] + experiment.every / 2, experiment.every)
         return Trace(x, *curve.at(np.minimum(x, curve.x[-1]), QUANTITIES[term.quantity].log))

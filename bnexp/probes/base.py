@@ -64,7 +64,8 @@ class LayerSchedule(Schedule):
 class Setting:
     """What stays the same over a run of ``steps`` steps: given to every probe when it is made.
 
-    ``evaluation`` gives a split that is not trained on as batches ``(inputs, targets)``, if any.
+    ``evaluation`` gives a split that is not trained on as batches ``(inputs, targets)``, if any;
+    ``draw`` a random training batch, a pure function of a number; None where all are the same.
     """
 
     model: Network
@@ -72,6 +73,7 @@ class Setting:
     steps: int
     seed: int
     evaluation: Callable[[str], Iterator[tuple[Tensor, Tensor]]]
+    draw: Callable[[int], tuple[Tensor, Tensor]] | None = None
 
 
 @dataclass

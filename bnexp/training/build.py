@@ -37,8 +37,12 @@ def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
             for batch in batches.split(split, EVALUATION_BATCH):
                 yield batch.inputs, batch.targets
 
+    def draw(number: int) -> tuple[Tensor, Tensor]:
+        batch = batches.at(number)
+        return batch.inputs, batch.targets
+
     objective = Objective(str(plain["model"]["loss"]), optim.weight_decay, optim.decay)
-    setting = Setting(model, objective, run.steps, run.seed, evaluation)
+    setting = Setting(model, objective, run.steps, run.seed, evaluation, run.batch_size and draw)
     optimizer = torch.optim.SGD(
         model.optimised(), lr=optim.lr, momentum=optim.momentum, foreach=True
     )

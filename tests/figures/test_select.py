@@ -38,6 +38,25 @@ def test_of_two_scales_the_more_complete_is_taken_then_the_longer(root):
     assert select(NEEDS, runs_in(root)).steps("vgg") == 80
 
 
+def test_needs_tell_runs_apart_by_settings_that_make_no_other_scale(root):
+    kinds = [{"optim__weight_decay": 0.02}, {"optim__weight_decay": 0, "optim__schedule": "grow"}]
+    for more in kinds:
+        make_run(root, "vgg", "bn", 0.1, **more)
+    one, other = (
+        needs("mine", "vgg", ["bn"], [0.1], ["train"], where=where)
+        for where in (
+            (("optim.weight_decay", 0.02), ("optim.schedule", None)),
+            (("optim.weight_decay", 0.0), ("optim.schedule", "grow")),
+        )
+    )
+    found = select([*one, *other], runs_in(root))
+    values = [found.runs("vgg", "bn", 0.1, "train", where=need.where) for (need,) in (one, other)]
+    assert [run.option("optim.weight_decay") for (run,) in values] == [0.02, 0]
+    assert not found.describe_left_out()
+    lacking = select([*one, *other], [run for (run,) in values[:1]])
+    assert lacking.describe_missing() == "VGG bn lr 0.1 optim.weight_decay=0 optim.schedule=grow"
+
+
 def test_an_unfinished_run_only_where_there_is_no_other(root):
     done = make_run(root, "vgg", "bn", 0.1)
     half = make_run(root, "vgg", "bn", 0.1, seed=1)
