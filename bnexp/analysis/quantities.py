@@ -105,12 +105,36 @@ BETA_ETA = replace(
 BETA_0 = column("beta_0", "curvature", "beta_0", "‖Hg‖/‖g‖", log=True)
 BETA_0_SCALED = column("beta_0_scaled", "curvature", "beta_0_scaled", "‖w‖²‖Hg‖/‖g‖", log=True)
 SHARPNESS = column("sharpness", "sharpness", "sharpness", "sharpness", log=True)
+BATCH_SHARPNESS = column(
+    "batch_sharpness", "batch_sharpness", "batch_sharpness", "batch sharpness", log=True
+)
+DATA_LOSS = column("data_loss", "train", "data_loss", "data loss", log=True)
+RELATIVE_UPDATE = column("relative_update", "updates", "relative_update", "‖Δw‖/‖w‖", log=True)
+ROTATION = replace(
+    RELATIVE_UPDATE.times(
+        lambda run: (2 * run.lr * run.option("optim.weight_decay")) ** -0.5, "‖Δw‖/‖w‖ / √(2ηλ)"
+    ),
+    name="rotation",
+)
+"""The relative update in units of that of rotational equilibrium under SGD without momentum."""
 UNIT_SHIFTS = (
     _unit_shift("abs_mean_step_change", "|μₜ₊₁ − μₜ|", "mean", True),
     _unit_shift("abs_var_step_change", "|σ²ₜ₊₁ − σ²ₜ|", "var", True),
     _unit_shift("mean_minus_initial", "μₜ − μ₀", "mean", False),
     _unit_shift("var_minus_initial", "σ²ₜ − σ²₀", "var", False),
 )
+
+
+def _update_spread(run: Run, _: int | None) -> Trace:
+    rows = read.rows(run, "updates", ["step", "layer", "relative_update"])
+    values = rows.pivot(index="step", columns="layer", values="relative_update").iloc[:, :-1]
+    return read.trace(run, values.index, values.max(axis=1) / values.min(axis=1))
+
+
+UPDATE_SPREAD = Quantity(
+    "update_spread", "updates", "largest / smallest ‖Δw‖/‖w‖", _update_spread, log=True
+)
+"""Of the layers' relative updates, less that of the last layer, the head."""
 
 
 def predictiveness_band(column: str = "predictiveness") -> Quantity:

@@ -42,7 +42,7 @@ def band_width(trace: Trace) -> float:
         return median_of(np.log10(trace.hi) - np.log10(trace.lo))
 
 
-def log_ratio(of: float, over: float) -> float:
+def log_ratio(of: float, over: float = 1.0) -> float:
     """log10 of a ratio: 0.3 is twice as much; NaN for 0/0 and inf/inf."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.log10(np.float64(of)) - np.log10(np.float64(over)))
@@ -54,6 +54,26 @@ def median_of(values: Sequence[float] | Array) -> float:
     known = known[~np.isnan(known)]
     with np.errstate(invalid="ignore"):  # the mean of two infinite middle values
         return float(np.median(known)) if len(known) else math.nan
+
+
+def greatest_difference(one: Trace, other: Trace) -> float:
+    """log10 of the greatest difference of two lines over their steps, relative to the first.
+
+    -16, the rounding of a float64, where they are equal; inf where one ends before the other.
+    """
+    if len(one.x) != len(other.x):
+        return math.inf
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = np.abs(other.lo / one.lo - 1)
+    return log_ratio(max(float(apart.max()), 1e-16))
+
+
+def share_of_gap(of: float, low: float, high: float) -> float:
+    """How much of the way from ``low`` to ``high`` accuracy (in %) ``of`` makes, in percent.
+
+    NaN where there is no gap to speak of: of less than 10 points.
+    """
+    return 100 * (of - low) / (high - low) if high - low >= 10 else math.nan
 
 
 def ratio_at_equal_loss(one: tuple[Trace, Trace], other: tuple[Trace, Trace]) -> float:

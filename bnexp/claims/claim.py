@@ -27,10 +27,11 @@ class Claim:
     ``criterion`` what must be for it to hold, written before any result was seen; ``source`` where
     the paper says it; ``statistic`` and ``unit`` the number that is compared, in words, which
     ``compare`` makes of the terms of each of the ``parts``: all must lie in the ``region``.
-    ``family`` and ``recipe`` are the networks and the recipe that makes the runs. Where those of
-    the norm ``baseline`` stay at chance or diverge there is nothing to compare with; "" for none.
-    ``direction`` and ``least_eta`` are as in `bnexp.analysis.select.Need`; ``note`` is what to know
-    when the paper's number is compared with ours.
+    ``family`` and ``recipe`` are the networks and the recipe, or recipes, of the runs. Where those
+    of the norm ``baseline`` stay at chance or diverge there is nothing to compare with; "" for
+    none. An ``optional`` claim is listed where it has numbers. ``direction`` and ``least_eta`` are
+    as in `bnexp.analysis.select.Need`; ``note`` is what to know when the paper's number is compared
+    with ours.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Claim:
     recipe: str
     unit: str = "decades"
     baseline: str = ""
+    optional: bool = False
     direction: str = "gradient"
     least_eta: float = math.inf
     note: str = ""
@@ -55,9 +57,10 @@ class Claim:
         """The runs it is decided from, one of each per seed."""
         terms = [term for terms in self.parts.values() for term in terms]
         kinds = dict.fromkeys((t.norm, t.lr, QUANTITIES[t.quantity].table, t.where) for t in terms)
+        along = self.direction, self.least_eta
         return tuple(
-            Need(self.recipe, self.family, *kind, self.direction, self.least_eta, where=where)
-            for *kind, where in kinds
+            Need(self.recipe, self.family, norm, lr, table, *along, where=where)
+            for norm, lr, table, where in kinds
         )
 
 
@@ -120,5 +123,6 @@ def _parts(
     return parts
 
 
-for _row in yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text(encoding="utf-8")):
-    register(from_row(_row))
+for _file in sorted(Path(__file__).parent.glob("claims*.yaml")):
+    for _row in yaml.safe_load(_file.read_text(encoding="utf-8")):
+        register(from_row(_row))

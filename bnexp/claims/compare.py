@@ -36,6 +36,7 @@ SUMMARIES: Mapping[str, Callable[[Trace], float]] = {
     "width": summaries.band_width,  # the median over steps of log10(top/bottom) of a band
     "mean": lambda trace: float(trace.lo.mean()) if len(trace.lo) else math.nan,
     "maximum": lambda trace: float(trace.hi.max()) if len(trace.hi) else math.nan,
+    "first": lambda trace: float(trace.lo[0]) if len(trace.lo) else math.nan,
     "final": lambda trace: float(trace.lo[-1]) if len(trace.lo) else math.nan,
     "steps": lambda trace: float(min(trace.x[trace.lo >= TARGET], default=math.inf)),
 }
@@ -164,6 +165,10 @@ QUANTITIES: dict[str, Quantity] = {
         q.BETA_0,
         q.BETA_0_SCALED,
         q.SHARPNESS,
+        q.BATCH_SHARPNESS,
+        q.DATA_LOSS,
+        q.ROTATION,
+        q.UPDATE_SPREAD,
     )
 }
 """Every quantity by name; those that the paper plots are called as its curves are."""
@@ -203,6 +208,11 @@ def speed(source: Source, terms: Sequence[Term]) -> Effect:
     return Effect(log_ratio(min(slow, source.steps), min(fast, source.steps)), bound)
 
 
+def apart(source: Source, terms: Sequence[Term]) -> float:
+    """log10 of the greatest difference of two runs' series, relative to the first: -16 or above."""
+    return summaries.greatest_difference(*(term.trace(source) for term in terms))
+
+
 COMPARISONS: Mapping[str, Comparison] = {
     "value": of_values(lambda value: value),
     "difference": of_values(lambda first, second: first - second),
@@ -213,6 +223,8 @@ COMPARISONS: Mapping[str, Comparison] = {
     "two_over_lr": two_over_lr,
     "at_equal_loss": at_equal_loss,
     "speed": speed,
+    "apart": apart,
+    "share_of_gap": of_values(summaries.share_of_gap),
 }
 """``ratio`` is log10 of the first over the second; ``least_ratio`` of the others' least over the
 first."""

@@ -35,7 +35,7 @@ def forest(judgements: Sequence[Judgement]) -> Figure:
     What is claimed is shaded; the colour says the verdict on the part. Claims without runs are left
     out where any has runs.
     """
-    shown = [j for j in judgements if any(p.estimate.seeds for p in j.parts)] or judgements
+    shown = [j for j in judgements if j.numbers] or judgements
     rows = pd.DataFrame(
         {
             "label": f"{j.claim.id} {j.claim.short}, {p.name}".rstrip(", ") if first else p.name,

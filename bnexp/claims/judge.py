@@ -60,6 +60,11 @@ class Judgement:
         return {(True,): "holds", (False,): "contradicts", (): ""}.get(tuple(answers), "mixed")
 
     @property
+    def numbers(self) -> bool:
+        """Whether there is any number."""
+        return any(part.estimate.seeds for part in self.parts)
+
+    @property
     def inside(self) -> bool | None:
         """Whether every number so far lies where claimed, none with a baseline at chance.
 
@@ -163,4 +168,6 @@ def _command(claim: Claim, runs: Sequence[Run], root: str, parts: Sequence[Part]
     presets = {str(run.config.get("preset", "none")) for run in runs if run.family == claim.family}
     preset = max(presets - {"none"}, default="quick")
     seeds = ",".join(map(str, range(st.EXACT if min(undecided) < st.EXACT else MORE_SEEDS)))
-    return f"bnexp train -m experiment={claim.recipe} preset={preset} seed={seeds} out={root}"
+    more = f"preset={preset} seed={seeds} out={root}"
+    recipes = claim.recipe.split()
+    return " && ".join(f"bnexp train -m experiment={name} {more}" for name in recipes)

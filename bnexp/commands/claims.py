@@ -50,14 +50,18 @@ def chosen(ids: Sequence[str]) -> list[str]:
         if not mine:
             raise UserError(f"claims: {unknown(given, claims)}")
         names.update(dict.fromkeys(mine))
-    return list(names or claims)
+    return list(names)
 
 
 def judge(ids: Sequence[str], runs: Sequence[Run], root: Path) -> list[Judgement]:
-    """The judgements of the claims ``ids`` on ``runs``, which lie below ``root``."""
+    """The judgements of the claims ``ids`` on ``runs``, which lie below ``root``.
+
+    Without ``ids`` of all, less the optional ones without numbers.
+    """
     where = root.parent if root.name == "runs" else root
     claims = all_claims()
-    return [judge_claim(claims[name], runs, str(where)) for name in ids]
+    judged = [judge_claim(claims[name], runs, str(where)) for name in ids or claims]
+    return [j for j in judged if ids or not j.claim.optional or j.numbers]
 
 
 def write(judgements: Sequence[Judgement], out: Path) -> None:

@@ -71,10 +71,11 @@ class Page:
         return ascii_lowercase[0 if spec is None else spec.num1]
 
     def lines(
-        self, axes: Axes, name: str, family: str, lines: Lines, title: str, label: str
-    ) -> Panel:
-        """A panel on a log axis with a line per entry: its look, and a trace per seed."""
-        panel = Panel(axes, True, self.selection.steps(family))
+        self, axes: Axes, name: str, family: str, lines: Lines, title: str, label: str,
+        log: bool = True,
+    ) -> Panel:  # fmt: skip
+        """A panel with a line per entry: its look, and a trace per seed."""
+        panel = Panel(axes, log, self.selection.steps(family))
         letter = self.letter(axes)
         axes.set(label=f"{letter}:{name}", title=f"({letter}) {title}", ylabel=label)
         for key, (its_look, traces) in lines.items():

@@ -36,8 +36,8 @@ class BatchSharpness(Probe):
     tables = {
         "batch_sharpness": {
             "step": "training step t",
-            "batch_sharpness": "the mean over batches of g'Hg / ||g||^2; NaN where one is not finite",
-            "ratio_of_means": "the mean of g'Hg over that of ||g||^2",
+            "batch_sharpness": "mean over batches of g'Hg / ||g||^2; NaN where it is not finite",
+            "ratio_of_means": "mean of g'Hg over that of ||g||^2",
             "batches": "how many batches",
         }
     }

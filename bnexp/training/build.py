@@ -42,7 +42,8 @@ def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
         return batch.inputs, batch.targets
 
     objective = Objective(str(plain["model"]["loss"]), optim.weight_decay, optim.decay)
-    setting = Setting(model, objective, run.steps, run.seed, evaluation, run.batch_size and draw)
+    other = None if run.batch_size is None else draw
+    setting = Setting(model, objective, run.steps, run.seed, evaluation, other)
     optimizer = torch.optim.SGD(
         model.optimised(), lr=optim.lr, momentum=optim.momentum, foreach=True
     )

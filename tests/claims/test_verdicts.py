@@ -77,13 +77,17 @@ BY_CLAIMS: dict[str, tuple[Change, Change]] = {
     "E2.2": (by_norm("finer", other=1.0), by_norm("finer", other=4.0)),
     "E4.1 E4.3 E4.4 E4.6": (by_norm("beta_0", bn=1.0), by_norm("beta_0", bn=25.0)),
     "E4.2 E4.5": (by_norm("weights", bn=5.0), HEAVY),
+    "E12.1": (by_norm("update", bn=0.004**0.5), by_norm("update", bn=0.1)),
+    "E12.2": (by_norm("first_spread", bn=9.0), by_norm("spread", bn=9.0)),
+    "E12.3": (by_norm("spread", none=9.0, bn=2.0), by_norm("spread", none=2.0, bn=9.0)),
+    "E13.1 E13.2": (by_rate("batch_sharpness", 2.0, -1.0), by_rate("batch_sharpness", 3.0, -1.0)),
 }
 TRUTHS = {name: truth for names, truth in BY_CLAIMS.items() for name in names.split()}
 """By claim, runs in which it is true and runs in which it is not."""
 
 every_claim = pytest.mark.parametrize("name", CLAIMS)
 of_each_kind = pytest.mark.parametrize(
-    "name", ["1.1", "2.1", "2.3", "3.6", "4.6", "5.4", "E1.2", "E2.2", "E4.3"]
+    "name", ["1.1", "2.1", "2.3", "3.6", "4.6", "5.4", "E1.2", "E2.2", "E4.3", "E12.2"]
 )
 
 
@@ -119,7 +123,8 @@ def test_two_seeds_cannot_tell(name: str, world: World) -> None:
     found = judged(world, name, 2, lambda _: TRUTHS[name][0])
     assert found.verdict == OPEN
     assert "2 seeds" in found.where
-    assert f"experiment={CLAIMS[name].recipe} preset=quick seed=0,1,2,3,4,5" in found.command
+    recipe = CLAIMS[name].recipe.split()[-1]
+    assert f"experiment={recipe} preset=quick seed=0,1,2,3,4,5" in found.command
     assert found.command.endswith("out=there")
 
 

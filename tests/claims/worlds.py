@@ -13,6 +13,7 @@ import pytest
 
 from bnexp.analysis import read, select
 from bnexp.analysis.scales import EXPERIMENTS
+from bnexp.analysis.select import Where
 from bnexp.claims import Claim
 from bnexp.runs import Run
 
@@ -39,12 +40,18 @@ USUAL: dict[str, float] = {
     "beta_0": 5.0,
     "weights": 10.0,  # ||w||
     "sharpness": 20.0,
+    "data_loss": 1.0,  # times the loss
+    "batch_sharpness": 20.0,
+    "update": 0.1,  # ||dw||/||w||
+    "first_spread": 1.0,  # of the layers' updates, at the first step
+    "spread": 1.0,  # afterwards
     "fine": 0.0,  # 1: the grid of etas begins at lr/8
 }
 
 Knobs = Mapping[str, float]
 Change = Callable[[str, float], Knobs]
-"""The knobs of a run by its normalisation and learning rate."""
+"""The knobs of a run by its normalisation and learning rate; ``knob@value`` is for runs that have
+the value in one of the settings that a claim tells them apart by."""
 
 
 def table(
@@ -61,7 +68,9 @@ def table(
     layers, units = np.arange(1, 26), 3
     match name:
         case "train":
-            return {"step": t, "loss": loss, "accuracy": _accuracy(knobs, t)}
+            data_loss = loss * knobs["data_loss"]
+            accuracy = _accuracy(knobs, t)
+            return {"step": t, "loss": loss, "data_loss": data_loss, "accuracy": accuracy}
         case "eval":
             return {"step": [STEPS], "split": ["test"], "accuracy": [knobs["test"]]}
         case "gradient_shift":
@@ -100,8 +109,15 @@ def table(
                 "step": t, "beta_0": noisy(knobs["beta_0"]),
                 "beta_0_scaled": noisy(knobs["beta_0"] * knobs["weights"] ** 2),
             }  # fmt: skip
-        case "sharpness":
-            return {"step": t, "sharpness": noisy(knobs["sharpness"])}
+        case "sharpness" | "batch_sharpness":
+            return {"step": t, name: noisy(knobs[name])}
+        case "updates":
+            factor = np.ones((len(t), 9))
+            factor[:, 1] = noisy(np.where(t == 0, knobs["first_spread"], knobs["spread"]))
+            return {
+                "step": np.repeat(t, 9), "layer": np.tile(np.arange(1, 10), len(t)),
+                "relative_update": (noisy(knobs["update"])[:, None] * factor).ravel(),
+            }  # fmt: skip
     raise KeyError(name)
 
 
@@ -120,24 +136,29 @@ def _accuracy(knobs: Knobs, t: np.ndarray) -> np.ndarray:
 
 
 def config_of(
-    family: str, norm: str, lr: float, seed: int, etas: list[float], direction: str = "gradient"
-) -> dict[str, Any]:
+    family: str, norm: str, lr: float, seed: int, etas: list[float], direction: str = "gradient",
+    where: Where = (),
+) -> dict[str, Any]:  # fmt: skip
     """The config of a run, as far as it is read."""
     schedule = {"every": EVERY, "dense": 0}
-    return {
+    config: dict[str, Any] = {
         "model": {
             "name": family, "depth": 16, "k": 25, "d": 10,
             "width": 0.125 if family == "vgg" else None,
         },
         "norm": {"name": norm},
         "data": {"name": "digits", "label": "digits"},
-        "optim": {"name": "sgd", "lr": lr},
+        "optim": {"name": "sgd", "lr": lr, "weight_decay": 0.02},
         "probes": {
             "landscape": {**schedule, "etas": etas, "direction": direction},
             "moments": schedule,
         },
         "batch_size": 128, "steps": STEPS, "seed": seed, "preset": "quick",
     }  # fmt: skip
+    for key, value in where:
+        group, _, name = key.rpartition(".")
+        (config[group] if group else config)[name] = value
+    return config
 
 
 class World:
@@ -159,11 +180,16 @@ class World:
         knobs: Knobs,
         direction: str = "gradient",
         state: str = "done",
+        where: Where = (),
     ) -> None:
         """One run whose numbers are the `USUAL` ones but for ``knobs``."""
         name = f"{family}-{norm}-{lr:g}-{seed}-{direction}" + "-fine" * bool(knobs.get("fine"))
-        self._knobs[name] = {**USUAL, **knobs}
-        config = config_of(family, norm, lr, seed, _grid(family, self._knobs[name]), direction)
+        name += "".join(f"-{value}" for _, value in where)
+        settings = {str(value) for _, value in where}
+        own = {k.partition("@")[0]: v for k, v in knobs.items() if k.partition("@")[2] in settings}
+        self._knobs[name] = {**USUAL, **knobs, **own}
+        grid = _grid(family, self._knobs[name])
+        config = config_of(family, norm, lr, seed, grid, direction, where)
         status = {"state": state, "step": STEPS, "steps": STEPS}
         self.runs.append(Run(Path("/nowhere") / name, name, config, status))
 
@@ -182,8 +208,8 @@ class World:
 
 def fill(world: World, claim: Claim, seeds: Iterable[int], change: Callable[[int], Change]) -> None:
     """Every run that the claim needs, for each seed."""
-    kinds = dict.fromkeys((n.family, n.norm, n.lr, n.direction) for n in claim.needs)
+    kinds = dict.fromkeys((n.family, n.norm, n.lr, n.direction, n.where) for n in claim.needs)
     for seed in seeds:
-        for family, norm, lr, direction in kinds:
+        for family, norm, lr, direction, where in kinds:
             knobs = {**change(seed)(norm, lr), "fine": float(math.isfinite(claim.least_eta))}
-            world.add(family, norm, lr, seed, knobs, direction)
+            world.add(family, norm, lr, seed, knobs, direction, where=where)

@@ -1,0 +1,108 @@
+"""Figs E12 and E13, ours: what the literature after the paper says of BN and steps of SGD."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bnexp.analysis import quantities as q
+from bnexp.analysis.quantities import Quantity
+from bnexp.analysis.scales import BOTH
+from bnexp.analysis.select import needs
+from bnexp.analysis.series import Trace
+from bnexp.analysis.summaries import last_half, last_third, median, median_of
+from bnexp.figures.edges import by_edge
+from bnexp.figures.page import Page, figure
+from bnexp.figures.style import Look, look, mixed, short
+from bnexp.runs import Run
+
+LR = 0.1
+
+
+def traces(runs: Sequence[Run], quantity: Quantity, layer: int | None = None) -> list[Trace]:
+    return [quantity.trace(run, layer) for run in runs]
+
+
+def late(runs: Sequence[Run], quantity: Quantity, layer: int | None = None) -> float:
+    """The median over the last third of the run and over seeds."""
+    return median_of([median(last_third(quantity.trace(run, layer), run.steps)) for run in runs])
+
+
+@figure(
+    "E12",
+    "Rotational equilibrium: the relative update of each layer (VGG)",
+    needs("figE12", "vgg", BOTH, [LR], ["updates", "train"]),
+)
+def fig_e12(page: Page) -> None:
+    """Relative updates by layer in units of sqrt(2 eta lambda), and the largest over the smallest.
+
+    Wan et al. (2021), Kosson et al. (2023).
+    """
+    *panels, last = page.grid(1, 3, 2.3)[0]
+    spreads = dict[str, tuple[Look, list[Trace]]]()
+    for axes, norm in zip(panels, BOTH, strict=True):
+        runs = page.selection.runs("vgg", norm, LR, "updates")
+        known = {int(layer) for run in runs for layer in run.table("updates", ["layer"])["layer"]}
+        layers = sorted(known)[:-1]
+        lines = {
+            f"layer {layer}": (_shade(layer, layers), traces(runs, q.ROTATION, layer))
+            for layer in layers
+        }
+        panel = page.lines(axes, q.ROTATION.name, "vgg", lines, short(norm), q.ROTATION.label)
+        panel.reference("equilibrium", 1.0, "√(2ηλ)")
+        spreads[norm] = (look(norm), traces(runs, q.UPDATE_SPREAD))
+        if runs:
+            ends = [late(runs, q.ROTATION, layer) for layer in layers]
+            first = median_of([trace.lo[0] for trace in spreads[norm][1]])
+            page.remarks.append(
+                f"{short(norm)}: over the last third the layers' relative updates are "
+                f"{min(ends):.2g} to {max(ends):.2g} times √(2ηλ); the largest is "
+                f"{late(runs, q.UPDATE_SPREAD):.2g} times the smallest, at first {first:.2g} "
+                f"times; train accuracy {late(runs, q.TRAIN_ACCURACY):.0f} %."
+            )
+    label = q.UPDATE_SPREAD.label
+    page.lines(last, q.UPDATE_SPREAD.name, "vgg", spreads, "largest over smallest", label)
+    page.remarks.append("The head, which has no normalisation after it, is left out.")
+
+
+def _shade(layer: int, layers: Sequence[int]) -> Look:
+    """Lighter with depth."""
+    share = (layer - layers[0]) / max(1, layers[-1] - layers[0])
+    return Look(mixed("#332288", "#99DDFF", share), "-", f"layer {layer}")
+
+
+_SIZES = {8: "#CC6677", 32: "#117733", 128: "#332288"}
+
+
+@figure(
+    "E13",
+    "The edge of stochastic stability: batch sharpness in units of 2/lr (VGG)",
+    [
+        need
+        for size in _SIZES
+        for need in needs(
+            "figE13", "vgg", BOTH, [LR], ["batch_sharpness"], where=(("batch_size", size),)
+        )
+    ],
+)
+def fig_e13(page: Page) -> None:
+    """A panel per net, a line per batch size (Andreyev and Beneventano 2024, arXiv 2412.20553)."""
+    quantity = by_edge(q.BATCH_SHARPNESS)
+    for axes, norm in zip(page.grid(1, 2, 2.3, sharey=True)[0], BOTH, strict=True):
+        lines, ends = dict[str, tuple[Look, list[Trace]]](), list[str]()
+        for size, colour in _SIZES.items():
+            where = (("batch_size", size),)
+            runs = page.selection.runs("vgg", norm, LR, "batch_sharpness", where=where)
+            mine = traces(runs, quantity)
+            lines[f"batch {size}"] = Look(colour, "-", f"batch {size}"), mine
+            if runs:
+                halves = [
+                    last_half(*pair) for pair in zip(mine, [r.steps for r in runs], strict=True)
+                ]
+                ends.append(f"{median_of(list(map(median, halves))):.2g} (batch {size})")
+        panel = page.lines(axes, quantity.name, "vgg", lines, short(norm), quantity.label)
+        panel.reference("2/lr", 1.0, "2/lr")
+        if ends:
+            page.remarks.append(
+                f"{short(norm)}: batch sharpness over 2/lr, median over the last half of the run: "
+                f"{', '.join(ends)}."
+            )
