@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         return _say(f"{error.filename or given[0]}: {error.strerror or error}", 2)
+    except RecursionError:
+        return _say(f"{given[0]}: expected values and paths that are nested less deeply", 2)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
 

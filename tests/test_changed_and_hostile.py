@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,26 @@ def test_a_pickle_for_a_table_is_refused(
         assert command(name, tmp_path) == 2
         assert not sprung.exists()
         assert "damaged" in one_line(capsys)
+
+
+PIPES = {
+    "train": ("config.yaml", "env.json", "status.json", "checkpoint.pt", "tables/*/*.parquet"),
+    "runs": ("status.json", "lock"),
+    "compact": ("status.json", "lock"),
+}
+
+
+@pytest.mark.parametrize(("name", "file"), [(n, file) for n in PIPES for file in PIPES[n]])
+def test_a_pipe_for_a_file_is_refused_at_once(
+    tmp_path: Path, copy: RunDirectory, capsys: pytest.CaptureFixture[str], name: str, file: str
+) -> None:
+    copy.write_status(**{**copy.read_status(), "state": "running"})
+    (pipe,) = sorted(copy.path.glob(file))[:1] or [copy.path / file]
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    before_it_serves = file == "checkpoint.pt"
+    assert command(name, tmp_path) == (0 if before_it_serves else 2)
+    assert pipe.name in one_line(capsys)
 
 
 # Changed code

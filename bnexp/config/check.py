@@ -101,8 +101,10 @@ class RunConfig(Options):
         ok = all(isinstance(n, str) and all(p.isidentifier() for p in n.split(".")) for n in names)
         expect(ok, "plugins", "a list of modules like [my_module]", self.plugins)
         expect(bool(self.out) and "\0" not in self.out, "out", "a path", self.out)
-        long = [p for p in Path(self.out).parts if len(p.encode("utf-8", "replace")) > 255]
-        expect(not long, "out", "names of at most 255 bytes", "".join(long)[:40] + "..")
+        parts, size = Path(self.out).parts, len(self.out.encode("utf-8", "replace"))
+        ok = max(len(name.encode("utf-8", "replace")) for name in parts or [""]) <= 255
+        ok = ok and len(parts) <= 100 and size <= 3000  # the run's files lie below it
+        expect(ok, "out", "names of at most 255 bytes, 100 deep", self.out[:40] + "..")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ PATHS = ("out", "data.path", "data.cache")
 GROUPS = ("model", "norm", "data", "optim", "probes", "preset", "experiment", "hydra/launcher")
 SEARCH = "hydra.searchpath"
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
+LONGEST = 20_000
+"""Characters of an override: Hydra's parser takes a second for some thousand values."""
+
 ERRORS = (HydraException, OmegaConfBaseException, ValueError, TypeError)
 """What composing raises where an override is wrong."""
 
@@ -59,6 +62,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 def _parsed(text: str) -> Override:
     text = re.sub(r"^hydra\.(run|sweep)\.dir=", "out=", text)  # runs lie in <out>/runs/<id>
     key, _, value = text.partition("=")
+    expect(len(text) <= LONGEST, key[:40], f"at most {LONGEST} characters", f"{text[:40]}..")
     if key in PATHS and value.startswith("~"):
         text = f"{key}={quoted(str(Path(value).expanduser()))}"
     parser = OverridesParser.create()

@@ -57,6 +57,8 @@ def fingerprint(options: ImagesOptions) -> str:
     try:
         if path.exists() and not (path.is_dir() or path.is_file()):
             raise ValueError("a device or pipe")  # would be read for ever
+        if path.is_file() and path.stat().st_size == 0:  # as are those of /proc
+            raise ValueError("it is empty")
         state = hashlib.sha256()
         for file in _files(path) if path.is_dir() else [path]:
             status = file.stat(follow_symlinks=file is path)
@@ -200,10 +202,12 @@ def _members(
                 raise ValueError("a damaged header or a missing end")
 
 
-def _files(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+def _files(folder: Path | str, levels: int = 3) -> Iterator[os.DirEntry[str]]:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir(follow_symlinks=False):
-            yield from _files(entry.path)
+            if levels == 0:  # somebody's home, say
+                raise ValueError(f"{entry.path}: expected [top/](train|test)/class/file")
+            yield from _files(entry.path, levels - 1)
         else:
             yield entry
 

@@ -59,7 +59,8 @@ class RunDirectory:
                 write_json(self.env_file, {**first, "resumed": [*resumed, env]})
         if not self.config_file.exists():
             content = {**plain(config), "id": self.id}
-            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+            dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+            text = yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True)
             write_atomic(self.config_file, _sealed(text))
 
     def read_config(self) -> dict[str, Any]:

@@ -52,9 +52,16 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def expect_plain(path: Path) -> None:
+    """Raise a `UserError` where ``path`` is a pipe or device, which would be read for ever."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: expected a plain file")
+
+
 def read_text(path: Path) -> str:
     """The UTF-8 text of ``path``; a file that cannot be read is a `UserError` naming it."""
     try:
+        expect_plain(path)
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error

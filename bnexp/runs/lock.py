@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from bnexp.errors import UserError
-from bnexp.runs.files import TEMPORARY_SUFFIX
+from bnexp.runs.files import TEMPORARY_SUFFIX, expect_plain
 
 LEASE = 60.0
 """Seconds without a renewal after which another process may take the run over."""
@@ -123,6 +123,7 @@ def _create(path: Path, content: str) -> bool:
 
 def _state(path: Path) -> tuple[str, int] | None:
     """What the lock file says and when it was last renewed, in the file system's nanoseconds."""
+    expect_plain(path)
     try:
         return path.read_text(encoding="utf-8", errors="replace"), path.stat().st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):

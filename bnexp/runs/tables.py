@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bnexp.errors import UserError
-from bnexp.runs.files import sync_folder, write_atomic
+from bnexp.runs.files import expect_plain, sync_folder, write_atomic
 
 INTEGERS = frozenset({"step", "layer", "unit", "iterations"})
 """Columns that count: int64 whatever they are given as. All other numbers are doubles, so that a
@@ -176,6 +176,7 @@ def read_part(
 ) -> pa.Table:
     """The ``columns`` (all if None) of the rows that have one of the values in ``where``."""
     path, where = folder / part["name"], where or {}
+    expect_plain(path)
     try:
         data = path.read_bytes()
         if part.get("sha256") not in (None, hashlib.sha256(data).hexdigest()):

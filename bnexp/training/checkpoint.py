@@ -21,6 +21,7 @@ from bnexp.models import Network
 from bnexp.norms import at_step
 from bnexp.objective import Objective
 from bnexp.runs import Manifest, RunDirectory, write_atomic
+from bnexp.runs.files import expect_plain
 from bnexp.training.build import trainer_of
 from bnexp.training.loop import Trainer
 
@@ -98,6 +99,7 @@ class Checkpoints:
 
 def _read(file: Path) -> dict[str, Any]:
     """The content of ``file``: tensors, on the CPU, and plain values; nothing in it is run."""
+    expect_plain(file)
     try:
         with zipfile.ZipFile(file) as archive:
             if (record := archive.testzip()) is not None:

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,12 @@ def _device_name(device: torch.device) -> str:
     return found[1].strip() if found else platform.processor() or platform.machine()
 
 
+@cache
 def _revision() -> dict[str, Any]:
-    """The revision of the checkout that bnexp runs from, and whether files differ from it."""
+    """The revision of the checkout that bnexp runs from, and whether files differ from it.
+
+    As it was when this process asked first: its code does not change while it runs.
+    """
     here = Path(__file__).resolve().parents[2]
     command = ["git", "status", "--porcelain=v2", "--branch"]
     try:

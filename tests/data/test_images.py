@@ -162,6 +162,12 @@ def test_members_that_are_no_fitting_image(make: Any, tree: Any, data: bytes, wo
 
 
 def test_layouts_that_are_no_data_set(make: Any, tree: Any) -> None:
+    (make.root / "deep/a/b/c/d").mkdir(parents=True)
+    refused(make, make.root / "deep", "b/c/d: expected")
+    (make.root / "empty.tar").touch()
+    refused(make, make.root / "empty.tar", "empty")
+    if Path("/proc/kmsg").exists():  # a plain file by its kind, and without an end
+        refused(make, Path("/proc/kmsg"))
     refused(make, make.tar({k: v for k, v in tree.items() if k.startswith("test")}), "train/")
     refused(make, make.tar({}), "train/")
     for name in ("test/zebra/0.png", "train/zebra/0.png"):
