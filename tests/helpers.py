@@ -13,10 +13,7 @@ from torch import Tensor, nn
 from bnexp import registry
 from bnexp.data.batches import Batch
 from bnexp.models import Network, Stage, Task, build_model
-from bnexp.models.dln import DlnOptions
 from bnexp.models.network import Chain
-from bnexp.models.resnet import ResnetOptions
-from bnexp.models.vgg import VggOptions
 from bnexp.norms import Noise, at_step, frozen_statistics
 from bnexp.objective import Objective
 from bnexp.probes import Probe, Rows, Schedule, Setting, build_probes
@@ -29,10 +26,11 @@ NORMS = ("none", "bn", "noisy_bn", "noise_only", "l1", "l2", "linf")
 OTHERS = ("ghost", "group", "instance", "layer", "weight")
 """The paper's normalisations, and the others."""
 NOISY = ("noisy_bn", "noise_only")
-FAMILIES = ("vgg", "dln", "resnet")
-LOSS = {"vgg": "cross_entropy", "dln": "half_sum_squares", "resnet": "cross_entropy"}
-LR = {"vgg": 0.1, "dln": 1e-3, "resnet": 0.1}
-SIDE = {"vgg": 32, "resnet": 8}
+FAMILIES = ("vgg", "dln", "resnet", "densenet")
+IMAGES = ("vgg", "resnet", "densenet")
+LOSS = {"dln": "half_sum_squares", **dict.fromkeys(IMAGES, "cross_entropy")}
+LR = {"dln": 1e-3, **dict.fromkeys(IMAGES, 0.1)}
+SIDE = {"vgg": 32, "resnet": 8, "densenet": 8}
 """Of the images."""
 
 both = pytest.mark.parametrize("family", ["vgg", "dln"])
@@ -40,6 +38,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 every_norm = pytest.mark.parametrize("norm", NORMS)
 NETWORKS = [(family, norm) for family in ("vgg", "dln") for norm in NORMS]
 NETWORKS += [("resnet", norm) for norm in ("none", "noisy_bn", "linf", "weight")]
+NETWORKS += [("densenet", norm) for norm in ("none", "bn", "group")]
 NETWORKS += [("dln", norm) for norm in ("ghost", "layer", "weight")]
 NETWORKS += [("vgg", norm) for norm in ("ghost", "group", "instance", "weight")]
 every_network = pytest.mark.parametrize(("family", "norm"), NETWORKS)
@@ -89,15 +88,23 @@ def norm_module(norm: str, units: int, seed: int = 0, **changes: float) -> nn.Mo
 
 
 def model_options(family: str, **changes: Any) -> Options:
-    """Of a VGG-11 or ResNet-18 of width 1/32, or a DLN of five layers."""
-    kinds = {"vgg": VggOptions, "dln": DlnOptions, "resnet": ResnetOptions}
+    """Of a VGG-11 or ResNet-18 of width 1/32, a DLN of five layers, or other small networks."""
     own: dict[str, dict[str, Any]] = {
         "vgg": {"depth": 11, "width": 1 / 32, "head": "linear"},
         "dln": {"k": K, "d": D},
-        "resnet": {"depth": 18, "width": 1 / 32, "stem": "cifar"},
+        "resnet": {"depth": 18, "width": 1 / 32, "stem": "cifar", "skip": True},
+        "densenet": {
+            "blocks": [2, 1], "growth": 2, "width": 1.0, "compression": 0.5, "stem": "cifar",
+        },
+        "mlp": {"depth": 3, "width": 1 / 128},
+    }  # fmt: skip
+    given = {
+        "init": "glorot_uniform",
+        "loss": LOSS.get(family, "cross_entropy"),
+        **own[family],
+        **changes,
     }
-    given = {"init": "glorot_uniform", "loss": LOSS[family], **own[family], **changes}
-    options: Options = kinds[family](**given)
+    options: Options = registry.MODELS[family].options(**given)
     return options
 
 
@@ -269,5 +276,6 @@ def twin(
         "small": lambda: ["conv pool", "conv pool", "linear"],
         "dln": lambda: ["linear"] * len(model.layers),
         "resnet": lambda: reference.RESNET18,
+        "densenet": lambda: reference.DENSENET,
     }[family]()
     return reference.Net(layers, norm, family != "dln", noise_of(model, inputs, step), eps)

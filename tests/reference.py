@@ -30,15 +30,18 @@ VGG = {
 # with their stride (P: and a projection), head.
 RESNET18 = ["stem", "1", "1", "2P", "1", "2P", "1", "2P", "1", "head"]
 
+# Huang et al. 2017, section 3: two dense layers, a transition, one more dense layer.
+DENSENET = ["stem", "dense", "dense", "transition", "dense", "head"]
+
 BATCH = ("bn", "noisy_bn", "l1", "l2", "linf")
 SAMPLE = ("layer", "group", "instance")
 
 
 @dataclass(frozen=True)
 class Net:
-    """``layers``: per layer ``conv``, ``conv pool`` or ``linear``, or `RESNET18`; the last has no
-    norm, nor has a VGG's head (the linear layers after its convolutions). Group norm has two
-    groups where the units can be parted, ghost batches have four samples."""
+    """``layers``: per layer ``conv``, ``conv pool`` or ``linear``; or `RESNET18` or `DENSENET`. The
+    last has no norm, nor has a VGG's head (the linear layers after its convolutions). Group norm
+    has two groups where the units can be parted, ghost batches have four samples."""
 
     layers: Sequence[str]
     norm: str
@@ -115,6 +118,8 @@ def forward(net: Net, theta: Theta, x: Tensor) -> tuple[Tensor, dict[int, Tensor
     """The outputs, and each layer's pre-activation (after norm and noise, before the ReLU)."""
     if net.layers is RESNET18:
         return _residual_forward(net, theta, x)
+    if net.layers is DENSENET:
+        return _dense_forward(net, theta, x)
     preactivations = {}
     for i, kind in enumerate(net.layers, start=1):
         last = i == len(net.layers)
@@ -154,6 +159,34 @@ def _residual_forward(net: Net, theta: Theta, x: Tensor) -> tuple[Tensor, dict[i
         x = x * (x > 0)
     i = len(preactivations) + 1
     preactivations[i] = x.mean((2, 3)) @ theta[f"W{i}"].T + theta[f"b{i}"]
+    return preactivations[i], preactivations
+
+
+def _dense_forward(net: Net, theta: Theta, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    """Every norm has the number of the layer before it."""
+    preactivations: dict[int, Tensor] = {}
+
+    def conv(x: Tensor) -> Tensor:
+        i = len(preactivations) + 1
+        preactivations[i] = convolution(x, theta[f"W{i}"])
+        return preactivations[i]
+
+    def norm_relu(x: Tensor) -> Tensor:
+        out = normalise(net, len(preactivations), x, theta)
+        return out * (out > 0)
+
+    x = conv(x)
+    for kind in net.layers[1:-1]:
+        if kind == "dense":
+            inner = normalise(net, len(preactivations) + 1, conv(norm_relu(x)), theta)
+            preactivations[len(preactivations)] = inner
+            x = torch.cat([x, conv(inner * (inner > 0))], 1)
+        else:
+            x = conv(norm_relu(x))
+            n, c, height, width = x.shape
+            x = x.reshape(n, c, height // 2, 2, width // 2, 2).mean((3, 5))
+    x, i = norm_relu(x).mean((2, 3)), len(preactivations) + 1
+    preactivations[i] = x @ theta[f"W{i}"].T + theta[f"b{i}"]
     return preactivations[i], preactivations
 
 

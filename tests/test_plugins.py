@@ -49,7 +49,12 @@ def test_a_recipe_of_ones_own_with_ones_own_everything(
     runs = {run.norm: run for run in find_runs(tmp_path)}
     assert sorted(runs) == ["bn", "gn"]
     for run in runs.values():
-        assert (run.model, run.family, run.data, run.state) == ("mlp", "mlp", "stripes", "done")
+        assert (run.model, run.family, run.data, run.state) == (
+            "perceptron",
+            "perceptron",
+            "stripes",
+            "done",
+        )
         weights = run.table("weights")
         assert weights.step.tolist() == [s for s in (0, 2, 4, 6) for _ in range(3)]
         assert weights.layer.tolist() == [1, 2, 3] * 4

@@ -1,4 +1,4 @@
-"""Residual networks (He et al. 2016) with basic blocks, each with any normalisation."""
+"""Residual networks (He et al. 2016) with basic blocks, and the plain ones without skips."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ CHANNELS = (64, 128, 256, 512)
 @dataclass(frozen=True)
 class ResnetOptions(ModelOptions):
     """``depth`` 18 or 34; ``width`` multiplies the channels; ``stem`` is cifar (a 3x3 convolution)
-    or imagenet (7x7 with stride 2, then a max-pool)."""
+    or imagenet (7x7 with stride 2, then a max-pool). ``skip=false`` leaves out the skip connections
+    and their projections: the plain networks of the paper's section 3.3."""
 
     depth: int
     width: float
     stem: str
+    skip: bool
 
     def check(self, key: str) -> None:
         super().check(key)
@@ -34,10 +36,13 @@ class ResnetOptions(ModelOptions):
 
 class BasicBlock(nn.Module):
     """ReLU(norm(conv(ReLU(norm(conv(x))))) + shortcut(x)); with a third norm, the shortcut is a
-    projection."""
+    projection; without ``skip`` there is none."""
 
-    def __init__(self, channels: int, out: int, stride: int, norms: list[nn.Module]) -> None:
+    def __init__(
+        self, channels: int, out: int, stride: int, norms: list[nn.Module], skip: bool
+    ) -> None:
         super().__init__()
+        self.skip = skip
         self.conv1 = nn.Conv2d(channels, out, 3, stride, padding=1, bias=False)
         self.norm1 = norms[0]
         self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
@@ -49,12 +54,14 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
-        return F.relu(out + (self.norm3(self.conv3(x)) if self.project else x))
+        if self.skip:
+            out = out + (self.norm3(self.conv3(x)) if self.project else x)
+        return F.relu(out)
 
 
 @MODELS.register("resnet", ResnetOptions, task="classification")
 class ResNet(Network):
-    """ResNet-18 or -34: images ``(batch, 3, height, width)``, logits ``(batch, classes)``.
+    """ResNet-18 or -34: images ``(batch, channels, height, width)``, logits ``(batch, classes)``.
 
     Layers in the order of the forward pass: the stem, each block's convolutions and then its
     projection, the head.
@@ -74,11 +81,11 @@ class ResNet(Network):
         for stage, (count, out) in enumerate(zip(BLOCKS[options.depth], channels, strict=True)):
             for i in range(count):
                 stride = 2 if i == 0 and stage > 0 else 1
-                maps = 3 if stride != 1 or before != out else 2
+                maps = 3 if options.skip and (stride != 1 or before != out) else 2
                 norms = [norm(len(layers) + j + 1, out) for j in range(maps)]
                 path = f"blocks.{len(blocks)}"
                 layers += [Layer(f"{path}.conv{j}", f"{path}.norm{j}") for j in range(1, maps + 1)]
-                blocks.append(BasicBlock(before, out, stride, norms))
+                blocks.append(BasicBlock(before, out, stride, norms, options.skip))
                 before = out
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(before, task.classes)

@@ -23,7 +23,7 @@ class WeightNorm(nn.Module):
     def attach(self, affine: nn.Linear | nn.Conv2d | None) -> None:
         """``affine`` is the map that the norm follows."""
         if affine is None:
-            raise UserError("norm: expected one that needs no affine map before it; got weight")
+            raise UserError("norm: expected one that can act on several layers at once; got weight")
         self._affine = (affine,)
         self.weight = nn.Parameter(self._lengths().detach())
         self.bias = nn.Parameter(torch.zeros_like(self.weight))

@@ -285,8 +285,13 @@ def printable(text: str) -> str:
 def describe(run: Run) -> str:
     """A run's `scale` for people, such as ``VGG-16 ×1/8, digits, batch 128, 400 steps``."""
     model, size = run.config["model"], run.option("batch_size")
+    plain = " without skips" if model.get("skip") is False else ""
+    blocks = "-".join(map(str, model.get("blocks") or ()))
     name = {
         "vgg": f"VGG-{model.get('depth')}",
+        "resnet": f"ResNet-{model.get('depth')}{plain}",
+        "densenet": f"DenseNet-BC {blocks}, growth {model.get('growth')}",
+        "mlp": f"MLP-{model.get('depth')}",
         "dln": f"DLN {model.get('k')}×{model.get('d')}",
     }.get(run.family, run.model)
     if not (math.isnan(run.width) or run.width == 1):  # the paper's own needs no words

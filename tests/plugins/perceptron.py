@@ -1,4 +1,4 @@
-"""The model ``mlp``: linear layers on the pixels, the last but one normalised."""
+"""The model ``perceptron``: linear layers on the pixels, the last but one normalised."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from bnexp.registry import MODELS, at_least
 
 
 @dataclass(frozen=True)
-class MlpOptions(ModelOptions):
+class PerceptronOptions(ModelOptions):
     """``hidden`` units in each of two hidden layers."""
 
     hidden: int
@@ -19,8 +19,8 @@ class MlpOptions(ModelOptions):
         at_least(f"{key}.hidden", self.hidden, 1)
 
 
-@MODELS.register("mlp", MlpOptions, task="classification")
-def mlp(options: MlpOptions, norm: MakeNorm, task: Task) -> Chain:
+@MODELS.register("perceptron", PerceptronOptions, task="classification")
+def perceptron(options: PerceptronOptions, norm: MakeNorm, task: Task) -> Chain:
     """Images ``(batch, 3, 32, 32)``, logits ``(batch, classes)``."""
     sizes = [task.channels * 32 * 32, options.hidden, options.hidden]
     hidden = [

@@ -19,7 +19,7 @@ register(
         compare=COMPARISONS["ratio"],
         region=Region(-math.inf, 0.0),
         parts={"": tuple(Term("train_loss", norm, LR, summary="final") for norm in ("gn", "bn"))},
-        family="mlp",
+        family="perceptron",
         recipe="weights",
     )
 )

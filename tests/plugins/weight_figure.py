@@ -12,14 +12,14 @@ NORMS, LR = ("bn", "gn"), 0.05
     "weights",
     title="Weights grow",
     recipes=("weights",),
-    needs=needs("weights", "mlp", NORMS, [LR], ["weights"]),
+    needs=needs("weights", "perceptron", NORMS, [LR], ["weights"]),
 )
 def draw(selection: Selection, paper: bool) -> Figure:
     """A line per norm: the norm of layer 1's weight over the steps."""
     figure = Figure()
     axes = figure.subplots()
-    for norm in selection.norms("mlp"):
-        for run in selection.runs("mlp", norm, LR, "weights"):
+    for norm in selection.norms("perceptron"):
+        for run in selection.runs("perceptron", norm, LR, "weights"):
             table = run.table("weights")
             first = table[table.layer == 1]
             axes.plot(first.step, first.norm, label=norm)

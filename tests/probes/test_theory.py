@@ -38,8 +38,8 @@ def table(family: str, norm: str, dtype: torch.dtype = torch.float64, eps: float
 @every_family
 @pytest.mark.parametrize("norm", ["none", "bn", "noisy_bn", "l1"])
 def test_both_sides_agree_where_eps_is_0(family: str, norm: str) -> None:
-    rows = at(table(family, norm, eps=0.0 if family != "resnet" else 1e-30))
-    layers = {"vgg": 9, "dln": 5, "resnet": 21}[family]
+    rows = at(table(family, norm, eps=0.0 if family in ("vgg", "dln") else 1e-30))
+    layers = {"vgg": 9, "dln": 5, "resnet": 21, "densenet": 9}[family]
     assert [row["step"] for row in rows] == [0] * layers + [1] * layers
     assert [row["layer"] for row in rows] == list(range(1, layers + 1)) * 2
     for row in rows:
@@ -51,9 +51,10 @@ def test_both_sides_agree_where_eps_is_0(family: str, norm: str) -> None:
 
 @every_family
 def test_with_eps_the_left_side_of_4_1_is_the_smaller_one(family: str) -> None:
-    rows = at(table(family, "bn", eps=0.1))
-    last = max(row["layer"] for row in rows)  # it has no BN of its own
-    strict = [r for r in rows if r["layer"] < last and r["yhat_term"] > 1e-9 * r["scaled"]]
+    layers = network(family, "bn").layers
+    own = [number for number, layer in layers.items() if layer.norm and number < len(layers)]
+    rows = [row for row in at(table(family, "bn", eps=0.1)) if row["layer"] in own]
+    strict = [row for row in rows if row["yhat_term"] > 1e-9 * row["scaled"]]
     assert len(strict) > len(rows) / 2
     assert all(row["grad"] < row["bound"] for row in strict)
 

@@ -236,7 +236,7 @@ def test_a_run_is_described_for_people(make_run: MakeRun) -> None:
                 {"model__depth": 11, "batch_size": 1024},
                 "VGG-11 ×1/8, digits, batch 1,024, 400 steps",
             ),
-            ({"model": {"name": "mlp"}}, "mlp, digits, batch 128, 400 steps"),
+            ({"model": {"name": "perceptron"}}, "perceptron, digits, batch 128, 400 steps"),
         ]
     ):
         assert describe(only(make_run(f"a{number}", VGG, **options))) == words
