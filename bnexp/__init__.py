@@ -4,14 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bnexp.measuring import measure
+    from bnexp.watching import watch
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "measure"]
+__all__ = ["__version__", "measure", "watch"]
 
 
 def __getattr__(name: str) -> Any:
-    """`measure`, imported when it is first asked for: it imports torch."""
-    homes = {"measure": "bnexp.measuring"}
+    """`measure` and `watch`, imported when they are first asked for: they import torch."""
+    homes = {"measure": "bnexp.measuring", "watch": "bnexp.watching"}
     if name not in homes:
         raise AttributeError(f"module 'bnexp' has no attribute '{name}'")
     from importlib import import_module

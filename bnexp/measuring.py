@@ -70,10 +70,10 @@ def measure(
     meter = Meter(model, loss_fn, probes, layers, forward, autocast, seed)
     made = meter.before(0, lr, batch)
     expect(not meter.diverged, "loss_fn", "a finite loss and gradient", "one that is not")
-    assert meter.step is not None
-    new_params = {n: p - lr * meter.step.grads[n] for n, p in meter.step.params.items()}
+    if (step := meter.step) is not None:
+        made += meter.after({name: p - lr * step.grads[name] for name, p in step.params.items()})
     frames: dict[str, list[pd.DataFrame]] = {}
-    for rows in [*made, *meter.after(new_params)]:
+    for rows in made:
         for table, columns in rows.items():
             frames.setdefault(table, []).append(pd.DataFrame(columns).drop(columns="step"))
     tables = {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items()}
@@ -105,7 +105,7 @@ class Meter:
 
         self._make, self._seed = make, seed
         self.step: Step | None = None
-        """Between `before` and `after`; None where that is not to be measured."""
+        """Between `before` and `after`; None where nothing is to be measured after the update."""
         self.diverged = False
         """Whether loss or gradient were not finite last time."""
 
@@ -135,9 +135,14 @@ class Meter:
             here.grad_norm, params, here.activations,
         )  # fmt: skip
         finite = bool(torch.isfinite(here.loss) & torch.isfinite(here.grad_norm))
-        self.diverged, self.step = not finite, step if finite else None
-        probes = sorted(self.probes, key=lambda probe: not probe.passive)
-        return self._rows(step, (p for p in probes if finite or p.passive), "before_update")
+        self.diverged = not finite
+        passive = self._rows(step, (p for p in self.probes if p.passive), "before_update")
+        step.activations.clear()
+        if not finite:
+            return passive
+        self.step = step if any(probe.wants_update for probe in self.probes) else None
+        active = (probe for probe in self.probes if not probe.passive)
+        return passive + self._rows(step, active, "before_update")
 
     def after(self, new_params: Params) -> list[Rows]:
         """What is measured with theta_{t+1} at hand, too."""
@@ -164,13 +169,11 @@ def probe_options(probes: Probes, every: int = 1) -> dict[str, dict[str, Any]]:
     expect(
         isinstance(probes, Mapping | list | tuple), "probes", "names, or options by name", probes
     )
-    sizes = OmegaConf.load(config_dir() / "preset" / "none.yaml").sizes.images
-    files = (config_dir() / "probes" / f"{name}.yaml" for name in ("none", "paper", "sharpness"))
-    sections = OmegaConf.merge(*map(OmegaConf.load, files))
-    size = {"etas": sizes.etas, "layers": sizes.layers, "every": every, "eval_every": every}
-    defaults: Any = OmegaConf.to_container(
-        OmegaConf.create({"measure": size, **sections}), resolve=True
-    )
+    images = OmegaConf.load(config_dir() / "preset" / "none.yaml").sizes.images
+    measure = {"etas": images.etas, "layers": images.layers, "every": every, "eval_every": every}
+    files = [path for path in (config_dir() / "probes").glob("*.yaml") if path.stem != "every"]
+    sections = OmegaConf.merge(*map(OmegaConf.load, files), {"measure": measure})
+    defaults: Any = OmegaConf.to_container(sections, resolve=True)
     options = {}
     for name in probes:
         one_of("probes", name, [n for n in PROBES.names() if n not in ELSEWHERE])

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "config": BASE,
     "training": BASE | {"config", "runs", "data", "norms", "models", "objective", "probes"},
     "measuring": BASE | {"config", "models", "objective", "probes"},
+    "watching": BASE | {"measuring", "models", "probes", "runs", "training"},
     # the side that reads run directories
     "runs": {"errors"},
     "analysis": {"runs", "errors", "registry"},

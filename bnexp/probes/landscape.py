@@ -122,7 +122,7 @@ class Landscape(Probe):
 
 
 def _per_distance(values: Sequence[float], etas: Sequence[float], length: float) -> list[float]:
-    """Each value over its distance ||eta d||; NaN where the direction is zero."""
-    if length == 0.0:
+    """Each value over its distance ||eta d||; NaN where the direction or the step size is zero."""
+    if length == 0.0 or 0.0 in etas:
         return [math.nan] * len(etas)
     return [value / (eta * length) for value, eta in zip(values, etas, strict=True)]

@@ -58,10 +58,15 @@ class RunDirectory:
             if plain(env) != [first, *resumed][-1]:
                 write_json(self.env_file, {**first, "resumed": [*resumed, env]})
         if not self.config_file.exists():
-            content = {**plain(config), "id": self.id}
-            dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-            text = yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True)
-            write_atomic(self.config_file, _sealed(text))
+            self.write_config(config)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Replace the resolved config."""
+        self.check()
+        content = {**plain(config), "id": self.id}
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        text = yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True)
+        write_atomic(self.config_file, _sealed(text))
 
     def read_config(self) -> dict[str, Any]:
         """The resolved config."""
