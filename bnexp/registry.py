@@ -102,6 +102,7 @@ NORMS = Registry("norm", "bnexp.norms")
 MODELS = Registry("model", "bnexp.models")
 DATASETS = Registry("data", "bnexp.data")
 PROBES = Registry("probes", "bnexp.probes")
+LOGGERS = Registry("logger", "bnexp.loggers")
 FIGURES = Registry("figures", "bnexp.figures")
 CLAIMS = Registry("claims", "bnexp.claims")
 

@@ -28,9 +28,11 @@ MAY_IMPORT = {
     "theory": BASE | {"objective", "models", "norms"},
     "probes": BASE | {"theory", "objective", "models", "norms"},
     "config": BASE,
-    "training": BASE | {"config", "runs", "data", "norms", "models", "objective", "probes"},
     "measuring": BASE | {"config", "models", "objective", "probes"},
     "watching": BASE | {"measuring", "models", "probes", "runs", "training"},
+    "loggers": BASE | {"runs"},
+    "training": BASE
+    | {"config", "runs", "loggers", "data", "norms", "models", "objective", "probes"},
     # the side that reads run directories
     "runs": {"errors"},
     "analysis": {"runs", "errors", "registry"},
@@ -107,9 +109,14 @@ def test_nothing_imports_hydras_internals() -> None:
 
 
 def test_every_built_in_name_has_its_yaml() -> None:
-    from bnexp.registry import DATASETS, MODELS, NORMS
+    from bnexp.registry import DATASETS, LOGGERS, MODELS, NORMS
 
-    for group, names in {"norm": NORMS, "model": MODELS, "data": DATASETS}.items():
+    for group, names in {
+        "norm": NORMS,
+        "model": MODELS,
+        "data": DATASETS,
+        "logger": LOGGERS,
+    }.items():
         there = {path.stem for path in (ROOT / "configs" / group).glob("*.yaml")}
         assert set(names.names()) <= there, group
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from tqdm import tqdm
-
 from bnexp.errors import UserError
+from bnexp.training.bar import bar
 from bnexp.training.run import FINISHED, Job
 
 AT_ONCE = 50
@@ -19,26 +17,31 @@ AT_ONCE = 50
 
 @contextmanager
 def progress(jobs: Sequence[Job]) -> Iterator[None]:
-    """Within it a bar on stderr adds up the steps of ``jobs``."""
+    """Within it a bar on stderr adds up the steps of ``jobs``, with losses of some under way."""
     if not jobs or not all(job.config.run.progress for job in jobs):
         yield
         return
     steps = {job.id: job.config.run.steps + 1 for job in jobs}
-    bar = tqdm(total=sum(steps.values()), unit="step", file=sys.stderr, dynamic_ncols=True)
+    shown = bar(sum(steps.values()))
     waiting, made, over = deque(jobs), dict[str, int](), threading.Event()
+    losses: dict[str, str] = {}
 
     def read(most: int) -> None:
         for _ in range(min(most, len(waiting))):
             job = waiting.popleft()
+            losses.pop(job.id, None)
             with suppress(UserError, OSError):  # of which the run itself will tell
                 status = job.directory.read_status()
                 finished = status.get("state") in FINISHED
                 made[job.id] = steps[job.id] if finished else status.get("step", 0)
                 if finished:
                     continue
+                if status.get("loss") is not None:
+                    losses[job.id] = f"{status['loss']:.4g}"
             waiting.append(job)
-        bar.set_description(f"runs {len(jobs) - len(waiting)}/{len(jobs)} done", refresh=False)
-        bar.update(sum(made.values()) - bar.n)
+        shown.set_description(f"runs {len(jobs) - len(waiting)}/{len(jobs)} done", refresh=False)
+        shown.set_postfix_str(f"loss={', '.join([*losses.values()][:3])}", refresh=False)
+        shown.update(sum(made.values()) - shown.n)
 
     def watch() -> None:
         while not over.wait(1.0):
@@ -52,4 +55,4 @@ def progress(jobs: Sequence[Job]) -> Iterator[None]:
         over.set()
         thread.join()
         read(len(waiting))
-        bar.close()
+        shown.close()

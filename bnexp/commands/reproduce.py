@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bnexp.claims.report import closing
-from bnexp.commands import claims, figures
+from bnexp.commands import claims, figures, logs
 from bnexp.commands.sweep import changed, make, planned
 from bnexp.config.compose import parse, quoted
 from bnexp.config.expand import recipe_configs
@@ -81,6 +81,7 @@ def main(arguments: argparse.Namespace) -> int:
     there, paper = find_runs(out), not arguments.no_paper
     mine = [run for run in there if run.path.name in {path.name for path in paths}]
     figures.draw(ids, mine, out / "figures", arguments.format, paper=paper, norms=norms, lrs=lrs)
+    logs.complete(jobs, out / "figures")
     judgements = claims.judge([], there, out)
     claims.write(judgements, out / "claims")
     print(*closing(judgements, out / "claims" / "claims.md"), sep="\n", file=sys.stderr)

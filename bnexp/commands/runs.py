@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sort", metavar="KEY", help="by a config key, state or step; --sort=-KEY: downwards")
     add("--json", action="store_true", help="print them as JSON, with every setting")
     add("--yes", action="store_true", help="rm: do not ask")
+    add("--watch", action="store_true", help="how far they are, until Ctrl-C")
 
 
 def runs_option(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +98,10 @@ def main(arguments: argparse.Namespace) -> int:
     action, *names = arguments.action or ["list"]
     one_of("runs", action, ("list", "diff", "rm"))
     load_plugins(arguments.plugins)
+    if arguments.watch:
+        from bnexp.commands.watch import watch
+
+        return watch(arguments.runs)
     runs = found(arguments.runs)
     if action != "list":
         expect(

@@ -65,9 +65,12 @@ def main(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.multirun:
         configs = list(expand(overrides))  # before torch is imported
+        from bnexp.commands.logs import complete
         from bnexp.commands.sweep import make, planned
 
-        code, paths = make(planned(configs), overrides)
+        code, paths = make(jobs := planned(configs), overrides)
+        if code <= 1:
+            complete(jobs)
         print(*paths, sep="\n")
         return code
     for key, _, value in (override.partition("=") for override in overrides):
@@ -91,6 +94,7 @@ def _say_how_long(job: Job) -> None:
 
 def _train(overrides: Sequence[str]) -> int:
     config = check(compose(overrides))  # before torch is imported
+    from bnexp.commands.logs import complete
     from bnexp.commands.sweep import reused
     from bnexp.training.interrupts import Interrupted
     from bnexp.training.run import identify, reason, train
@@ -115,5 +119,6 @@ def _train(overrides: Sequence[str]) -> int:
     if state == "diverged":
         step = job.directory.read_status()["step"]
         print(f"bnexp: diverged at step {step}: that is its result", file=sys.stderr)
+    complete([job])
     print(path)
     return 0

@@ -17,6 +17,7 @@ from bnexp import registry
 from bnexp.registry import Options, Registry, at_least, bind, expect, one_of, positive
 
 REGISTRIES = {"model": registry.MODELS, "norm": registry.NORMS, "data": registry.DATASETS}
+REGISTRIES["logger"] = registry.LOGGERS
 SECTIONS = (*REGISTRIES, "probes", "optim", "measure")
 DROPPED = ("experiment", "sizes", "hydra")
 """Keys by which a config is composed and which say nothing about the run."""
@@ -81,6 +82,7 @@ class RunConfig(Options):
     resume: str
     stale: str
     fail_fast: bool
+    share: bool
     plugins: Any
     preset: str
 
@@ -124,6 +126,7 @@ class Config:
     model: Choice
     norm: Choice
     data: Choice
+    logger: Choice
     probes: dict[str, Choice]
     optim: OptimConfig
     run: RunConfig

@@ -32,7 +32,10 @@ from bnexp.errors import UserError
 from bnexp.registry import expect, plugin_modules, unknown
 
 PATHS = ("out", "data.path", "data.cache")
-GROUPS = ("model", "norm", "data", "optim", "probes", "preset", "experiment", "hydra/launcher")
+GROUPS = (
+    "model", "norm", "data", "optim", "probes", "logger", "preset", "experiment",
+    "hydra/launcher",
+)  # fmt: skip
 SEARCH = "hydra.searchpath"
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
 LONGEST = 20_000

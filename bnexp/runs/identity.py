@@ -21,6 +21,7 @@ EXCLUDED = frozenset({
     "out", "deterministic", "threads", "progress", "resume", "fail_fast", "checkpoint_minutes",
     "checkpoint_steps", "measure", "preset", "sizes", "experiment", "plugins", "stale", "data.path",
     "data.cache", "data.label", "hydra",
+    "logger", "share",
 })  # fmt: skip
 """Dotted keys of a run's config that cannot change its numbers. The data are named by their
 content (the fingerprint), not by where they lie or what they are called; plug-ins by their code."""
@@ -81,7 +82,7 @@ def _uniform(value: Any, prefix: str = "") -> Any:
 
 PACKAGE = __name__.partition(".")[0]
 
-PASSIVE = ("commands", "figures", "claims", "analysis", "report", "runs", "cli")
+PASSIVE = ("commands", "loggers", "figures", "claims", "analysis", "report", "runs", "cli")
 """Rooms of bnexp that only start runs, keep them or look at them."""
 
 

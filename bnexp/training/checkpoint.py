@@ -139,7 +139,8 @@ def reload(path: Path, config: dict[str, Any]) -> Reloaded:
 
     A `UserError` says what is missing or damaged: checkpoint, config or data.
     """
-    checked = check({**config, "device": "cpu", "probes": {}, "progress": False, "plugins": []})
+    bare = {"probes": {}, "logger": {"name": "none"}, "progress": False, "plugins": []}
+    checked = check({**config, **bare, "device": "cpu"})
     checkpoints = Checkpoints(RunDirectory(path))
     last = checkpoints.load(lambda text: print(f"bnexp: {text}", file=sys.stderr))
     if last is None:

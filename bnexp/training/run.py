@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from bnexp.config import Config
 from bnexp.data import fingerprint
 from bnexp.errors import UserError
+from bnexp.loggers import Log
 from bnexp.models import layer_count
 from bnexp.probes import Rows
 from bnexp.registry import expect
 from bnexp.runs import FINISHED as FINISHED
-from bnexp.runs import RunDirectory, TableWriter, code_hash, run_id, siblings
+from bnexp.runs import RunBusy, RunDirectory, TableWriter, code_hash, run_id, siblings
 from bnexp.runs.files import read_json
 from bnexp.seeds import derive
+from bnexp.training.bar import bar
 from bnexp.training.build import trainer_of
 from bnexp.training.checkpoint import Checkpoints, load_state, state_of
 from bnexp.training.interrupts import Interrupted, Stop, watched
@@ -132,6 +133,8 @@ def train(job: Job, wait: bool = True) -> str:
 
 def _train(job: Job, wait: bool) -> str:
     config, directory = job.config, job.directory
+    if not wait and directory.is_locked():  # before data are loaded and a network is made
+        raise RunBusy(f"{directory.path}: another process is writing this run")
     torch.set_num_threads(_threads(job))
     keep_freed_memory()
     torch.manual_seed(derive(config.run.seed, "global"))
@@ -193,9 +196,12 @@ class Session:
     ) -> None:
         self.config, self.directory, self.trainer, self.stop = config, directory, trainer, stop
         self.checkpoints = Checkpoints(directory)
+        out, plain = directory.path.parents[1], directory.read_config()
+        self.log = Log(config.logger, out, directory.id, plain)
         self.tables = TableWriter(directory.tables_dir, directory.check)
         self.manifest = directory.read_status().get("tables", {})
         self.number = 0
+        self.loss: float | None = None
 
     def run(self) -> str:
         """Train to the end; returns ``done`` or ``diverged``."""
@@ -209,6 +215,8 @@ class Session:
                 self.directory.log(traceback.format_exc())
                 self._status("failed", reason=reason(error))
             raise
+        finally:
+            self.log.close()
 
     def _resume(self) -> None:
         """Go back to the last checkpoint."""
@@ -221,14 +229,14 @@ class Session:
             began = "resumed"
         self._status("running")
         self.tables.restore(self.manifest)
+        self.log.replay(self.directory, self.manifest)
         self.directory.log(f"{began} at step {self.number}")
 
     def _train(self) -> str:
         run, steps = self.config.run, self.trainer.steps
         saved = shown = time.monotonic()
-        first, stderr, quiet = self.number, sys.stderr, not run.progress
-        options: dict[str, Any] = {"desc": self.directory.id, "unit": "step", "dynamic_ncols": True}
-        with tqdm(total=steps + 1, initial=first, file=stderr, disable=quiet, **options) as bar:
+        first, quiet = self.number, not run.progress
+        with bar(steps + 1, initial=first, disable=quiet, desc=self.directory.id) as shown_bar:
             for number in range(first, steps + 1):
                 self.number = number
                 step = self.trainer.step(number, self._record)
@@ -244,13 +252,15 @@ class Session:
                 )
                 if showing or saving or number == steps:
                     self.trainer.sync(self._record)
+                    self.loss = float(step.loss)
                 if self.trainer.diverged is not None:
                     # It keeps its last checkpoint: cut off before its end, it diverges again.
                     self.number = self.trainer.diverged
                     return self._finish("diverged")
                 if showing:
-                    bar.set_postfix(loss=f"{float(step.loss):.4g}", refresh=False)
+                    shown_bar.set_postfix(loss=f"{self.loss:.4g}", refresh=False)
                     self._status("running")
+                    self.log.call("flush")
                     shown = now
                 if saving and number < steps:
                     self._save()
@@ -258,7 +268,7 @@ class Session:
                     if signum is not None:
                         self.directory.log(f"stopped after step {number}")
                         raise Interrupted(signum)
-                bar.update()
+                shown_bar.update()
         self.number = steps
         self._save()
         return self._finish("done")
@@ -266,6 +276,7 @@ class Session:
     def _record(self, rows: Rows) -> None:
         for table, columns in rows.items():
             self.tables.add(table, columns)
+        self.log.add(rows)
 
     def _save(self) -> None:
         """All rows first, then the checkpoint that lists them."""
@@ -282,6 +293,7 @@ class Session:
     def _status(self, state: str, **more: Any) -> None:
         seconds = {name: round(value, 3) for name, value in self.trainer.seconds.items()}
         progress = {"step": self.number, "steps": self.trainer.steps, "seconds": seconds}
+        more = {"loss": self.loss, **more} if self.loss is not None else more
         self.directory.write_status(state=state, **progress, tables=self.manifest, **more)
 
     def _warn(self, text: str) -> None:
