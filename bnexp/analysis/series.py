@@ -119,7 +119,8 @@ def limits(values: Sequence[Array], log: bool, always: Sequence[float] = ()) -> 
     hi = max([min(flat.max(), top + reach), *inside])
     margin = 0.05 * (hi - lo) if hi > lo else (0.5 if log else 0.5 * abs(hi) or 0.5)
     lo, hi = lo - margin, hi + margin
-    return (float(10.0**lo), float(10.0**hi)) if log else (float(lo), float(hi))
+    ends = float(10.0 ** max(lo, -150.0)), float(10.0 ** min(hi, 150.0))  # what can be drawn
+    return ends if log else (float(lo), float(hi))
 
 
 def clipped(y: Array, lo: float, hi: float, log: bool) -> Array:

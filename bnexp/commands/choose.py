@@ -11,7 +11,7 @@ from typing import Any
 
 from bnexp.errors import UserError
 from bnexp.registry import expect, unknown
-from bnexp.runs import Run, differing, written
+from bnexp.runs import Run, differing, order, written
 
 
 def where_option(parser: argparse.ArgumentParser) -> None:
@@ -80,20 +80,17 @@ def picked(runs: Sequence[Run], name: str) -> Run:
 
 
 def columns(runs: Sequence[Run]) -> list[str]:
-    """The config keys in which ``runs`` differ, less what the names of model, norm, data say."""
-
-    def follows(key: str, *names: str) -> bool:
-        rows = {tuple(written(run.settings.get(k)) for k in (*names, key)) for run in runs}
-        return len({row[:-1] for row in rows}) == len(rows)
-
-    told = {"model.name", "norm.name", "data.name", "data.label", "optim.lr", "seed"}
-    seeded = {k for k in ("seed_data", "seed_init", "seed_order") if follows(k, "seed")}
-    return [
-        key
-        for key in differing(runs)
-        if key not in told | seeded
-        and not follows(key, *dict.fromkeys(["model", *({key.split(".")[0]} & {"norm", "data"})]))
-    ]
+    """The config keys in which ``runs`` differ, less what `bnexp runs` always shows."""
+    shown = {
+        "model.name",
+        "model.depth",
+        "norm.name",
+        "data.name",
+        "data.label",
+        "optim.lr",
+        "seed",
+    }
+    return [key for key in differing(runs) if key not in shown]
 
 
 def ordered(runs: Sequence[Run], key: str) -> list[Run]:
@@ -101,12 +98,6 @@ def ordered(runs: Sequence[Run], key: str) -> list[Run]:
     name, down = key.removeprefix("-"), key.startswith("-")
     known("--sort", name, [*(k for run in runs for k in run.settings), "state", "step"])
     its = {run.id: values(run, name)[0] for run in runs}
-
-    def rank(run: Run) -> tuple[bool, float, str]:
-        value = its[run.id]
-        number = isinstance(value, int | float)
-        return not number, value if number else 0.0, written(value)
-
     there = [run for run in runs if its[run.id] not in (None, math.nan)]
     lacking = [run for run in runs if its[run.id] in (None, math.nan)]
-    return [*sorted(there, key=rank, reverse=down), *lacking]
+    return [*sorted(there, key=lambda run: order(its[run.id]), reverse=down), *lacking]

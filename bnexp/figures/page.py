@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogFormatter, LogFormatterMathtext
 
 from bnexp.analysis import paper as paper_curves
 from bnexp.analysis.quantities import Quantity, stuck_at_chance
@@ -26,6 +27,7 @@ from bnexp.analysis.series import MAX_POINTS, Trace
 from bnexp.figures.panel import Panel, Series, say
 from bnexp.figures.style import (
     GREY,
+    POWERS,
     REFERENCE_DASHES,
     SMALL,
     WARNING,
@@ -47,8 +49,8 @@ class Page:
     """One figure being drawn from the runs of ``selection``; ``paper``: with its own curves.
 
     Panels are put on ``figure`` by matplotlib's own means, ``height`` inches in all; those of
-    ``panels`` are drawn by `finish`. ``remarks``: sentences for the foot of the page; ``families``:
-    the networks to draw.
+    ``panels`` are drawn by `finish`. ``remarks`` and ``warnings``: sentences for the foot of the
+    page; ``over``: what bands are over; ``families``: the networks to draw.
     """
 
     def __init__(self, number: str, selection: Selection, paper: bool) -> None:
@@ -56,6 +58,8 @@ class Page:
         self.figure, self.height = Figure(layout="constrained"), 2.5
         self.panels: list[Panel] = []
         self.remarks: list[str] = []
+        self.warnings: list[str] = []
+        self.over = "seeds"
         self.families = selection.families
         FigureCanvasAgg(self.figure)
 
@@ -80,7 +84,7 @@ class Page:
         axes.set(label=f"{letter}:{name}", title=f"({letter}) {title}", ylabel=label)
         for key, (its_look, traces) in lines.items():
             panel.add(key, its_look, traces)
-        return self._entered(panel, bool(self.selection.of(family)), "no data")
+        return self.entered(panel, bool(self.selection.of(family)), "no data")
 
     def panel(
         self, axes: Axes, letter: str, quantity: Quantity, family: str, layer: int | None = None,
@@ -120,9 +124,10 @@ class Page:
                 if curve is not None:
                     panel.add_paper(key, its_look, curve)
         lacking = f"these runs have no layer {layer}" if layer is not None else "no data"
-        return self._entered(panel, any_runs, lacking)
+        return self.entered(panel, any_runs, lacking)
 
-    def _entered(self, panel: Panel, any_runs: bool, lacking: str) -> Panel:
+    def entered(self, panel: Panel, any_runs: bool, lacking: str) -> Panel:
+        """``panel``, now on the page; in it ``lacking`` where it has nothing of ours."""
         if all(series.kind == "paper" for series in panel.series):
             say(panel.axes, lacking if any_runs else "no runs")
         self.panels.append(panel)
@@ -135,7 +140,7 @@ class Page:
             panel.finish()
             spec = panel.axes.get_subplotspec()
             assert spec is not None
-            if spec.is_last_row():
+            if spec.is_last_row() and not panel.axes.get_xlabel():
                 panel.axes.set_xlabel("steps")
             row = (id(spec.get_gridspec()), spec.rowspan.start, panel.axes.get_ylabel())
             if row in rows:
@@ -159,11 +164,17 @@ class Page:
         figure.set_size_inches(WIDTH, total)
         for legend in figure.legends:
             legend.set_bbox_to_anchor((0.5, 1 - 0.24 / total), figure.transFigure)
-        title = f"Figure {self.number}.  {FIGURES[self.number].more['title']}"
+        title = self.number
+        if title in FIGURES:
+            title = f"Figure {title}.  {FIGURES[title].more['title']}"
         figure.text(0.01, 1 - 0.05 / total, title, va="top", fontsize=9)
         for index, (line, colour) in enumerate(lines):
             y = (foot - 0.03 - _LINE * index) / total
             figure.text(0.01, y, line, va="top", fontsize=SMALL, color=colour)
+        for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+            if isinstance(axis.get_major_formatter(), LogFormatterMathtext):
+                axis.set_major_formatter(POWERS)
+                axis.set_minor_formatter(LogFormatter())
         # Lay out once, not again for every format that is written.
         engine: Any = figure.get_layout_engine()
         engine.set(rect=(0, foot / total, 1, self.height / total))
@@ -197,7 +208,7 @@ class Page:
     def _over(self) -> str:
         """What bands of median and min to max are over; "" where there are none."""
         ours = [s.whole for s in self._series if s.kind in ("line", "band")]
-        over = ["seeds"] * any(whole.seeds > 1 for whole in ours)
+        over = [self.over] * any(whole.seeds > 1 for whole in ours)
         over += ["short stretches of steps"] * any(len(whole.x) > MAX_POINTS for whole in ours)
         return " and ".join(over)
 
@@ -219,6 +230,7 @@ class Page:
         if over := self._over():
             words.append((f"Faint bands: median and min to max over {over}.", GREY))
         words += [(remark, GREY) for remark in self.remarks]
+        words += [(f"{warning[0].upper()}{warning[1:]}.", WARNING) for warning in self.warnings]
         self.figure.set_label(" ".join(self.remarks))
         if missing := selection.describe_missing():
             words.append((f"Not drawn, no such run: {missing}.", WARNING))

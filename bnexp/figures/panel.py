@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,7 @@ from bnexp.figures.style import (
 )
 
 _MARKS = 25  # about so many triangles at most for values beyond the limits
+_POINTS = 12  # of lines with no more of them each is marked
 _STEPS = [1, 2, 2.5, 5, 10]  # between ticks
 
 
@@ -54,6 +55,7 @@ class Panel:
         fixed: y limits; data below them still widen them. always: values they must contain.
         siblings: the panels that share its y limits, itself among them.
         references: by key the height of a horizontal line, and its name in the legend.
+        set_x: sets scale, limits and ticks of x where they are not those of steps.
     """
 
     axes: Axes
@@ -65,6 +67,7 @@ class Panel:
     series: list[Series] = field(default_factory=list)
     siblings: Sequence[Panel] = ()
     references: dict[str, tuple[float, str]] = field(default_factory=dict)
+    set_x: Callable[[], None] | None = None
 
     def add(
         self, key: str, look: Look, traces: Sequence[Trace], kind: str = "line", remark: str = ""
@@ -89,9 +92,12 @@ class Panel:
         axes = self.axes
         lo, hi = self._limits()
         axes.set(yscale="log" if self.log else "linear", ylim=(lo, hi))
-        right = self.x_max or max((s.whole.x[-1] for s in self.series), default=1.0)
-        axes.set_xlim(-0.015 * right, 1.015 * right)
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=_STEPS))
+        if self.set_x is not None:
+            self.set_x()
+        else:
+            right = self.x_max or max((s.whole.x[-1] for s in self.series), default=1.0)
+            axes.set_xlim(-0.015 * right, 1.015 * right)
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=_STEPS))
         if self.log:
             set_log_ticks(axes.yaxis, (lo, hi), 3 if self.small else 6)
         else:
@@ -137,7 +143,7 @@ class Panel:
             self.axes.plot(
                 s.x, y, color=look.colour, linestyle=look.dash, linewidth=look.width, gid=gid,
                 zorder={"line": 2.2, "beside": 2.4, "paper": 3.0}[series.kind],
-                marker="." if len(s.x) == 1 else "",
+                marker="." if len(s.x) <= _POINTS else "",
             )  # fmt: skip
 
     def _mark_beyond(self, series: Series, lo: float, hi: float) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import matplotlib.style
+import numpy as np
+from matplotlib import colormaps
 from matplotlib.axis import Axis
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -69,6 +72,17 @@ def look(norm: str) -> Look:
     return _LOOKS.get(norm) or Look(_COLOURS[column], _DASHES[row % len(_DASHES)], norm)
 
 
+def looks(key: str, values: Sequence[str]) -> dict[str, Look]:
+    """A look for each of the ``values`` of a setting, in their order: from dark to light."""
+    if key == "norm":
+        return {value: look(value) for value in values}
+    shades = colormaps["viridis"](np.linspace(0.0, 0.85, len(values)))
+    return {
+        value: Look(to_hex(shade), "-", f"{key}={value}" if key else "runs")
+        for value, shade in zip(values, shades, strict=True)
+    }
+
+
 def variant(look: Look, kind: str) -> Look:
     """How a ``line`` or ``band``, the ``paper``'s curve and one ``beside`` look in one colour."""
     if kind == "paper":
@@ -90,6 +104,14 @@ def short(norm: str) -> str:
     return look(norm).label
 
 
+POWERS = FuncFormatter(
+    lambda value, _: (
+        "10" + f"{math.log10(value):.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    )
+)
+"""Writes powers of ten without mathtext."""
+
+
 def set_log_ticks(axis: Axis, ends: tuple[float, float], most: int) -> None:
     """About `most` ticks from `lo` to `hi` of a log axis; plain numbers where short."""
     lo, hi = ends
@@ -97,6 +119,7 @@ def set_log_ticks(axis: Axis, ends: tuple[float, float], most: int) -> None:
     if decades >= 2:
         # An even distance in decades; otherwise neighbouring panels look alike and are not.
         axis.set_major_locator(LogLocator(10.0 ** math.ceil(decades / most), numticks=99))
+        axis.set_major_formatter(POWERS)
     else:
         subs: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
         if decades > 0.7:

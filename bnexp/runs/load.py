@@ -244,17 +244,29 @@ def scale(run: Run) -> dict[str, Any]:
     return {key: value for key, value in run.deciding.items() if not key.startswith(varied)}
 
 
-def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
+def differing(runs: Sequence[Run], probes: Collection[str] = ()) -> dict[str, list[Any]]:
     """The settings that decide numbers in which ``runs`` differ, by dotted key: each value once.
 
-    Without the probes: measuring changes no number.
+    Less what follows from the model, of the norm's and data's options what their names say, of the
+    seeds what ``seed`` says. Of the probes only ``probes`` count: others change no number.
     """
-    keys = dict.fromkeys(key for run in runs for key in run.deciding)
-    values = {key: {written(v): v for v in (run.deciding.get(key) for run in runs)} for key in keys}
+    its = {key: [run.deciding.get(key) for run in runs] for run in runs for key in run.deciding}
+    texts = {key: [*map(written, values)] for key, values in its.items()}
+    models = [run.model for run in runs]
+
+    def told(key: str) -> bool:
+        group = key.split(".")[0]
+        name = {"norm": "norm.name", "data": "data.label"}.get(group, "seed" * ("seed" in key))
+        names = [*zip(models, texts[name], strict=True)] if name in texts else models
+        follows = len({*zip(names, texts[key], strict=True)}) == len({*names})
+        return follows and key not in ("model.name", "norm.name", "data.label", "seed")
+
     return {
-        key: list(mine.values())
-        for key, mine in values.items()
-        if len(mine) > 1 and not key.startswith("probes.")
+        key: list(dict(zip(texts[key], values, strict=True)).values())
+        for key, values in its.items()
+        if len({*texts[key]}) > 1
+        and (key.split(".")[0] != "probes" or key.split(".")[1] in probes)
+        and not told(key)
     }
 
 
@@ -275,6 +287,14 @@ def written(value: Any) -> str:
         return "[" + ",".join(map(written, value)) + "]"
     short = isinstance(value, float) and float(f"{value:g}") == value
     return f"{value:g}" if short else printable(str(value))
+
+
+def order(value: Any) -> tuple[bool, float, str]:
+    """To sort by: numbers, or texts that are numbers, before other texts."""
+    try:
+        return False, float(value), ""
+    except (TypeError, ValueError):
+        return True, 0.0, written(value)
 
 
 def printable(text: str) -> str:
