@@ -64,7 +64,7 @@ class Plot:
         alike = "; ".join(kinds[:4]) + "; .." * (len(kinds) > 4)
         diverged = sum(run.status.get("state") == "diverged" for run in mine)
         counts = f"{len(mine)} runs" + f", {diverged} of them diverged" * bool(diverged)
-        page.remarks = [f"{counts}: {alike}.", *remarks]
+        page.remarks = [" ".join([f"{counts}: {alike}.", *remarks])]
         return page.finish(), page.warnings
 
     @property
@@ -86,7 +86,7 @@ class Plot:
         rows = joined(runs, pd.DataFrame({"run": range(len(runs))}), self.table, needed)
         numbers = pd.api.types.is_numeric_dtype(rows[self.column])
         expect(numbers, "TABLE.COLUMN", "a column of numbers", f"{self.table}.{self.column}")
-        remarks = [f"{name} {', '.join(texts)}." for name, texts in self.rows.items()]
+        remarks = [f"Only {name} {', '.join(texts)}." for name, texts in self.rows.items()]
         for name, texts in self.rows.items():
             its = {written(value): value for value in rows[name].unique().tolist()}
             keep = [value for text, value in its.items() if text in texts]
