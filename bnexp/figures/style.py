@@ -54,11 +54,11 @@ _LOOKS = {
     "l1": Look("#009988", (0.0, (6.0, 1.0, 1.0, 1.0)), "ℓ₁ norm"),
     "l2": Look("#E0A100", (0.0, (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)), "ℓ₂ norm"),
     "linf": Look("#AA4499", (0.0, (1.4, 0.9)), "ℓ∞ norm"),
-    "ghost": Look("#332288", (0.0, (5.0, 1.0)), "Ghost BatchNorm"),
+    "ghost": Look("#332288", (0.0, (5.0, 1.0)), "Ghost BN"),
     "group": Look("#117733", (0.0, (2.0, 0.8)), "GroupNorm"),
     "instance": Look("#EE7733", (0.0, (7.0, 1.5, 2.0, 1.5)), "InstanceNorm"),
     "layer": Look("#88AA00", (0.0, (4.0, 0.8, 1.5, 0.8)), "LayerNorm"),
-    "weight": Look("#882255", (0.0, (1.0, 0.6)), "WeightNorm"),
+    "weight": Look("#882255", (0.0, (10.0, 1.0, 3.0, 1.0)), "WeightNorm"),
 }
 
 # Norms that are not built in: by the name alone, so the same in every figure.

@@ -31,6 +31,15 @@ EVERY = (
 
 kinds = pytest.mark.parametrize("kind", [VGG, DLN], ids=["vgg", "dln"])
 every_norm = pytest.mark.parametrize("norm", NORMS.names())
+every_kind_and_norm = pytest.mark.parametrize(
+    ("kind", "norm"),
+    [
+        pytest.param(kind, norm, id=f"{name}-{norm}")
+        for name, kind in (("vgg", VGG), ("dln", DLN))
+        for norm in NORMS.names()
+        if (name, norm) != ("dln", "instance")  # which is for images
+    ],
+)
 
 
 def job(out: Path, *overrides: str) -> Job:

@@ -23,6 +23,7 @@ from .runs import (
     assert_same_state,
     assert_same_tables,
     cut_off,
+    every_kind_and_norm,
     every_norm,
     finished,
     job,
@@ -129,8 +130,7 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA de
 
 @gpu
 @cuda
-@kinds
-@every_norm
+@every_kind_and_norm
 def test_a_run_on_the_gpu_is_the_cpus_and_repeats_itself(
     tmp_path: Path, kind: tuple[str, ...], norm: str
 ) -> None:

@@ -27,7 +27,7 @@ from .runs import (
     assert_same_state,
     assert_same_tables,
     cut_off,
-    every_norm,
+    every_kind_and_norm,
     finished,
     job,
     kinds,
@@ -43,8 +43,7 @@ def trainer(tmp_path: Path, *overrides: str) -> Trainer:
 # Nothing changes the numbers
 
 
-@kinds
-@every_norm
+@every_kind_and_norm
 def test_neither_probes_nor_interruptions_change_the_numbers(
     tmp_path: Path, kind: tuple[str, ...], norm: str
 ) -> None:
