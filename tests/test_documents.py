@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,8 @@ def test_what_is_said_of_reliability_is_tested() -> None:
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(names) > 30
     assert [name for name in names if f"def {name}(" not in tests] == []
+
+
+def test_the_reference_is_that_of_the_code() -> None:
+    check = [sys.executable, str(ROOT / "scripts" / "reference.py"), "--check"]
+    assert subprocess.run(check, check=False).returncode == 0, "python scripts/reference.py"
