@@ -57,8 +57,12 @@ PROBES: dict[str, dict[str, Any]] = {
     "curvature": {},
     "sharpness": {"tolerance": 1e-3, "max_iterations": 4},
     "theory": {"layers": "all"},
+    "mode_gap": {},
+    "stable_rank": {"layers": "all"},
     "updates": {"layers": "all"},
     "batch_sharpness": {"batches": 2},
+    "mode_gap": {},
+    "stable_rank": {"layers": "all"},
 }
 """Every probe, at every step."""
 
@@ -90,7 +94,7 @@ def norm_module(norm: str, units: int, seed: int = 0, **changes: float) -> nn.Mo
 def model_options(family: str, **changes: Any) -> Options:
     """Of a VGG-11 or ResNet-18 of width 1/32, a DLN of five layers, or other small networks."""
     own: dict[str, dict[str, Any]] = {
-        "vgg": {"depth": 11, "width": 1 / 32, "head": "linear"},
+        "vgg": {"depth": 11, "width": 1 / 32, "head": "linear", "init_scale": 1.0},
         "dln": {"k": K, "d": D},
         "resnet": {"depth": 18, "width": 1 / 32, "stem": "cifar", "skip": True},
         "densenet": {

@@ -131,6 +131,36 @@ def _update_spread(run: Run, _: int | None) -> Trace:
     return read.trace(run, values.index, values.max(axis=1) / values.min(axis=1))
 
 
+def _mode_gap(run: Run, _: int | None) -> Trace:
+    rows = read.rows(run, "mode_gap", ["step", "train_mode", "test_mode"])
+    return read.trace(run, rows["step"], rows["test_mode"] / rows["train_mode"])
+
+
+MODE_GAP = Quantity("mode_gap", "mode_gap", "loss, test mode / training mode", _mode_gap, log=True)
+
+
+def _gradient_spread(run: Run, _: int | None) -> Trace:
+    rows = read.rows(run, "gradient_shift", ["step", "layer", "grad_norm"])
+    norms = rows.groupby("step")["grad_norm"]
+    return read.trace(run, norms.max().index, norms.max() / norms.min())
+
+
+GRADIENT_SPREAD = Quantity(
+    "gradient_spread", "gradient_shift", "largest / smallest ‖G‖", _gradient_spread, log=True
+)
+"""Of the gradients by the weights of all layers measured."""
+
+
+def _least_rank(run: Run, _: int | None) -> Trace:
+    rows = read.rows(run, "stable_rank", ["step", "layer", "stable_rank"])
+    hidden = rows[rows["layer"] < rows["layer"].max()]
+    ranks = hidden.groupby("step")["stable_rank"].min()
+    return read.trace(run, ranks.index, ranks)
+
+
+LEAST_RANK = Quantity("least_rank", "stable_rank", "least stable rank", _least_rank, log=True)
+"""Of the pre-activations of all layers but the last."""
+
 UPDATE_SPREAD = Quantity(
     "update_spread", "updates", "largest / smallest ‖Δw‖/‖w‖", _update_spread, log=True
 )

@@ -167,6 +167,9 @@ QUANTITIES: dict[str, Quantity] = {
         q.SHARPNESS,
         q.BATCH_SHARPNESS,
         q.DATA_LOSS,
+        q.GRADIENT_SPREAD,
+        q.LEAST_RANK,
+        q.MODE_GAP,
         q.ROTATION,
         q.UPDATE_SPREAD,
     )

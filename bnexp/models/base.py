@@ -70,7 +70,7 @@ def build_model(
     if not network.layers:
         raise UserError(f"model: expected numbered layers; model={name} has none")
     if isinstance(options, ModelOptions):
-        initialise(network, options.init, seed)
+        initialise(network, options.init, seed, getattr(options, "init_scale", 1.0))
     attach(network)
     return network
 
@@ -83,9 +83,10 @@ def attach(network: Network) -> None:
             give(affine.get(path))
 
 
-def initialise(network: Network, init: str, seed: int) -> None:
+def initialise(network: Network, init: str, seed: int, scale: float = 1.0) -> None:
     """Fill the weight of every numbered layer by ``init`` (a key of `INITS`), its bias with zeros.
 
+    Weights are multiplied by ``scale``.
     With ``torch`` biases are uniform within 1/sqrt(fan-in), as torch has them. Parameters that
     belong to no layer's affine map are left as they are. Layer i's weights depend on the seed and
     on i only, so networks that differ in their normalisation start from the same weights.
@@ -94,6 +95,9 @@ def initialise(network: Network, init: str, seed: int) -> None:
         affine, source = network.affine(number), generator(seed, "init", number)
         assert isinstance(affine.weight, Tensor)
         INITS[init](affine.weight, generator=source)
+        if scale != 1.0:
+            with torch.no_grad():
+                affine.weight.mul_(scale)
         if isinstance(affine.bias, Tensor):
             bound = affine.weight[0].numel() ** -0.5 if init == "torch" else 0.0
             nn.init.uniform_(affine.bias, -bound, bound, generator=source)

@@ -29,8 +29,10 @@ WIDEST = 64
 @dataclass(frozen=True)
 class VggOptions(ModelOptions):
     """``depth`` counts the layers of the original, ``width`` multiplies the channels; ``head`` is
-    linear, or the widths of hidden linear layers."""
+    linear, or the widths of hidden linear layers; ``init_scale`` multiplies the weights at the
+    start."""
 
+    init_scale: float
     depth: int
     width: float
     head: Any
@@ -39,6 +41,7 @@ class VggOptions(ModelOptions):
         super().check(key)
         one_of(f"{key}.loss", self.loss, ("cross_entropy",))
         one_of(f"{key}.depth", self.depth, list(STAGES))
+        positive(f"{key}.init_scale", self.init_scale)
         positive(f"{key}.width", self.width)
         expect(self.width <= WIDEST, f"{key}.width", f"{WIDEST} at most", self.width)
         widths = self.head if isinstance(self.head, list) else [0]

@@ -1,0 +1,74 @@
+"""Figs E7 to E9 and lr_choice: lines and maps are the tables, sentences are made of them."""
+
+import numpy as np
+from looking import line, panels, words
+from synthetic_runs import add_table, make_run, runs_in
+
+STEPS = np.arange(0, 41, 2)
+
+
+def _evaluated(path, accuracy):
+    rows = {"step": np.array([0, 40]), "accuracy": np.array([0.1, accuracy])}
+    add_table(path, "eval", {**rows, "split": np.array(["test", "test"])})
+
+
+def test_e7_has_a_line_per_norm_over_the_batch_size(root, draw):
+    for norm, share in {"bn": 0.001, "group": 0.0005}.items():
+        for size in (2, 32, 512):
+            path = make_run(root, "vgg", norm, 0.1, batch_size=size)
+            _evaluated(path, share * size)
+            gap = {
+                "train_mode": np.ones(len(STEPS)),
+                "test_mode": np.full(len(STEPS), 1 + 8 / size),
+            }
+            add_table(path, "mode_gap", {"step": STEPS, **gap})
+    drawn = draw("E7", of=runs_in(root))
+    axes = {label: found for label, (found,) in panels(drawn).items()}
+    x, y = line(axes["a:test accuracy (%)"], "line:bn")
+    np.testing.assert_allclose(x, [2, 32, 512])
+    np.testing.assert_allclose(y, [0.2, 3.2, 51.2])
+    _, y = line(axes["b:loss, test / training mode"], "line:group")
+    np.testing.assert_allclose(y, [5, 1.25, 1 + 8 / 512])
+    assert "from batch 2 to batch 512, after equally many steps" in words(drawn)
+    assert "BatchNorm 0 to 51 %" in words(drawn)
+    assert "Not drawn, no such run: VGG none lr 0.1; VGG ghost lr 0.1" in words(drawn)
+
+
+def test_e8_says_how_far_apart_the_layers_of_the_deepest_network_are(root, draw):
+    for norm, factor in {"none": 10.0, "bn": 2.0}.items():
+        for depth in (11, 19):
+            path = make_run(root, "vgg", norm, 0.1, tables=["train"], model__depth=depth)
+            layers = np.tile([1, 2, 3], len(STEPS))
+            rows = {"step": np.repeat(STEPS, 3), "layer": layers}
+            add_table(path, "gradient_shift", {**rows, "grad_norm": factor**layers * depth})
+            add_table(path, "stable_rank", {**rows, "stable_rank": factor * layers})
+    text = words(draw("E8", of=runs_in(root)))
+    assert text.count("19 layers deep, at the first step") == 2
+    assert "1e+02 and 10" in text
+    assert "4 and 2" in text
+
+
+def test_e9_counts_the_settings_that_reach_80_percent(root, draw):
+    for norm, best in {"none": 0.1, "bn": 0.3}.items():
+        for lr in (0.1, 0.3):
+            for scale in (0.5, 1.0):
+                path = make_run(root, "vgg", norm, lr, tables=[], model__init_scale=scale)
+                reached = np.full(len(STEPS), 0.9 if lr <= best and scale == 1.0 else 0.5)
+                add_table(path, "train", {"step": STEPS, "accuracy": reached, "loss": reached})
+    text = words(draw("E9", of=runs_in(root)))
+    assert (
+        "1 of 4 settings reach 80 % in 40 steps; the largest learning rate that does is 0.1" in text
+    )
+    assert (
+        "2 of 4 settings reach 80 % in 40 steps; the largest learning rate that does is 0.3" in text
+    )
+
+
+def test_the_best_learning_rate_of_each_norm_is_said(root, draw):
+    for norm, best in {"none": 0.01, "bn": 0.3}.items():
+        for lr in (0.01, 0.1, 0.3):
+            path = make_run(root, "vgg", norm, lr, tables=["train"])
+            _evaluated(path, 0.9 if lr == best else 0.5)
+    text = words(draw("lr_choice", of=runs_in(root)))
+    assert "0.01 (90.0 %)" in text
+    assert "0.3 (90.0 %)" in text
