@@ -57,8 +57,6 @@ PROBES: dict[str, dict[str, Any]] = {
     "curvature": {},
     "sharpness": {"tolerance": 1e-3, "max_iterations": 4},
     "theory": {"layers": "all"},
-    "mode_gap": {},
-    "stable_rank": {"layers": "all"},
     "updates": {"layers": "all"},
     "batch_sharpness": {"batches": 2},
     "mode_gap": {},

@@ -93,7 +93,7 @@ def fig_lr_choice(page: Page) -> None:
     table = over(axes, frame, "lr", q.TEST_ACCURACY.label)
     axes.set(xlabel="learning rate", label="a:test_accuracy")
     axes.legend(fontsize=SMALL, ncols=2)
-    best = [f"{short(n)} {table[n].idxmax():g} ({table[n].max():.1f} %)" for n in table]
+    best = [f"{short(str(n))} {table[n].idxmax():g} ({table[n].max():.1f} %)" for n in table]
     page.remarks.append(f"Best of the grid by test accuracy at the end: {', '.join(best)}.")
 
 
@@ -125,7 +125,8 @@ def fig_e7(page: Page) -> None:
         axes.set(xlabel="batch size", title=f"({letter})", label=f"{letter}:{label}")
         if axes is grid[0]:
             ends = [
-                f"{short(n)} {table[n].iloc[0]:.0f} to {table[n].iloc[-1]:.0f} %" for n in table
+                f"{short(str(n))} {table[n].iloc[0]:.0f} to {table[n].iloc[-1]:.0f} %"
+                for n in table
             ]
             few, many = table.index[0], table.index[-1]
             page.remarks.append(

@@ -38,4 +38,5 @@ def stable_rank(values: Tensor) -> Tensor:
     """Of the matrix of ``values``, ``(batch, units, ..)``, a scalar; NaN where all are zero."""
     columns = values.movedim(1, -1).reshape(-1, values.shape[1]).double()
     gram = (columns / columns.abs().amax()).T @ columns  # scaled, so that nothing overflows
-    return gram.trace() / torch.linalg.eigvalsh(gram.nan_to_num())[-1]
+    rank: Tensor = gram.trace() / torch.linalg.eigvalsh(gram.nan_to_num())[-1]
+    return rank
