@@ -1,9 +1,10 @@
 """The one place that knows how a name becomes a thing.
 
-Norms, models, data sets, probes, figures and claims each register themselves in a `Registry`: the
-class or function, the dataclass of its options, and whatever else its kind needs. Their defaults
-stand in ``configs/<group>/<name>.yaml``. A user's own, in a module named by ``plugins=[module]`` or
-by an entry point of the group ``bnexp.plugins``, works wherever a built-in one does.
+Norms, models, data sets, optimisers, probes, figures and claims each register themselves in a
+`Registry`: the class or function, the dataclass of its options, and whatever else its kind needs.
+Their defaults stand in ``configs/<group>/<name>.yaml``. A user's own, in a module named by
+``plugins=[module]`` or by an entry point of the group ``bnexp.plugins``, works wherever a built-in
+one does.
 
 Imports neither torch nor matplotlib: a registry imports its built-in package at the first look-up.
 """
@@ -18,7 +19,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
@@ -101,6 +102,7 @@ class Registry:
 NORMS = Registry("norm", "bnexp.norms")
 MODELS = Registry("model", "bnexp.models")
 DATASETS = Registry("data", "bnexp.data")
+OPTIMISERS = Registry("optim", "bnexp.optim")
 PROBES = Registry("probes", "bnexp.probes")
 LOGGERS = Registry("logger", "bnexp.loggers")
 FIGURES = Registry("figures", "bnexp.figures")
@@ -168,13 +170,15 @@ def _bind(schema: type[T], text: str, key: str) -> T:
     section = json.loads(text)
     dot = f"{key}." if key else ""
     kinds = {field.name: str(field.type) for field in fields(schema)}  # type: ignore[arg-type]
+    # Older configs and YAML of the user's own do not have what came later: it has a default.
+    needed = [f.name for f in fields(schema) if f.default is f.default_factory is MISSING]  # type: ignore[arg-type]
     for name in section:
         if name not in kinds:
             where = key or "the config"
             near = difflib.get_close_matches(name, kinds, n=1)
             hint = f"; did you mean {dot}{near[0]}?" if near else ""
             raise UserError(f"{dot}{name}: no such key; {where} has {', '.join(kinds)}{hint}")
-    for name in kinds:
+    for name in needed:
         if section.get(name, "???") == "???":
             raise UserError(f"{dot}{name}: a value is expected; none was given")
     try:

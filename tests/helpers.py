@@ -211,7 +211,7 @@ def trainer(
     setting = Setting(model, objective, steps, seed, evaluation, draw)
     measuring = [kind(Schedule(every=1, dense=0), setting) for kind in extra]
     measuring += build_probes(probes, setting)
-    optimizer = torch.optim.SGD(model.optimised(), lr=lr, momentum=momentum)
+    optimizer = torch.optim.SGD(model.optimised(True), lr=lr, momentum=momentum)
     return Trainer(setting, batches, optimizer, measuring, steps)
 
 

@@ -27,12 +27,13 @@ MAY_IMPORT = {
     "data": BASE,
     "theory": BASE | {"objective", "models", "norms"},
     "probes": BASE | {"theory", "objective", "models", "norms"},
+    "optim": BASE,
     "config": BASE,
     "measuring": BASE | {"config", "models", "objective", "probes"},
     "watching": BASE | {"measuring", "models", "probes", "runs", "training"},
     "loggers": BASE | {"runs"},
     "training": BASE
-    | {"config", "runs", "loggers", "data", "norms", "models", "objective", "probes"},
+    | {"config", "runs", "loggers", "data", "norms", "models", "objective", "optim", "probes"},
     # the side that reads run directories
     "runs": {"errors"},
     "analysis": {"runs", "errors", "registry"},
@@ -109,13 +110,14 @@ def test_nothing_imports_hydras_internals() -> None:
 
 
 def test_every_built_in_name_has_its_yaml() -> None:
-    from bnexp.registry import DATASETS, LOGGERS, MODELS, NORMS
+    from bnexp.registry import DATASETS, LOGGERS, MODELS, NORMS, OPTIMISERS
 
     for group, names in {
         "norm": NORMS,
         "model": MODELS,
         "data": DATASETS,
         "logger": LOGGERS,
+        "optim": OPTIMISERS,
     }.items():
         there = {path.stem for path in (ROOT / "configs" / group).glob("*.yaml")}
         assert set(names.names()) <= there, group

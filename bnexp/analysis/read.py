@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnexp.analysis.scales import DLN, eta_multiples
+from bnexp.analysis.scales import DLN, eta_multiples, is_among
 from bnexp.analysis.series import Array, Trace
 from bnexp.runs import Run
 
@@ -69,26 +69,27 @@ def beta(run: Run, least: float = 0.0, where: bool = False) -> Trace:
     measured = sorted(map(float, run.option("probes.landscape.etas")))
     grid = [eta for eta in measured if eta >= least * (1 - 1e-6)] if least else eta_multiples(run)
     step, etas, values = points(run, "beta", grid)
-    return trace(run, step, etas[values.argmax(axis=1)] if where else values.max(axis=1))
+    best = values.argmax(axis=1)[:, None]
+    return trace(run, step, np.take_along_axis(etas if where else values, best, axis=1)[:, 0])
 
 
 def points(
     run: Run, column: str, multiples: Sequence[float], steps: list[int] | None = None
 ) -> tuple[Array, Array, Array]:
-    """Table ``landscape`` as a matrix: steps (n,), step sizes (m,), values of the column (n, m).
+    """Table ``landscape`` as matrices: steps (n,), step sizes (n, m), values of the column (n, m).
 
-    At the step sizes ``multiples`` times lr, and only at ``steps`` where these are given.
+    At the step sizes ``multiples`` times the step's learning rate, and only at ``steps`` where
+    these are given.
     """
     where = {} if steps is None else {"step": steps}
     frame = rows(run, "landscape", ["step", "eta", column], **where)
-    wanted = np.sort(np.array(multiples)) * run.lr
-    near = np.isclose(floats(frame["eta"])[:, None], wanted[None, :], rtol=1e-6, atol=0)
-    frame = frame.iloc[np.flatnonzero(near.any(axis=1))].drop_duplicates(["step", "eta"])
-    frame = frame.sort_values(["step", "eta"], kind="stable")
+    frame = frame.drop_duplicates(["step", "eta"]).sort_values(["step", "eta"], kind="stable")
+    measured = sorted(map(float, run.option("probes.landscape.etas")))
+    chosen = [i for i, eta in enumerate(measured) if is_among(eta, tuple(multiples))]
     step, eta, values = (
-        floats(frame[name]).reshape(-1, len(wanted)) for name in ("step", "eta", column)
+        floats(frame[name]).reshape(-1, len(measured)) for name in ("step", "eta", column)
     )
-    return step[:, 0], eta[0] if len(eta) else wanted, values
+    return step[:, 0], eta[:, chosen], values[:, chosen]
 
 
 def _grid_is_papers(run: Run) -> bool:

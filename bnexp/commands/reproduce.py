@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
     jobs = needed(ids, [f"preset={preset}", f"out={quoted(str(out))}", *rest])
     configs = [job.config for job in jobs]
     norms = list(dict.fromkeys(c.norm.name for c in configs)) if "norm" in values else []
-    lrs = list(dict.fromkeys(c.optim.lr for c in configs)) if "optim.lr" in values else []
+    lrs = list(dict.fromkeys(c.optim.options.lr for c in configs)) if "optim.lr" in values else []
     on_cpu = all(job.device.type == "cpu" for job in jobs)
     if alone := on_cpu and not any(o.startswith("hydra/launcher") for o in rest):
         # Side by side, with a thread each: fastest, and the same numbers on any machine.
@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"{len(jobs)} runs, {len(todo)} to be made:", file=sys.stderr)
     for job in jobs:
         config, state = job.config, job.state() or "to be made"
-        what = f"{config.model.name:6} {config.norm.name:10} lr {config.optim.lr:<6g}"
+        what = f"{config.model.name:6} {config.norm.name:10} lr {config.optim.options.lr:<6g}"
         print(f"  {job.id:28} {what} seed {config.run.seed}  {state}", file=sys.stderr)
     at_once = max(1, min(len(os.sched_getaffinity(0)), len(todo))) if alone else 1
     if at_once > 1:

@@ -1,7 +1,7 @@
 """From what Hydra composed to a checked `Config`, or one line that says what is wrong.
 
-The options of models, norms, data sets and probes stand beside them; those of every run stand here;
-the defaults of all in ``configs/``, once.
+The options of models, norms, data sets, optimisers and probes stand beside them; those of every run
+stand here; the defaults of all in ``configs/``, once.
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from bnexp import registry
-from bnexp.registry import Options, Registry, at_least, bind, expect, one_of, positive
+from bnexp.registry import Options, Registry, bind, expect, one_of, positive
 
-REGISTRIES = {"model": registry.MODELS, "norm": registry.NORMS, "data": registry.DATASETS}
-REGISTRIES["logger"] = registry.LOGGERS
-SECTIONS = (*REGISTRIES, "probes", "optim", "measure")
+REGISTRIES = {
+    "model": registry.MODELS,
+    "norm": registry.NORMS,
+    "data": registry.DATASETS,
+    "optim": registry.OPTIMISERS,
+    "logger": registry.LOGGERS,
+}
+SECTIONS = (*REGISTRIES, "probes", "measure")
 DROPPED = ("experiment", "sizes", "hydra")
 """Keys by which a config is composed and which say nothing about the run."""
 
@@ -28,24 +33,6 @@ PRECISIONS = ("float32", "float64", "bf16")
 SEEDS = ("seed", "seed_data", "seed_init", "seed_order")
 COUNTS = {"batch_size": 10**7, "steps": 10**12, "threads": 4096, "checkpoint_steps": 10**12}
 """Keys from 1 to the largest value that is taken for meant."""
-
-
-@dataclass(frozen=True)
-class OptimConfig(Options):
-    """The optimiser; weight decay is part of the objective (``bnexp/objective.py``)."""
-
-    name: str
-    lr: float
-    momentum: float
-    weight_decay: float
-    decay: str
-
-    def check(self, key: str) -> None:
-        one_of(f"{key}.name", self.name, ("sgd",))
-        positive(f"{key}.lr", self.lr)
-        expect(0 <= self.momentum < 1, f"{key}.momentum", "a number in [0, 1)", self.momentum)
-        at_least(f"{key}.weight_decay", self.weight_decay, 0)
-        one_of(f"{key}.decay", self.decay, ("weights", "all"))
 
 
 @dataclass(frozen=True)
@@ -127,8 +114,8 @@ class Config:
     norm: Choice
     data: Choice
     logger: Choice
+    optim: Choice
     probes: dict[str, Choice]
-    optim: OptimConfig
     run: RunConfig
     plain: dict[str, Any]
 
@@ -140,7 +127,6 @@ def check(plain: Mapping[str, Any]) -> Config:
     seeds = {key: rest[key] for key in SEEDS if type(rest.get(key)) is int}
     run: RunConfig = replace(bind(RunConfig, {**rest, **dict.fromkeys(seeds, 0)}, ""), **seeds)
     run.check("")
-    optim = bind(OptimConfig, plain.get("optim"), "optim")
     measure = bind(MeasureConfig, plain.get("measure"), "measure")
     _load_plugins(tuple(run.plugins))
     chosen = {key: _choice(kind, plain.get(key), key) for key, kind in REGISTRIES.items()}
@@ -162,8 +148,8 @@ def check(plain: Mapping[str, Any]) -> Config:
     # As bound, not as given, so that 0.1 and "0.1" are one run.
     bound = {key: {"name": chosen[key].name, **asdict(chosen[key].options)} for key in chosen}
     bound["probes"] = {name: asdict(probe.options) for name, probe in probes.items()}
-    bound |= {"optim": asdict(optim), "measure": asdict(measure), **asdict(run)}
-    return Config(**chosen, probes=probes, optim=optim, run=run, plain=bound)
+    bound |= {"measure": asdict(measure), **asdict(run)}
+    return Config(**chosen, probes=probes, run=run, plain=bound)
 
 
 @lru_cache

@@ -181,7 +181,8 @@ def _recorded(run: Run, column: str) -> list[tuple[int, Trace]]:
     recorded = read.rows(run, "landscape", ["step"])["step"].unique()
     wanted = [int(recorded[index]) for index in _spread(len(recorded), _LINES)]
     steps, etas, values = read.points(run, column, eta_multiples(run), wanted)
-    return [(int(t), read.trace(run, etas, row)) for t, row in zip(steps, values, strict=True)]
+    lines = zip(steps, etas, values, strict=True)
+    return [(int(t), read.trace(run, eta, row)) for t, eta, row in lines]
 
 
 def _printed(letter: str, norm: str, lr: float, steps: int) -> list[tuple[int, Trace]]:

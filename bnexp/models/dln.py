@@ -66,6 +66,7 @@ class LinearNetwork(Chain):
         names = {_name_of(norm) for norm in self._norms} or {"none"}
         self._norm = names.pop() if len(names) == 1 else None
         object.__setattr__(self, "_theta", None)
+        self._by_vector = True
         self._pointers: list[int] = []
         self._running: list[Tensor] = []
         self._passes: dict[Objective, LinearPass] = {}
@@ -146,18 +147,21 @@ class LinearNetwork(Chain):
         data = self._statistics(inputs, targets)
         return _LinearSecondOrder(self, self._pass(objective), self._flat(params).copy(), data)
 
-    def optimised(self) -> list[nn.Parameter]:
-        """One vector that all parameters are parts of."""
+    def optimised(self, elementwise: bool) -> list[nn.Parameter]:
+        """One vector that all parameters are parts of, where the optimiser is ``elementwise``."""
+        self._by_vector = elementwise
         self._flat(None)
         assert self._theta is not None
-        return [self._theta]
+        return [self._theta] if elementwise else super().optimised(elementwise)
 
     def assign_gradient(self, grads: Mapping[str, Tensor]) -> None:
         last = next(reversed(self.own_params.values()))
         if self._pointers[-1:] != [last.data_ptr()]:
             self._flat(None)  # a probe has moved the parameters
         assert self._theta is not None
-        if isinstance(grads, _Parts):
+        if not self._by_vector:
+            super().assign_gradient(grads)
+        elif isinstance(grads, _Parts):
             self._theta.grad = grads.vector
         else:
             self._theta.grad = torch.cat([grads[name].reshape(-1) for name in self.own_params])

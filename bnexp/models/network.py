@@ -67,8 +67,8 @@ class Network(nn.Module):
         """Every module of the network, itself included."""
         return tuple(self.modules())
 
-    def optimised(self) -> list[nn.Parameter]:
-        """What an optimiser is given: the parameters."""
+    def optimised(self, elementwise: bool) -> list[nn.Parameter]:  # noqa: ARG002
+        """What an optimiser, which is ``elementwise`` or not, is given: the parameters."""
         return list(self.parameters())
 
     def assign_gradient(self, grads: Mapping[str, Tensor]) -> None:

@@ -26,6 +26,12 @@ EXCLUDED = frozenset({
 """Dotted keys of a run's config that cannot change its numbers. The data are named by their
 content (the fingerprint), not by where they lie or what they are called; plug-ins by their code."""
 
+NEUTRAL = {
+    "optim.schedule": "constant", "optim.warmup": 0.1, "optim.milestones": [0.5, 0.75],
+    "optim.gamma": 0.1, "optim.final": 0, "optim.nesterov": False,
+}  # fmt: skip
+"""Options that came later, at what runs did before: with these values a run is the same run."""
+
 
 def run_id(config: Mapping[str, Any], fingerprint: str, code: str) -> str:
     """The name of the run of ``config`` on the data with this ``fingerprint`` by this ``code``.
@@ -71,8 +77,11 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _uniform(value: Any, prefix: str = "") -> Any:
     if isinstance(value, dict):
-        deciding = {key: item for key, item in value.items() if prefix + key not in EXCLUDED}
-        return {key: _uniform(item, f"{prefix}{key}.") for key, item in deciding.items()}
+        return {
+            key: _uniform(item, f"{name}.")
+            for key, item in value.items()
+            if (name := prefix + key) not in EXCLUDED and NEUTRAL.get(name, ...) != item
+        }
     if isinstance(value, list):
         return [_uniform(item, f"{prefix}[].") for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from bnexp.config import Config
+from bnexp.config import Choice, Config
 from bnexp.data import Batches, load_dataset
 from bnexp.models import Network, Task, build_model, layer_count
 from bnexp.objective import Objective
+from bnexp.optim import schedule, takes_no_closure
 from bnexp.probes import Rows, Setting, build_probes
+from bnexp.registry import OPTIMISERS, expect
 from bnexp.training.loop import Trainer
 
 EVALUATION_BATCH = 1000
@@ -25,7 +27,7 @@ each takes as long as a fifth of a step of the deep linear network."""
 
 def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
     """The trainer of a run at step 0, and what its data are called."""
-    run, optim, plain = config.run, config.optim, config.plain
+    run, plain = config.run, config.plain
     dataset = load_dataset({**plain["data"]}, run.seed_data)
     dtype = torch.float64 if run.precision == "float64" else torch.float32
     augment = bool(plain["data"].get("augment"))
@@ -41,15 +43,38 @@ def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
         batch = batches.at(number)
         return batch.inputs, batch.targets
 
-    objective = Objective(str(plain["model"]["loss"]), optim.weight_decay, optim.decay)
+    optimizer, weight_decay = _optimizer(model, config.optim)
+    objective = Objective(str(plain["model"]["loss"]), weight_decay, config.optim.options.decay)
     other = None if run.batch_size is None else draw
     setting = Setting(model, objective, run.steps, run.seed, evaluation, other)
-    optimizer = torch.optim.SGD(
-        model.optimised(), lr=optim.lr, momentum=optim.momentum, foreach=True
-    )
-    probes = build_probes(plain["probes"], setting)
-    trainer = Trainer(setting, batches, optimizer, probes, run.steps, SYNC_EVERY[device.type])
-    return trainer, dataset.label
+    probes, every = build_probes(plain["probes"], setting), SYNC_EVERY[device.type]
+    rates = schedule(optimizer, config.optim.options, run.steps)
+    return Trainer(setting, batches, optimizer, probes, run.steps, every, rates), dataset.label
+
+
+def _optimizer(model: Network, optim: Choice) -> tuple[torch.optim.Optimizer, float]:
+    """The optimiser, and what of the weight decay is the objective's."""
+    entry, options = OPTIMISERS[optim.name], optim.options
+    parameters = model.optimised(entry.more.get("elementwise", False))
+    penalty, groups = options.weight_decay, [{"params": parameters, "weight_decay": 0.0}]
+    if entry.more.get("decoupled"):
+        decayed = [*model.own_params] if options.decay == "all" else model.weight_names()
+        penalty, groups = (
+            0.0,
+            [
+                {
+                    "params": [
+                        p for name, p in model.own_params.items() if (name in decayed) is here
+                    ],
+                    "weight_decay": options.weight_decay if here else 0.0,
+                }
+                for here in (True, False)
+            ],
+        )
+    optimizer: torch.optim.Optimizer = optim.item(groups, options)
+    expected = "an optimiser whose step needs no closure"
+    expect(takes_no_closure(optimizer), "optim", expected, optim.name)
+    return optimizer, penalty
 
 
 def _network(

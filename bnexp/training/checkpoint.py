@@ -29,11 +29,12 @@ FORMAT = 2
 
 
 def state_of(trainer: Trainer) -> dict[str, Any]:
-    """What the next step depends on: parameters, buffers, optimiser, probes, random state."""
+    """What the next step depends on: parameters, buffers, optimiser, schedule, probes, random."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {
         "model": trainer.setting.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
+        "schedule": trainer.schedule.state_dict() if trainer.schedule else {},
         "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
         "probes": {probe.name: own for probe in trainer.probes if (own := probe.state())},
     }
@@ -43,6 +44,8 @@ def load_state(trainer: Trainer, state: Mapping[str, Any]) -> None:
     """Put ``trainer`` back to what `state_of` gave."""
     trainer.setting.model.load_state_dict(state["model"])
     trainer.optimizer.load_state_dict(state["optimizer"])
+    if trainer.schedule:
+        trainer.schedule.load_state_dict(state["schedule"])
     torch.set_rng_state(state["random"]["cpu"])
     if state["random"]["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["random"]["cuda"])

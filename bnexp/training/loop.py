@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
 from bnexp.data.batches import Batches
 from bnexp.norms import noises
@@ -26,6 +27,7 @@ class Trainer:
 
     Steps 0, .., ``steps`` - 1 each make one update; at step ``steps`` the trained network is
     measured once more, with an update that is undone, so a schedule of every 100 has both ends.
+    That step has the learning rate of the last update; ``schedule`` sets those of the others.
     ``seconds`` adds up the time of ``training`` and of each probe.
 
     Losses are fetched every ``sync_every`` steps: on a GPU the host waits for them. A run ends at
@@ -38,6 +40,7 @@ class Trainer:
     probes: Sequence[Probe]
     steps: int
     sync_every: int = 1
+    schedule: LRScheduler | None = None
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     diverged: int | None = field(default=None, init=False)
     """The step whose loss or gradient is not finite; None as long as there is none."""
@@ -80,6 +83,8 @@ class Trainer:
                 step.new_params = self.setting.model.own_params
                 for probe in after:
                     self._measure(probe, probe.after_update, step)
+            if self.schedule is not None and number < self.steps - 1:
+                self.schedule.step()
         if syncing:
             self._record(record)
         elapsed = time.perf_counter() - begin

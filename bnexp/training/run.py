@@ -77,7 +77,7 @@ def identify(config: Config) -> Job:
     device = _device(config.run.device)
     plain = {**config.plain, "device": str(device)}
     content = fingerprint(plain["data"])
-    items = [one.item for one in (model, norm, config.data, *config.probes.values())]
+    items = [one.item for one in (model, norm, config.data, config.optim, *config.probes.values())]
     modules = {getattr(item, "__module__", type(item).__module__) for item in items}
     runs = Path(config.run.out).expanduser() / "runs"
     name = run_id(plain, content, code_hash({__name__, *modules}))

@@ -175,7 +175,7 @@ def test_the_guard_puts_everything_back_also_after_an_error(family: str, norm: s
 def test_the_guard_keeps_the_parameters_the_same_objects_and_storage(family: str) -> None:
     """The optimiser holds on to them."""
     model = network(family, "bn")
-    model.optimised()
+    model.optimised(True)
     held = [(id(t), t.data_ptr()) for t in [*model.parameters(), *model.buffers()]]
     with leaving_no_trace(model):
         ravage(model)
