@@ -48,15 +48,19 @@ class Objective:
     """The data loss called ``data_loss`` plus ``weight_decay``/2 times ||w||^2.
 
     ``decay`` says what w is: ``weights``, the affine maps' weights W_1, .., W_k; or ``all``, every
-    parameter, biases, gamma and beta included.
+    parameter, biases, gamma and beta included. ``label_smoothing`` mixes so much of the uniform
+    distribution into the targets of cross_entropy, in evaluation as in training.
     """
 
     data_loss: str
     weight_decay: float = 0.0
     decay: str = "weights"
+    label_smoothing: float = 0.0
 
     def data(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The data loss, a scalar."""
+        if self.label_smoothing:
+            return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
         return DATA_LOSSES[self.data_loss](outputs, targets)
 
     def penalty(self, params: Params, weights: Collection[str]) -> Tensor | float:

@@ -19,7 +19,7 @@ PAD = 4  # pixels added on each side before the random crop
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """``inputs``: normalised floats on the device, (b, 3, 32, 32) channels_last or (b, d).
+    """``inputs``: normalised floats on the device, (b, c, h, w) channels_last or (b, d).
 
     ``targets``: int64 (b,) or float (b, d). ``index``: int64 (b,), rows of the split.
     """

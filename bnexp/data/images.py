@@ -1,7 +1,9 @@
-"""Images of the user's own: a folder or an archive laid out as [top/](train|test)/class/file.
+"""Images of the user's own: a folder or an archive laid out as [top/](train|test|val)/class/file,
+or as [top/]class/file, of which a share is held out for testing.
 
-Classes and files are in the order of their names, so that a folder and any archive of it give the
-same data, row for row. Files are read in memory: nothing is extracted, every claim is checked.
+With train and val and no test, val is the test split; with all three it is left aside. Classes and
+files are in the order of their names, so that a folder and any archive of it give the same data,
+row for row. Files are read in memory: nothing is extracted, every claim is checked.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -24,17 +26,22 @@ from typing import Any, Self
 import numpy as np
 import platformdirs
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from bnexp.data.splits import DataOptions, Dataset, Split, image_dataset, image_split
 from bnexp.errors import UserError
 from bnexp.registry import DATASETS, expect
+from bnexp.seeds import generator
 
-SIDE = 32
+MAX_SIDE = 1024  # of an image that is taken as it is
+MAX_PIXELS = 1 << 26  # of one that is resized
+SPLITS = ("train", "test", "val")
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "WEBP")  # decoders that run no other program
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits: RGB loses nothing
-MAX_BYTES = 1 << 20  # of one member: a 32x32 image takes a few thousand
+MAX_FILE = 1 << 25  # of one member: a photograph takes a few million
+MAX_BYTES = 1 << 20  # of a header, and of what ends an archive
+MAX_TOTAL = 1 << 33  # pixels of all images
 MAX_MEMBERS = 1_000_000
 MAX_EXPANSION = 100  # times the size of an archive, or 1 MiB: bounds the time of a bomb
 _log = logging.getLogger(__name__)
@@ -42,10 +49,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImagesOptions(DataOptions):
-    """``path``: the folder or archive. ``cache``: where decoded images are kept between runs."""
+    """``path``: the folder or archive. ``cache``: where decoded images are kept between runs.
+    ``size``: of what is left after the shorter side is brought to so many pixels and the middle cut
+    out; null for images as they are, all of one size. ``test_share``: see `held_out`."""
 
     path: str
     cache: str | None
+    size: int | None = field(default=None, kw_only=True)
+    test_share: float = field(default=0.2, kw_only=True)
+
+    def check(self, key: str) -> None:
+        super().check(key)
+        ok = self.size is None or 1 <= self.size <= MAX_SIDE
+        expect(ok, f"{key}.size", f"null or a number of pixels from 1 to {MAX_SIDE}", self.size)
+        ok = 0 <= self.test_share < 1
+        expect(ok, f"{key}.test_share", "a number in [0, 1)", self.test_share)
 
 
 def fingerprint(options: ImagesOptions) -> str:
@@ -70,58 +88,96 @@ def fingerprint(options: ImagesOptions) -> str:
 
 
 @DATASETS.register("images", ImagesOptions, task="classification", fingerprint=fingerprint)
-def images(options: ImagesOptions, _seed: int) -> Dataset:
+def images(options: ImagesOptions, seed: int) -> Dataset:
     """The images at ``path``, decoded once and kept in ``cache``."""
     path, digest = Path(options.path).expanduser(), fingerprint(options)
 
     def make() -> dict[str, Split]:
-        splits = decode(path)
+        splits = decode(path, options.size)
         if fingerprint(options) != digest:
             raise UserError(f"data.path {path}: was changed while it was being read")
         return splits
 
     folder = Path(options.cache or platformdirs.user_cache_dir("bnexp")).expanduser()
-    splits = cached(folder / f"images-2-{digest[:32]}.pt", make)
+    size = "" if options.size is None else f"-{options.size}"
+    splits = cached(folder / f"images-3-{digest[:32]}{size}.pt", make)
+    if "" in splits:
+        splits = held_out(splits[""], options.test_share, seed)
     label = options.label or "".join(c if c.isprintable() else "?" for c in path.name)
     classes = int(splits["train"].targets.max()) + 1
     return image_dataset(label, splits["train"], splits.get("test"), classes)
 
 
-def decode(path: Path) -> dict[str, Split]:
-    """The splits of the folder or archive; UserError names what is no image or out of place."""
+def held_out(whole: Split, share: float, seed: int) -> dict[str, Split]:
+    """Train and test: of each class a ``share``, drawn from the seed, is for testing."""
+    test = torch.zeros(len(whole), dtype=torch.bool)
+    for label in range(int(whole.targets.max()) + 1):
+        rows = (whole.targets == label).nonzero().flatten()
+        order = torch.randperm(len(rows), generator=generator(seed, "test", label))
+        test[rows[order[: round(share * len(rows))]]] = True
+    parts = {"train": ~test, "test": test} if test.any() else {"train": ~test}
+    return {name: Split(whole.inputs[rows], whole.targets[rows]) for name, rows in parts.items()}
+
+
+def decode(path: Path, size: int | None = None) -> dict[str, Split]:
+    """The splits of the folder or archive, "" where it has none; UserError names what is no image
+    or out of place."""
     place = f"data.path {path}"
-    rows: dict[str, dict[tuple[str, str], np.ndarray]] = {"train": {}, "test": {}}
-    tops = set()
+    rows: dict[str, dict[tuple[str, str], Image.Image]] = {}
+    tops, first = set(), None
     for name, data in tqdm(walk(path), desc="decoding", unit=" images", disable=None, leave=False):
-        *top, split, label, file = name.split("/") if name.count("/") > 1 else ("", "", "")
-        tops.add(tuple(top))
-        ok = split in rows and len(top) < 2 and len(tops) == 1
-        expect(ok, place, "[top/](train|test)/class/file", name)
-        rows[split][label, file] = _pixels(place, name, data)
-    train, test = (sorted({label for label, _ in rows[split]}) for split in rows)
+        *top, label, file = name.split("/") if "/" in name else ("", "")
+        split = top.pop() if top and (len(top) == 2 or top[0] in SPLITS) else ""
+        rows.setdefault(split, {})
+        tops.add((*top, bool(split)))
+        ok = split in ("", *SPLITS) and label not in ("", *SPLITS)
+        ok = ok and len(top) < 2 and len(tops) == 1
+        expect(ok, place, "[top/](train|test|val)/class/file or [top/]class/file", name)
+        rows[split][label, file] = image = _image(place, name, data, size)
+        first = first or image.size
+        expect(image.size == first, place, f"one size, or data.size, in {name!r}", image.size)
+        pixels = math.prod(first) * sum(map(len, rows.values()))
+        expect(pixels <= MAX_TOTAL, place, f"at most {MAX_TOTAL} pixels in all", pixels)
+    if "train" in rows and (val := rows.pop("val", None)):
+        rows.setdefault("test", val)
+    named = {split: sorted({label for label, _ in found}) for split, found in rows.items()}
+    train, test = (named.get(split, []) for split in ("train", "test"))
+    train = named.get("", train)
     expect(bool(train), place, "images as train/class/file", test)
     odd = sorted({*train} ^ {*test}) if test else []
     expect(not odd, place, "the same classes in train/ and test/", odd[:1])
+    grey = all(image.mode == "L" for found in rows.values() for image in found.values())
     return {
         split: image_split(
-            np.stack([found[key] for key in sorted(found)]),
+            np.stack([_pixels(found[key], grey) for key in sorted(found)]),
             np.array([train.index(label) for label, _ in sorted(found)]),
         )
         for split, found in rows.items()
-        if found
     }
 
 
-def _pixels(place: str, name: str, data: bytes) -> np.ndarray:
+def _pixels(image: Image.Image, grey: bool) -> np.ndarray:
+    """(h, w, 3), or (h, w, 1) where all images are grey."""
+    return np.asarray(image)[..., None] if grey else np.asarray(image.convert("RGB"))
+
+
+def _image(place: str, name: str, data: bytes, size: int | None) -> Image.Image:
+    """The image, of mode L or RGB, brought to ``size``."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.size != (SIDE, SIDE) or image.mode not in MODES:  # known from the header
+            large = max(image.size) > MAX_SIDE and (
+                size is None or math.prod(image.size) > MAX_PIXELS
+            )
+            if large or image.mode not in MODES:  # known from the header
                 raise ValueError(f"{image.width}x{image.height} pixels of mode {image.mode}")
             if image.format == "PNG" and data[24] > 8:  # Pillow would cut 16-bit colour to 8
                 raise ValueError(f"{data[24]} bits per channel")
-            return np.asarray(image.convert("RGB"))
+            whole = image.convert("L" if image.mode in ("1", "L") else "RGB")
+            if size is None:
+                return whole
+            return ImageOps.fit(whole, (size, size), Image.Resampling.BILINEAR)
     except Exception as problem:  # the decoders raise whatever they like on bytes like these
-        expected = f"{SIDE}x{SIDE} images of 8 bits, {', '.join(FORMATS)}"
+        expected = f"images of 8 bits, {', '.join(FORMATS)}, up to {MAX_SIDE} pixels a side"
         raise UserError(f"{place}: expected {expected}; got {name!r} ({problem})") from problem
 
 
@@ -139,13 +195,13 @@ def walk(path: Path) -> Iterator[tuple[str, bytes]]:
             inside = not plain.is_absolute() and ".." not in plain.parts
             expect(inside, place, "plain relative paths", name)
             expect(is_plain, place, "plain files, no links or devices, in a zip deflated", name)
-            expect(size <= MAX_BYTES, place, f"at most {MAX_BYTES} bytes in {name!r}", size)
+            expect(size <= MAX_FILE, place, f"at most {MAX_FILE} bytes in {name!r}", size)
             expect(total <= limit, place, f"at most {limit} bytes in all", total)
             expect(plain not in names, place, "different members", name)
             names.add(plain)
             expect(len(names) <= MAX_MEMBERS, place, f"at most {MAX_MEMBERS} files", name)
             with opened() as file:
-                yield str(plain), file.read(MAX_BYTES + 1)  # zipfile bounds no read without a size
+                yield str(plain), file.read(MAX_FILE + 1)  # zipfile bounds no read without a size
     except UserError:
         raise
     except Exception as problem:  # the readers raise whatever they like on damaged bytes

@@ -27,7 +27,7 @@ class DataOptions(Options):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """``inputs``: uint8 (n, 3, 32, 32) images in channels_last memory, or float64 (n, d).
+    """``inputs``: uint8 (n, c, h, w) images in channels_last memory, or float64 (n, d).
 
     ``targets``, row by row: int64 (n,) classes, or float64 (n, d).
     """
@@ -43,7 +43,7 @@ class Split:
 class Dataset:
     """``classes`` is None for regression.
 
-    ``mean`` and ``std``, float64 (3,), are of the *training* pixels / 255 per channel, or None.
+    ``mean`` and ``std``, float64 (c,), are of the *training* pixels / 255 per channel, or None.
     """
 
     label: str
@@ -55,7 +55,7 @@ class Dataset:
 
 
 def image_split(pixels: np.ndarray, targets: np.ndarray) -> Split:
-    """The Split of uint8 (n, 32, 32, 3) pixels and int64 (n,) targets."""
+    """The Split of uint8 (n, h, w, c) pixels and int64 (n,) targets."""
     inputs = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
     return Split(inputs, torch.from_numpy(targets))
 

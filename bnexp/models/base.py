@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from bnexp.errors import UserError
+from bnexp.models.dropout import add_dropout
 from bnexp.models.network import Network
-from bnexp.registry import MODELS, NORMS, Options, one_of
+from bnexp.registry import MODELS, NORMS, Options, expect, one_of
 from bnexp.seeds import derive, generator
 
 MakeNorm = Callable[[int, int], nn.Module]
@@ -31,13 +32,21 @@ INITS: dict[str, Callable[..., Tensor]] = {
 
 @dataclass(frozen=True)
 class ModelOptions(Options):
-    """``init`` is a key of `INITS`; ``loss`` one of ``bnexp/objective.py``."""
+    """``init`` is a key of `INITS`; ``loss`` one of ``bnexp/objective.py``, its targets smoothed by
+    ``label_smoothing`` (Szegedy et al. 2016); ``dropout``: see `add_dropout`."""
 
     init: str
     loss: str
+    dropout: float = field(default=0.0, kw_only=True)
+    label_smoothing: float = field(default=0.0, kw_only=True)
 
     def check(self, key: str) -> None:
         one_of(f"{key}.init", self.init, tuple(INITS))
+        for name in ("dropout", "label_smoothing"):
+            value = getattr(self, name)
+            expect(0 <= value < 1, f"{key}.{name}", "a number in [0, 1)", value)
+        ok = self.label_smoothing == 0 or self.loss == "cross_entropy"
+        expect(ok, f"{key}.label_smoothing", f"0 with the loss {self.loss}", self.label_smoothing)
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,8 @@ def build_model(
         raise UserError(f"model: expected numbered layers; model={name} has none")
     if isinstance(options, ModelOptions):
         initialise(network, options.init, seed, getattr(options, "init_scale", 1.0))
+        if options.dropout:
+            add_dropout(network, options.dropout, seed)
     attach(network)
     return network
 

@@ -169,6 +169,7 @@ class LinearNetwork(Chain):
     def _applies(self, objective: Objective, inputs: Tensor) -> bool:
         return (
             self._norm is not None
+            and not hasattr(self, "dropouts")
             and objective.data_loss in LOSSES
             and self.training
             and inputs.dtype == torch.float64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -32,7 +32,7 @@ class VggOptions(ModelOptions):
     linear, or the widths of hidden linear layers; ``init_scale`` multiplies the weights at the
     start."""
 
-    init_scale: float
+    init_scale: float = field(default=1.0, kw_only=True)
     depth: int
     width: float
     head: Any
@@ -51,7 +51,8 @@ class VggOptions(ModelOptions):
 
 @MODELS.register("vgg", VggOptions, task="classification")
 def vgg(options: VggOptions, norm: MakeNorm, task: Task) -> Chain:
-    """The VGG: input ``(batch, 3, 32, 32)``, logits ``(batch, classes)``.
+    """The VGG: input ``(batch, channels, height, width)``, 32x32 or larger, logits ``(batch,
+    classes)``.
 
     Each convolution is followed by its norm and a ReLU; the head is not normalised. The
     convolutions are layers 1 to 8, 10, 13 or 16, the head's layers come after them.
@@ -65,6 +66,8 @@ def vgg(options: VggOptions, norm: MakeNorm, task: Task) -> Chain:
             conv = nn.Conv2d(channels, out, 3, padding=1)
             stages.append(Stage(conv, norm(len(stages) + 1, out), nn.ReLU(), pool))
             channels = out
+    # of 32x32 images one position is left, and the mean over positions is that
+    stages[-1].pool = nn.Sequential(stages[-1].pool, nn.AdaptiveAvgPool2d(1))
     for hidden in [] if options.head == "linear" else options.head:
         stages.append(Stage(nn.Linear(channels, hidden), activation=nn.ReLU()))
         channels = hidden

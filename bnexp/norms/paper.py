@@ -146,44 +146,58 @@ class LpNorm(Statistics):
         return torch.addcmul(shift, x, gain).to(dtype)
 
 
-class Noise(nn.Module):
-    """The non-stationary noise of Algorithm 1: a_ij <- s_ij a_ij + m_ij, off at test time.
+class Replayed(nn.Module):
+    """What draws random numbers in training, the same in every pass made within one step: they are
+    a function of ``seed`` and of the step last given to `at_step`."""
 
-    At every step and for every unit j: mu_j ~ U(-n_mu, n_mu), sigma_j ~ U(1, n_sigma); then for
-    every sample i and position: m_ij ~ U(mu_j - r_mu, mu_j + r_mu), s_ij ~ N(sigma_j, r_sigma).
-    A function of ``seed`` and of the step last given to `at_step`: every pass made within one step
-    meets the same noise.
-    """
-
-    def __init__(self, options: NoiseOptions, seed: int) -> None:
+    def __init__(self, seed: int) -> None:
         super().__init__()
-        self.options, self.seed = options, seed
-        self.step = 0
-        self._drawn: tuple[Tensor, Tensor] | None = None
+        self.seed, self.step = seed, 0
+        self._drawn: tuple[Tensor, ...] | None = None
         self._like: tuple[torch.Size, torch.dtype, torch.device] | None = None
+
+    def sample(self, x: Tensor, stream: torch.Generator) -> tuple[Tensor, ...]:
+        """Tensors of the shape and device of ``x`` from ``stream``."""
+        raise NotImplementedError
 
     def at_step(self, step: int) -> None:
         """Move to the noise of training step ``step``."""
         if step != self.step:
             self.step, self._drawn = step, None
 
-    def draw(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The noise (m, s) of the present step, each of the shape, dtype and device of ``x``."""
+    def draw(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the present step draws for ``x``, laid out as it is."""
         like = (x.shape, x.dtype, x.device)
         if self._drawn is None or like != self._like:
-            o, units = self.options, (1, x.shape[1], *[1] * (x.dim() - 2))
             stream = torch.Generator(x.device).manual_seed(derive(self.seed, self.step))
-
-            def uniform(shape: Sequence[int], low: float, high: float) -> Tensor:
-                return x.new_empty(shape).uniform_(low, high, generator=stream)
-
-            mu, sigma = uniform(units, -o.n_mu, o.n_mu), uniform(units, 1.0, o.n_sigma)
-            m = uniform(x.shape, -o.r_mu, o.r_mu).add_(mu)
-            s = x.new_empty(x.shape).normal_(0.0, o.r_sigma, generator=stream).add_(sigma)
+            drawn = self.sample(x, stream)
             if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-                m, s = (v.contiguous(memory_format=torch.channels_last) for v in (m, s))
-            self._drawn, self._like = (m, s), like
+                drawn = tuple(v.contiguous(memory_format=torch.channels_last) for v in drawn)
+            self._drawn, self._like = drawn, like
         return self._drawn
+
+
+class Noise(Replayed):
+    """The non-stationary noise of Algorithm 1: a_ij <- s_ij a_ij + m_ij, off at test time.
+
+    At every step and for every unit j: mu_j ~ U(-n_mu, n_mu), sigma_j ~ U(1, n_sigma); then for
+    every sample i and position: m_ij ~ U(mu_j - r_mu, mu_j + r_mu), s_ij ~ N(sigma_j, r_sigma).
+    """
+
+    def __init__(self, options: NoiseOptions, seed: int) -> None:
+        super().__init__(seed)
+        self.options = options
+
+    def sample(self, x: Tensor, stream: torch.Generator) -> tuple[Tensor, ...]:
+        """The noise (m, s), each of the shape, dtype and device of ``x``."""
+        o, units = self.options, (1, x.shape[1], *[1] * (x.dim() - 2))
+
+        def uniform(shape: Sequence[int], low: float, high: float) -> Tensor:
+            return x.new_empty(shape).uniform_(low, high, generator=stream)
+
+        mu, sigma = uniform(units, -o.n_mu, o.n_mu), uniform(units, 1.0, o.n_sigma)
+        m = uniform(x.shape, -o.r_mu, o.r_mu).add_(mu)
+        return m, x.new_empty(x.shape).normal_(0.0, o.r_sigma, generator=stream).add_(sigma)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -206,9 +220,9 @@ NORMS.register("noisy_bn", NoisyOptions)(
 NORMS.register("noise_only", NoiseOptions)(lambda _units, options, seed: Noise(options, seed))
 
 
-def noises(model: nn.Module) -> list[Noise]:
-    """Every noise in ``model``."""
-    return [module for module in model.modules() if isinstance(module, Noise)]
+def noises(model: nn.Module) -> list[Replayed]:
+    """Everything in ``model`` that draws random numbers."""
+    return [module for module in model.modules() if isinstance(module, Replayed)]
 
 
 def at_step(model: nn.Module, step: int) -> None:

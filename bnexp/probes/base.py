@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bnexp import registry
 from bnexp.models import Network
-from bnexp.norms import Noise, frozen_statistics
+from bnexp.norms import Replayed, frozen_statistics
 from bnexp.objective import Objective, Params
 from bnexp.registry import PROBES, at_least, expect
 
@@ -186,7 +186,7 @@ def leaving_no_trace(model: Network) -> Iterator[None]:
     tensors += [buffer for *_, own in modules for buffer in own.values() if buffer is not None]
     with torch.no_grad():
         storage, values = [t.data for t in tensors], [t.clone() for t in tensors]
-    noises = [(part, part.step) for part in model.parts if isinstance(part, Noise)]
+    noises = [(part, part.step) for part in model.parts if isinstance(part, Replayed)]
     try:
         devices = range(torch.cuda.device_count())
         with torch.random.fork_rng(devices), frozen_statistics(model.parts):

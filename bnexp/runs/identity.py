@@ -20,8 +20,7 @@ from bnexp.runs.files import plain
 EXCLUDED = frozenset({
     "out", "deterministic", "threads", "progress", "resume", "fail_fast", "checkpoint_minutes",
     "checkpoint_steps", "measure", "preset", "sizes", "experiment", "plugins", "stale", "data.path",
-    "data.cache", "data.label", "hydra",
-    "logger", "share",
+    "data.cache", "data.label", "data.download", "logger", "share", "hydra",
 })  # fmt: skip
 """Dotted keys of a run's config that cannot change its numbers. The data are named by their
 content (the fingerprint), not by where they lie or what they are called; plug-ins by their code."""
@@ -29,6 +28,8 @@ content (the fingerprint), not by where they lie or what they are called; plug-i
 NEUTRAL = {
     "optim.schedule": "constant", "optim.warmup": 0.1, "optim.milestones": [0.5, 0.75],
     "optim.gamma": 0.1, "optim.final": 0, "optim.nesterov": False,
+    "model.dropout": 0, "model.init_scale": 1, "model.label_smoothing": 0,
+    "data.size": None, "data.test_share": 0.2,
 }  # fmt: skip
 """Options that came later, at what runs did before: with these values a run is the same run."""
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from bnexp.errors import UserError
 from bnexp.runs.directory import RunDirectory
-from bnexp.runs.identity import canonical, model_name
+from bnexp.runs.identity import NEUTRAL, canonical, model_name
 from bnexp.runs.tables import parts_in, read_table
 
 NOISE = {"n_mu", "n_sigma", "r_mu", "r_sigma"}
@@ -250,7 +250,8 @@ def differing(runs: Sequence[Run], probes: Collection[str] = ()) -> dict[str, li
     Less what follows from the model, of the norm's and data's options what their names say, of the
     seeds what ``seed`` says. Of the probes only ``probes`` count: others change no number.
     """
-    its = {key: [run.deciding.get(key) for run in runs] for run in runs for key in run.deciding}
+    keys = dict.fromkeys(key for run in runs for key in run.deciding)
+    its = {key: [run.deciding.get(key, NEUTRAL.get(key)) for run in runs] for key in keys}
     texts = {key: [*map(written, values)] for key, values in its.items()}
     models = [run.model for run in runs]
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from bnexp.config import Choice, Config
-from bnexp.data import Batches, load_dataset
+from bnexp.data import Batches, Dataset, load_dataset
+from bnexp.errors import UserError
 from bnexp.models import Network, Task, build_model, layer_count
 from bnexp.objective import Objective
 from bnexp.optim import schedule, takes_no_closure
@@ -32,7 +33,7 @@ def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
     dtype = torch.float64 if run.precision == "float64" else torch.float32
     augment = bool(plain["data"].get("augment"))
     batches = Batches(dataset, run.batch_size, run.seed_order, device, dtype, augment)
-    model = _network(config, dataset.classes, device, dtype)
+    model = _network(config, dataset, device, dtype)
 
     def evaluation(split: str) -> Iterator[tuple[Tensor, Tensor]]:
         if getattr(dataset, split) is not None:
@@ -44,7 +45,8 @@ def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
         return batch.inputs, batch.targets
 
     optimizer, weight_decay = _optimizer(model, config.optim)
-    objective = Objective(str(plain["model"]["loss"]), weight_decay, config.optim.options.decay)
+    loss, smoothing = str(plain["model"]["loss"]), plain["model"].get("label_smoothing", 0.0)
+    objective = Objective(loss, weight_decay, config.optim.options.decay, smoothing)
     other = None if run.batch_size is None else draw
     setting = Setting(model, objective, run.steps, run.seed, evaluation, other)
     probes, every = build_probes(plain["probes"], setting), SYNC_EVERY[device.type]
@@ -54,36 +56,41 @@ def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
 
 def _optimizer(model: Network, optim: Choice) -> tuple[torch.optim.Optimizer, float]:
     """The optimiser, and what of the weight decay is the objective's."""
-    entry, options = OPTIMISERS[optim.name], optim.options
-    parameters = model.optimised(entry.more.get("elementwise", False))
-    penalty, groups = options.weight_decay, [{"params": parameters, "weight_decay": 0.0}]
-    if entry.more.get("decoupled"):
+    more, options = OPTIMISERS[optim.name].more, optim.options
+    decoupled = more.get("decoupled", False)
+    parameters = model.optimised(more.get("elementwise", False) and not decoupled)
+    groups = [{"params": parameters, "weight_decay": 0.0}]
+    if decoupled:
         decayed = [*model.own_params] if options.decay == "all" else model.weight_names()
-        penalty, groups = (
-            0.0,
-            [
-                {
-                    "params": [
-                        p for name, p in model.own_params.items() if (name in decayed) is here
-                    ],
-                    "weight_decay": options.weight_decay if here else 0.0,
-                }
-                for here in (True, False)
-            ],
-        )
+        own = model.own_params.items()
+        groups = [
+            {"params": [p for name, p in own if (name in decayed) is here], "weight_decay": rate}
+            for here, rate in ((True, options.weight_decay), (False, 0.0))
+        ]
     optimizer: torch.optim.Optimizer = optim.item(groups, options)
     expected = "an optimiser whose step needs no closure"
     expect(takes_no_closure(optimizer), "optim", expected, optim.name)
-    return optimizer, penalty
+    return optimizer, 0.0 if decoupled else options.weight_decay
 
 
-def _network(
-    config: Config, classes: int | None, device: torch.device, dtype: torch.dtype
-) -> Network:
+def _network(config: Config, dataset: Dataset, device: torch.device, dtype: torch.dtype) -> Network:
     """The run's network at initialisation, computing in its precision; bf16 in its products."""
     model, norm, run = config.model, config.norm, config.run
-    task = Task() if classes is None else Task(classes=classes)
+    images = dataset.train.inputs[:1].float()
+    classes, channels = dataset.classes, images.shape[1]
+    task = Task() if classes is None else Task(channels, classes)
     network = build_model(model.name, model.options, norm.name, norm.options, task, run.seed_init)
+    if classes is not None:
+        try:
+            with torch.no_grad():
+                network.eval()(images.to(next(network.parameters()).dtype))
+        except RuntimeError as error:  # such as poolings that leave nothing of a small image
+            size = " x ".join(map(str, images.shape[1:]))
+            why = str(error).partition("\n")[0]
+            raise UserError(
+                f"data: model={model.name} cannot take images of {size}: {why}"
+            ) from None
+        network.train()
     network = network.to(device, dtype)
     if run.precision == "bf16":
         network.autocast = torch.bfloat16

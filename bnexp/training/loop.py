@@ -78,6 +78,8 @@ class Trainer:
                 step.params = {name: p.detach().clone() for name, p in step.params.items()}
             with self._undone() if number == self.steps else nullcontext():
                 self.setting.model.assign_gradient(step.grads)
+                if after:  # optimisers may write to what they are given, as Nesterov's does
+                    step.grads = {name: grad.clone() for name, grad in step.grads.items()}
                 self.optimizer.step()
                 self.optimizer.zero_grad(set_to_none=True)
                 step.new_params = self.setting.model.own_params

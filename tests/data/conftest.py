@@ -20,7 +20,9 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "data"
 
 def defaults(name: str, **changes: object) -> dict[str, Any]:
     """The ``data`` section of a run: the file's defaults and ``changes``."""
-    return {**OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml")), **changes}  # type: ignore[dict-item]
+    plain: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml"))
+    base, *_ = plain.pop("defaults", [None])
+    return {**(defaults(base) if base else {}), **plain, **changes}
 
 
 def encoded(pixels: torch.Tensor, kind: str = "PNG") -> bytes:

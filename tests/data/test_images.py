@@ -80,7 +80,10 @@ def test_formats_are_decoded_to_rgb(make: Any, kind: str) -> None:
     ("name", "expected"),
     [
         *[(name, "relative") for name in ("/train/a/0.png", "../0.png", "train/a/../../../0")],
-        *[(name, "class/file") for name in ("readme", "train/0.png", "train/a/b/0", "val/a/0.png")],
+        *[
+            (name, "class/file")
+            for name in ("readme", "train/0.png", "train/a/b/0", "valid/a/0.png")
+        ],
         *[(name, "class/file") for name in ("a/b/train/a/0.png", "top/train/cat/7.png", "a\nb")],
         ("./train/cat/0.png", "different"),
     ],
@@ -117,7 +120,8 @@ def test_limits(make: Any, tree: Any, suffix: str, monkeypatch: Any) -> None:
     monkeypatch.setattr(images, "MAX_MEMBERS", 5)
     refused(make, write(tree), "at most 5 files")
     monkeypatch.undo()
-    refused(make, write(tree | {ODD: bytes(images.MAX_BYTES + 1)}), repr(ODD), "1048577")
+    monkeypatch.setattr(images, "MAX_FILE", 1 << 20)
+    refused(make, write(tree | {ODD: bytes((1 << 20) + 1)}), repr(ODD), "1048577")
     if suffix != "folder":
         monkeypatch.setattr(images, "MAX_EXPANSION", 1)
         big = {f"{n}.png": bytes(1 << 20) for n in range(2)}
@@ -154,7 +158,7 @@ def png(side: int, mode: str = "RGB") -> bytes:
     ("data", "word"),
     [
         *[(b"", "image"), (b"not an image", "image"), (encoded(noise(0))[:600], "image")],
-        *[(png(33), "33x33"), (png(28), "28x28"), (png(32, "I;16"), "I;16")],
+        *[(png(33), "(33, 33)"), (png(1025), "1025x1025"), (png(32, "I;16"), "I;16")],
     ],
 )
 def test_members_that_are_no_fitting_image(make: Any, tree: Any, data: bytes, word: str) -> None:
@@ -234,8 +238,8 @@ def test_content_decides_whether_the_cache_stands_in(
     monkeypatch.setattr(images, "decode", None)  # a second decoding would fail
     holds(load_dataset(cfg, 0), pixels)
 
-    def slow(path: Path) -> Any:
-        splits = decode(path)
+    def slow(path: Path, size: int | None) -> Any:
+        splits = decode(path, size)
         make.tar(tree)
         return splits
 
@@ -273,3 +277,58 @@ def test_cache_that_cannot_be_written_costs_time_only(
     holds(load_dataset(make.config(make.tar(tree)), 0), pixels)
     assert "cannot be written" in caplog.text
     assert not list((make.root / "cache").iterdir())
+
+
+def test_other_sizes_are_taken_or_brought_to_one(make: Any) -> None:
+    """The shorter side first, then the middle: of a wide image's thirds, the one in the middle."""
+    tall = noise(3)[:, :, :16]
+    path = make.tar({"train/a/0.png": encoded(tall)})
+    assert torch.equal(load_dataset(make.config(path), 0).train.inputs[0], tall)
+    thirds = torch.tensor([10, 200, 90], dtype=torch.uint8).repeat_interleave(24)
+    wide = thirds.expand(3, 24, 72)
+    path = make.tar({"train/a/0.png": encoded(wide), "train/a/1.png": encoded(noise(1))})
+    refused(make, path, "one size, or data.size", "'train/a/1.png'", "(32, 32)")
+    data = load_dataset(make.config(path) | {"size": 8}, 0)
+    assert data.train.inputs.shape == (2, 3, 8, 8)
+    assert (data.train.inputs[0, :, :, 1:-1] == 200).all()
+    same = load_dataset(make.config(path) | {"size": 8}, 0)  # from the cache
+    assert torch.equal(same.train.inputs, data.train.inputs)
+
+
+def test_grey_images_have_one_channel_unless_any_is_in_colour(make: Any) -> None:
+    grey = {"train/a/0.png": png(32, "L"), "train/b/0.png": png(32, "1")}
+    data = load_dataset(make.config(make.tar(grey)), 0)
+    assert data.train.inputs.shape == (2, 1, 32, 32)
+    assert data.mean is not None
+    assert data.mean.shape == (1,)
+    mixed = grey | {"train/b/1.png": encoded(noise(0))}
+    assert load_dataset(make.config(make.tar(mixed)), 0).train.inputs.shape == (3, 3, 32, 32)
+
+
+def test_val_is_for_testing_where_there_is_no_test(make: Any, tree: Any, pixels: Any) -> None:
+    files = {name.replace("test/", "val/"): data for name, data in tree.items()}
+    holds(load_dataset(make.config(make.tar(files)), 0), pixels)
+    more = {name.replace("test/", "val/"): encoded(noise(50)) for name in tree if "test" in name}
+    holds(load_dataset(make.config(make.tar(tree | more)), 0), pixels)
+
+
+@pytest.mark.parametrize("top", ["", "top/"])
+def test_of_a_flat_folder_a_seeded_share_of_each_class_is_held_out(make: Any, top: str) -> None:
+    counts = {"cat": 10, "dog": 5}
+    names = [(label, n) for label, count in counts.items() for n in range(count)]
+    images_of = {
+        f"{top}{a}/{n}.png": encoded(noise(100 * len(a) + n + 50 * (a == "dog"))) for a, n in names
+    }
+    cfg = make.config(make.tar(images_of))
+    splits = [load_dataset(cfg, seed) for seed in (0, 0, 1)]
+    for data in splits:
+        assert data.test is not None
+        assert data.train.targets.bincount().tolist() == [8, 4]
+        assert data.test.targets.bincount().tolist() == [2, 1]
+        rows = torch.cat([data.train.inputs, data.test.inputs]).flatten(1)
+        assert len(rows.unique(dim=0)) == 15, "each image is in one of the two"
+    first, again, other = (data.test.inputs for data in splits if data.test is not None)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert load_dataset(cfg | {"test_share": 0.0}, 0).test is None
+    refused(make, make.tar({f"{top}train/0.png": encoded(noise(0))}), "class/file")

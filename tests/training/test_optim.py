@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.optim import lr_scheduler as torchs
 
+from bnexp.analysis.read import beta, points
 from bnexp.config import check, compose
 from bnexp.errors import UserError
 from bnexp.optim import SCHEDULES, SgdOptions, schedule
 from bnexp.registry import DATASETS, MODELS, OPTIMISERS
+from bnexp.runs import find_runs
 from bnexp.runs.identity import NEUTRAL, run_id
 from bnexp.training.build import trainer_of
 from tests.training.runs import (
@@ -69,10 +71,10 @@ UPDATES: dict[str, Update] = {"sgd": _sgd, "adam": _adam, "adamw": _adam, "rmspr
 def test_each_update_is_that_of_its_paper(kind: Any, name: str, decay: str) -> None:
     """By hand, from the gradients that were measured; on the DLN's own path, too."""
     own = [f"optim={name}", *OWN[name], f"optim.weight_decay={LAMBDA}", f"optim.decay={decay}"]
-    common = ["precision=float64", "probes=none", "steps=4", "device=cpu"]
-    trainer, _ = trainer_of(
-        check(compose([*kind, *own, *common, f"optim.lr={LR}"])), torch.device("cpu")
-    )
+    common = ["precision=float64", "probes=none", "steps=4", "device=cpu", f"optim.lr={LR}"]
+    # which sees the update, so that the gradients are what they were before it
+    common += ["+probes.gradient_shift={every:1,dense:0,layers:[1]}"]
+    trainer, _ = trainer_of(check(compose([*kind, *own, *common])), torch.device("cpu"))
     model = trainer.setting.model
     weights, states = set(model.weight_names()), {key: {} for key in model.own_params}
     for number in range(4):
@@ -142,6 +144,11 @@ def test_lr_and_etas_of_a_run_follow_the_schedule(tmp_path: Path) -> None:
     for step, rows in landscape.groupby("step"):
         multiples = made.config.plain["measure"]["etas"]
         assert rows.eta.to_numpy() == pytest.approx(np.array(multiples) * rates[step], rel=1e-9)
+    (run,) = find_runs(tmp_path)
+    steps, etas, values = points(run, "beta", [0.1, 10])
+    assert etas == pytest.approx(np.outer(rates[steps.astype(int)], [0.1, 10]), rel=1e-9)
+    assert (values.max(axis=1) <= tables(made)["smoothness"].beta * (1 + 1e-9)).all()
+    assert beta(run).lo == pytest.approx(tables(made)["smoothness"].beta, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -165,7 +172,7 @@ BAD = [
     ("optim.milestones=[2]", "optim.milestones: expected a list of numbers in"),
     ("optim.warmup=1", "optim.warmup: expected a number in"),
     ("optim.gamma=0", "optim.gamma: expected a number in"),
-    ("optim.final=1", "optim.lr_min: expected a number from 0 to optim.lr"),
+    ("optim.final=2", "optim.final: expected a number in"),
     ("optim=adma", "optim: expected one of .* did you mean adam"),
     ("optim=adam optim.betas=[1]", "optim.betas: expected two numbers in"),
     ("optim=rmsprop optim.alpha=1", "optim.alpha: expected a number in"),
