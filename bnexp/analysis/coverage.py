@@ -109,9 +109,9 @@ def _over_etas(figure: int, s: dict[str, Any], runs: Sequence[Run]) -> Compared:
     theirs, ours = [], []
     for step, curve in paper.curves_by_step(figure, s["panel"], s["quantity"], s["norm"], s["lr"]):
         here = np.full((len(runs), len(curve.x)), np.nan)
-        for row, (steps, etas, values) in zip(here, tables, strict=True):
+        for row, (steps, _, values) in zip(here, tables, strict=True):
             near = int(np.abs(steps - step).argmin())
-            if abs(steps[near] - step) <= 1 and len(etas) == len(curve.x):
+            if abs(steps[near] - step) <= 1 and values.shape[1] == len(curve.x):
                 row[:] = values[near]
         theirs.append(curve.lo)
         ours.append(here)
