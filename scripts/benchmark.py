@@ -26,8 +26,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import torchvision
+from torch.func import functional_call
 from torch.utils.benchmark import Timer
 
+from bnexp import measure
 from bnexp.config import check, compose
 from bnexp.models.network import Chain, Network
 from bnexp.probes.base import leaving_no_trace
@@ -56,6 +59,7 @@ WANTED = {
     ("vgg", "writing tables"): 0.01,
     ("dln", "bare training step"): 0.1,  # no probe is short beside so short a step
     ("dln", "Definition 2.1, all layers"): 0.05,
+    ("resnet18", "bnexp.measure, landscape"): 1.5,  # finding the layers is a forward pass
     ("-", "bnexp --help"): 1.0,
 }
 """The largest ratio that is wanted of a network's measurement."""
@@ -229,6 +233,28 @@ DIRECT = Network.mixed_gradients
 """Definition 2.1 the direct way: a whole forward and backward pass per layer."""
 
 
+def of_own(device: str) -> tuple[Work, Work]:
+    """`bnexp.measure` of the landscape of torchvision's ResNet-18, and the same written by hand."""
+    model = torchvision.models.resnet18(num_classes=10).to(device)
+    x, y = torch.randn(16, 3, 64, 64, device=device), torch.randint(0, 10, (16,), device=device)
+    lr, etas = 0.1, [0.5, 1, 2, 4]
+
+    def gradient(point: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        loss = F.cross_entropy(functional_call(model, dict(point), (x,)), y)
+        return torch.autograd.grad(loss, list(point.values()))
+
+    def by_hand() -> None:
+        own = dict(model.named_parameters())
+        here = gradient(own)
+        for eta in etas:
+            moved = zip(own.items(), here, strict=True)
+            point = {n: (p - eta * lr * g).detach().requires_grad_() for (n, p), g in moved}
+            change = torch._foreach_sub(gradient(point), here)
+            float(torch.stack(torch._foreach_norm(change)).norm())
+
+    return partial(measure, model, F.cross_entropy, (x, y), {"landscape": {"etas": etas}}), by_hand
+
+
 def help_times() -> list[float]:
     """Seconds until ``bnexp --help`` has answered, five times."""
     command = [sys.executable, "-m", "bnexp.cli", "--help"]
@@ -296,6 +322,10 @@ def main() -> int:
                 ratio = median(a / b for a, b in zip(one, other, strict=True))
                 ratio = 1 + (ratio - 1) / count if what == SHARE else ratio / count
                 rows.append(row(network, what, against, ratio, one))
+    if "resnet18".startswith(given.only):
+        one, other = compare(*of_own(given.device), given.seconds)
+        ratio = median(a / b for a, b in zip(one, other, strict=True))
+        rows.append(row("resnet18", "bnexp.measure, landscape", "by hand", ratio, one))
     times = help_times()
     rows.append(row("-", "bnexp --help", "one second", median(times), times))
     machine = environment(torch.device(given.device), "")

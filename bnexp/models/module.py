@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -179,8 +179,13 @@ class ModuleNetwork(Network):
     ) -> Tensor:
         buffers = {name: buffer.clone() for name, buffer in self._buffers_then.items()}
         point = {**(self.own_params if params is None else params), **buffers}
-        kind, enabled = next(iter(point.values())).device.type, self.autocast is not None
-        with self._replayed(), torch.autocast(kind, self.autocast, enabled, cache_enabled=False):
+        kind = next(iter(point.values())).device.type
+        cast = (
+            torch.autocast(kind, self.autocast, self.autocast is not None, cache_enabled=False)
+            if torch.amp.is_autocast_available(kind)
+            else nullcontext()
+        )
+        with self._replayed(), cast:
             return at_least_float32(functional_call(self, point, (x,), part))
 
     def evaluate(self, objective: Objective, *batch: Any, **options: Any) -> Evaluation:
@@ -220,7 +225,9 @@ class ModuleNetwork(Network):
         for path in paths:
             there = f"module.{path}" in modules.values()
             expect(there, "layers", "module paths of the model, as in named_modules()", path)
-        trainable = {id(p): name for name, p in self.own_params.items()}
+        own = {id(p): name for name, p in self.own_params.items()}
+        every = self.named_parameters(remove_duplicate=False)  # a shared one has several names
+        names = {n: own[id(p)] for n, p in every if id(p) in own and p.dim() > 1}
         calls: list[str] = []
         found: dict[str, tuple[Tensor, int, int]] = {}  # output, its version, its units' dimension
         norms: dict[str, str] = {}
@@ -242,14 +249,7 @@ class ModuleNetwork(Network):
                 found[path] = (out, out._version, 1 if conv else -1)
 
         def weight(path: str) -> str | None:
-            for name in WEIGHTS:
-                try:
-                    parameter = self.get_submodule(path).get_parameter(name)
-                except AttributeError:
-                    continue
-                if id(parameter) in trainable and parameter.dim() > 1:
-                    return trainable[id(parameter)]
-            return None
+            return next((names[n] for kind in WEIGHTS if (n := f"{path}.{kind}") in names), None)
 
         hooks = [module.register_forward_pre_hook(before) for module in modules if module != self]
         hooks += [module.register_forward_hook(after) for module in modules if module != self]
