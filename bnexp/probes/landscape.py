@@ -88,6 +88,8 @@ class Landscape(Probe):
 
     def before_update(self, step: Step) -> Rows:
         model, objective = self.setting.model, self.setting.objective
+        if step.lr == 0.0:  # the start of a warm-up: no step sizes
+            return {}
         etas = [float(multiple) * step.lr for multiple in self.options.etas]
         direction = self.direction(step)
         found = model.along(
@@ -122,7 +124,7 @@ class Landscape(Probe):
 
 
 def _per_distance(values: Sequence[float], etas: Sequence[float], length: float) -> list[float]:
-    """Each value over its distance ||eta d||; NaN where the direction or the step size is zero."""
-    if length == 0.0 or 0.0 in etas:
+    """Each value over its distance ||eta d||; NaN where the direction is zero."""
+    if length == 0.0:
         return [math.nan] * len(etas)
     return [value / (eta * length) for value, eta in zip(values, etas, strict=True)]
