@@ -49,13 +49,17 @@ class BasicBlock(nn.Module):
         self.norm2 = norms[1]
         self.project = len(norms) == 3
         if self.project:
-            self.conv3 = nn.Conv2d(channels, out, 1, stride, bias=False)
+            self.conv3 = nn.Conv2d(channels, out, 1, bias=False)
+            self.stride = stride
             self.norm3 = norms[2]
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
         if self.skip:
-            out = out + (self.norm3(self.conv3(x)) if self.project else x)
+            if self.project:
+                # not a stride of the convolution: oneDNN crashes on 4 channels in channels_last
+                x = self.norm3(self.conv3(x[:, :, :: self.stride, :: self.stride]))
+            out = out + x
         return F.relu(out)
 
 
