@@ -23,6 +23,7 @@ COMMANDS = {
     "figures": "only draws, from the runs that are there",
     "plot": "any column of any table, over steps or any setting, seeds as bands",
     "claims": "the verdict on every claim of the paper",
+    "report": "one HTML page: the answer, figures with zoom and hover, runs, commands",
     "runs": "what is there: id, config, state, progress",
     "export": "all tables with the settings of their runs, as csv, parquet, json or duckdb",
     "compact": "copies runs with small tables, to keep and share, and sums them up",

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job: run what is missing and draw the figures. Arguments go to `bnexp reproduce`; the preset is quick unless said.
+# The main job: run what is missing, draw figures, judge claims, write report.html. Arguments go to `bnexp reproduce`; the preset is quick unless said.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh

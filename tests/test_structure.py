@@ -44,7 +44,7 @@ MAY_IMPORT = {
 """commands -> training -> probes -> (theory ->) models -> objective, norms;
 report -> claims, figures -> analysis -> runs. cli and commands may import everything."""
 
-READING = ("runs", "analysis", "figures", "claims")
+READING = ("runs", "analysis", "figures", "claims", "report")
 
 
 def room(path: Path) -> str:

@@ -28,12 +28,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_configs_and_the_papers_curves(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for folder, pattern in (("configs", "*.yaml"), ("bnexp", "*.py"), ("bnexp", "*.csv*")):
+    kinds = ("bnexp", "*.py"), ("bnexp", "*.csv*"), ("bnexp/report", "*.[hjc]*")
+    for folder, pattern in (("configs", "*.yaml"), *kinds):
         found = list((ROOT / folder).rglob(pattern))
         assert found
         prefix = "bnexp/" if folder == "configs" else ""
         for path in found:
             assert f"{prefix}{path.relative_to(ROOT)}" in inside
+    assert "bnexp/CITATION.cff" in inside
 
 
 def test_an_installed_wheel_trains_from_another_folder(wheel: Path, tmp_path: Path) -> None:
@@ -72,6 +74,7 @@ def test_the_wheel_asks_for_every_package_that_bnexp_imports(wheel: Path) -> Non
         if line.startswith("Requires-Dist: ") and "extra ==" not in line
     }
     named = {"PIL": "pillow", "sklearn": "scikit_learn", "yaml": "pyyaml", "hydra": "hydra_core"}
+    named["markupsafe"] = "jinja2"
     imported = set()
     for path in (ROOT / "bnexp").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -39,8 +39,8 @@ def floats(column: Any) -> Array:
 
 def trace(run: Run, x: Any, lo: Any, hi: Any = None) -> Trace:
     """A line of the run, or a band where ``hi`` is given."""
-    y = floats(lo)
-    return Trace(floats(x), y, y if hi is None else floats(hi), run.state == "diverged")
+    y, of = floats(lo), (run.norm, run.lr, run.seed)
+    return Trace(floats(x), y, y if hi is None else floats(hi), run.state == "diverged", of)
 
 
 def line(run: Run, table: str, column: str, **where: int | str) -> Trace:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,15 @@ BINS = 200  # about as many points as the paper's curves have
 class Trace:
     """A line (hi is lo) or a band over x, of a run or of the paper.
 
-    ``diverged``: whether the run's training ended that way.
+    ``diverged``: whether the run's training ended that way; ``of``: its norm, learning rate and
+    seed.
     """
 
     x: Array
     lo: Array
     hi: Array
     diverged: bool = False
+    of: tuple[str, float, int] | None = None
 
     def until_diverged(self) -> Trace:
         """A diverged run's trace up to its last finite values; any other as it is."""
@@ -32,7 +34,7 @@ class Trace:
             return self
         finite = np.flatnonzero(np.isfinite(self.lo) & np.isfinite(self.hi))
         end = finite[-1] + 1 if len(finite) else 0
-        return Trace(self.x[:end], self.lo[:end], self.hi[:end], True)
+        return replace(self, x=self.x[:end], lo=self.lo[:end], hi=self.hi[:end])
 
     def at(self, x: Array, log: bool) -> tuple[Array, Array]:
         """lo and hi at x, interpolated in plotted space (`log`: on log y); NaN outside."""

@@ -28,7 +28,7 @@ def text(judgements: Sequence[Judgement]) -> str:
     for j in judgements:
         missing = [f"no such run: {j.missing}"] if j.missing else []
         first = [j.claim.id, j.verdict.upper(), j.claim.short, str(j.claim.region)]
-        rows += _rows(j, first, [part.name for part in j.parts], "; ".join(_remarks(j) + missing))
+        rows += _rows(j, first, [part.name for part in j.parts], "; ".join(remarks(j) + missing))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     blocks = [table, _notes(judgements), [count(judgements)], commands(judgements)]
@@ -43,7 +43,7 @@ def markdown(judgements: Sequence[Judgement]) -> str:
         first = [j.claim.id, f"{j.claim.statement} ({j.claim.source})"]
         name, *others = [part.name for part in j.parts]
         labels = [f"{j.claim.statistic}, claimed {j.claim.region}" + f": {name}" * bool(name)]
-        verdict = f"**{j.verdict}** {'; '.join(_remarks(j))}".strip()
+        verdict = f"**{j.verdict}** {'; '.join(remarks(j))}".strip()
         rows += _rows(j, first, [*labels, *others], verdict)
     wanted = [line.strip() for line in commands(judgements)]
     paragraphs = [
@@ -188,7 +188,7 @@ def _rows(
     return rows
 
 
-def _remarks(judgement: Judgement) -> list[str]:
+def remarks(judgement: Judgement) -> list[str]:
     """What to add to the verdict: on its parts, and where the paper's own curves contradict it."""
     holds = judgement.claim.region.holds
     bad = [p.name for p in judgement.parts if not math.isnan(p.paper) and not holds(p.paper)]

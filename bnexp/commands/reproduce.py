@@ -1,4 +1,4 @@
-"""Makes the runs that figures need and that are missing, draws the figures, judges the claims."""
+"""Makes the runs that figures need and that are missing; figures, claims and the report of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bnexp.claims.report import closing
-from bnexp.commands import claims, figures, logs
+from bnexp.commands import claims, figures, logs, report
 from bnexp.commands.sweep import changed, make, planned
 from bnexp.config.compose import parse, quoted
 from bnexp.config.expand import recipe_configs
@@ -84,7 +84,8 @@ def main(arguments: argparse.Namespace) -> int:
     logs.complete(jobs, out / "figures")
     judgements = claims.judge([], there, out)
     claims.write(judgements, out / "claims")
-    print(*closing(judgements, out / "claims" / "claims.md"), sep="\n", file=sys.stderr)
+    page = report.write(there, judgements, out / "report.html")
+    print(*closing(judgements, page), sep="\n", file=sys.stderr)
     print(out)
     return code
 

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 from bnexp.analysis.select import Need, Selection, select, with_choice
+from bnexp.figures.page import Page
 from bnexp.figures.style import style
 from bnexp.registry import FIGURES
 from bnexp.runs import Run, write_atomic
@@ -28,13 +29,17 @@ FORMATS = tuple(_METADATA)
 
 @dataclass(frozen=True)
 class Recipe:
-    """One figure: which experiments make its runs, what it needs of them, and how it is drawn."""
+    """One figure: which experiments make its runs, what it needs of them, how its page is drawn."""
 
     id: str
     title: str
     recipes: Sequence[str]
     needs: Sequence[Need]
-    draw: Callable[[Selection, bool], Figure]
+    page: Callable[..., Page]
+
+    def draw(self, selection: Selection, paper: bool) -> Figure:
+        """The figure drawn from these runs, with or without the paper's curves."""
+        return self.page(selection, paper).figure
 
     @property
     def of_paper(self) -> bool:
@@ -64,7 +69,7 @@ def figure_ids() -> list[str]:
 def figure(number: str) -> Recipe:
     """The figure of this id; a `UserError` where there is none."""
     entry = FIGURES[number]
-    return Recipe(number, draw=entry.item, **entry.more)
+    return Recipe(number, page=entry.item, **entry.more)
 
 
 def draw_figures(

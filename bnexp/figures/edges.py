@@ -136,7 +136,8 @@ def _against_loss(page: Page, axes: Axes, family: str, lr: float) -> None:
         for run in page.selection.runs(family, norm, lr, "curvature"):
             x, y = falling(q.TRAIN_LOSS.trace(run, None), q.BETA_0.trace(run, None))
             gid = f"line:{norm}:{run.seed}"
-            axes.plot(x, y, color=look(norm).colour, linewidth=0.6, alpha=0.6, gid=gid)
+            drawn = axes.plot(x, y, color=look(norm).colour, linewidth=0.6, alpha=0.6, gid=gid)
+            page.made_from[drawn[0]] = run
     if not axes.lines:
         say(axes, "no runs")
         return

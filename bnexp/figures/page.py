@@ -49,14 +49,20 @@ class Page:
     """One figure being drawn from the runs of ``selection``; ``paper``: with its own curves.
 
     Panels are put on ``figure`` by matplotlib's own means, ``height`` inches in all; those of
-    ``panels`` are drawn by `finish`. ``remarks`` and ``warnings``: sentences for the foot of the
-    page; ``over``: what bands are over; ``families``: the networks to draw.
+    ``panels`` are drawn by `finish`, and ``made_from`` gives the run that other axes or artists
+    show. ``remarks`` and ``warnings``: sentences for the foot of the page; ``over``: what bands are
+    over; ``families``: the networks to draw. ``bare``: panels without room for labels between them
+    and with nothing around them.
     """
 
-    def __init__(self, number: str, selection: Selection, paper: bool) -> None:
+    def __init__(self, number: str, selection: Selection, paper: bool, bare: bool = False) -> None:
         self.number, self.selection, self.paper = number, selection, paper
-        self.figure, self.height = Figure(layout="constrained"), 2.5
+        self.figure = Figure(layout=None if bare else "constrained")
+        self.height, self.bare = 2.5, bare
+        if bare:
+            self.figure.subplots_adjust(0, 0, 1, 1, 0, 0)
         self.panels: list[Panel] = []
+        self.made_from: dict[Artist, Run] = {}
         self.remarks: list[str] = []
         self.warnings: list[str] = []
         self.over = "seeds"
@@ -134,7 +140,7 @@ class Page:
         return panel
 
     def finish(self) -> Figure:
-        """Draws all panels, then sets title, legend and footer around them."""
+        """Draws all panels, then sets title, legend and footer around them unless it is bare."""
         rows = set()
         for panel in self.panels:
             panel.finish()
@@ -146,7 +152,17 @@ class Page:
             if row in rows:
                 panel.axes.set_ylabel("")
             rows.add(row)
-        figure, lines, handles = self.figure, self._footer(), self._handles()
+        if not self.bare:
+            self._set_around()
+        return self.figure
+
+    def _set_around(self) -> None:
+        lines = [
+            (line, colour)
+            for text, colour in self.sentences()
+            for line in textwrap.wrap(text, _CHARACTERS)
+        ]
+        figure, handles = self.figure, self._handles()
         head, foot = 0.27, 0.06 + _LINE * len(lines)
         figure.set_size_inches(WIDTH, 10.0)
         for legend_rows in range(1, len(handles) + 1):  # as few as fit
@@ -164,10 +180,7 @@ class Page:
         figure.set_size_inches(WIDTH, total)
         for legend in figure.legends:
             legend.set_bbox_to_anchor((0.5, 1 - 0.24 / total), figure.transFigure)
-        title = self.number
-        if title in FIGURES:
-            title = f"Figure {title}.  {FIGURES[title].more['title']}"
-        figure.text(0.01, 1 - 0.05 / total, title, va="top", fontsize=9)
+        figure.text(0.01, 1 - 0.05 / total, self.title, va="top", fontsize=9)
         for index, (line, colour) in enumerate(lines):
             y = (foot - 0.03 - _LINE * index) / total
             figure.text(0.01, y, line, va="top", fontsize=SMALL, color=colour)
@@ -180,14 +193,20 @@ class Page:
         engine.set(rect=(0, foot / total, 1, self.height / total))
         engine.execute(figure)
         figure.set_layout_engine("none")
-        return figure
+
+    @property
+    def title(self) -> str:
+        known = self.number in FIGURES
+        return (
+            f"Figure {self.number}.  {FIGURES[self.number].more['title']}" if known else self.number
+        )
 
     @property
     def _series(self) -> list[Series]:
         return [series for panel in self.panels for series in panel.series]
 
-    def _handles(self) -> list[Artist]:
-        """A line per look, then what the other kinds of lines and marks in the panels mean."""
+    def looks(self) -> list[Look]:
+        """A line per look, then what the other kinds of lines in the panels mean."""
         kinds = {series.kind for series in self._series}
         looks = [series.look for series in self._series if series.kind != "beside"]
         for kind, label in (("paper", "the paper"), ("beside", "as η → 0")):
@@ -195,9 +214,12 @@ class Page:
         for panel in self.panels:
             named = zip(panel.references.values(), REFERENCE_DASHES, strict=False)
             looks += [Look(GREY, dash, name, 0.9) for (_, name), dash in named]
+        return list(dict.fromkeys(looks))
+
+    def _handles(self) -> list[Artist]:
         handles: list[Artist] = [
             Line2D([], [], color=it.colour, linestyle=it.dash, label=it.label, linewidth=it.width)
-            for it in dict.fromkeys(looks)
+            for it in self.looks()
         ]
         if self._over():
             handles.append(Patch(facecolor=(GREY, 0.2), label="min to max"))
@@ -212,7 +234,8 @@ class Page:
         over += ["short stretches of steps"] * any(len(whole.x) > MAX_POINTS for whole in ours)
         return " and ".join(over)
 
-    def _footer(self) -> list[tuple[str, str]]:
+    def sentences(self) -> list[tuple[str, str]]:
+        """What stands at the foot, each sentence with its colour."""
         selection, words = self.selection, list[tuple[str, str]]()
         for family in self.families:
             if runs := selection.of(family):
@@ -234,7 +257,7 @@ class Page:
         self.figure.set_label(" ".join(self.remarks))
         if missing := selection.describe_missing():
             words.append((f"Not drawn, no such run: {missing}.", WARNING))
-        return [(line, c) for text, c in words for line in textwrap.wrap(text, _CHARACTERS)]
+        return words
 
 
 def _remark_of_chance(runs: Sequence[Run]) -> str:
@@ -254,10 +277,11 @@ def figure(
 
     def enter(fill: Callable[[Page], None]) -> Callable[[Page], None]:
         @functools.wraps(fill)
-        def draw(selection: Selection, paper: bool) -> Figure:
-            page = Page(number, selection, paper)
+        def draw(selection: Selection, paper: bool, bare: bool = False) -> Page:
+            page = Page(number, selection, paper, bare)
             fill(page)
-            return page.finish()
+            page.finish()
+            return page
 
         FIGURES.register(number, title=title, recipes=made_by, needs=needs)(draw)
         return fill

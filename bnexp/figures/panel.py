@@ -32,7 +32,7 @@ class Series:
     """What is drawn in one colour: all seeds of one kind of run, or a curve of the paper.
 
     kind: ``line`` or ``band`` of our runs, ``beside`` (another quantity of theirs) or ``paper``.
-    ends: where runs that diverged ended. remark: words at its end.
+    ends: where runs that diverged ended. remark: words at its end. traces: one per seed.
     """
 
     kind: str
@@ -41,6 +41,7 @@ class Series:
     whole: Summary
     ends: Sequence[tuple[float, float]] = ()
     remark: str = ""
+    traces: Sequence[Trace] = ()
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Panel:
         """Our runs of one series, one trace per seed; empty traces are left out."""
         if drawn := [trace for t in traces if len((trace := t.until_diverged()).x)]:
             ends = [(t.x[-1], t.hi[-1]) for t in drawn if t.diverged and kind != "beside"]
-            self.series.append(Series(kind, key, look, over_seeds(drawn), ends, remark))
+            self.series.append(Series(kind, key, look, over_seeds(drawn), ends, remark, drawn))
 
     def add_paper(self, key: str, look: Look, curve: Trace) -> None:
         """A curve of the paper, over the steps that our runs cover."""

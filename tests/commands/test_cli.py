@@ -281,10 +281,11 @@ def test_reproduce_makes_only_what_is_missing_and_shares_runs(
     assert (out / "figures" / "fig10.png").is_file()
     err = capsys.readouterr().err
     assert "A verdict takes 3 seeds" in err
+    assert err.splitlines()[-1] == f"The report: {out / 'report.html'}"
     assert main([*command[:1], "figures=9,10", *command[2:]]) == 0
     assert "2 runs, 0 to be made" in capsys.readouterr().err
     assert {path.name for path in (out / "figures").iterdir()} == {"fig09.png", "fig10.png"}
-    assert {path.name for path in out.iterdir()} == {"runs", "figures", "claims"}
+    assert {path.name for path in out.iterdir()} == {"runs", "figures", "claims", "report.html"}
 
 
 def test_reproduce_draws_the_norms_and_rates_that_it_trained(
