@@ -39,7 +39,7 @@ function trace(figure, t) {
   let [x, y, other] = t.at[own].map(index => column(figure, index));
   const plain = { xaxis: `x${axis}`, yaxis: `y${axis}`, showlegend: false, name: (t.name || "") + own };
   if (t.z) return { ...plain, type: "heatmap", x, y, z: t.z, text: t.words, hoverinfo: figure.panels[t.panel].bar ? "skip" : "text",
-    colorscale: t.scale, zmin: 0, zmax: 1, showscale: false };
+    colorscale: t.scale.map(([at, colour]) => [at, shade(colour)]), zmin: 0, zmax: 1, showscale: false };
   Object.assign(plain, { type: "scatter", x, y, hovertemplate: "%{fullData.name}<br>%{x:.6~g}: %{y:.4~g}<extra></extra>" });
   if (other) {
     const gaps = [-1, ...x.flatMap((v, i) => v === null || y[i] === null ? [i] : []), x.length], xs = [], ys = [];
@@ -57,7 +57,7 @@ function trace(figure, t) {
 }
 
 function layout(figure) {
-  const width = figure.plot.clientWidth, narrow = width < 640, size = Math.max(9, Math.min(13, width / 80));
+  const width = figure.plot.clientWidth, narrow = width < 640, size = Math.max(10, Math.min(13, width / 80));
   const made = { width, margin: { l: 2, r: 2, t: 26, b: 2 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", uirevision: "zoom",
     font: { family: "system-ui, sans-serif", size, color: css("--ink") }, hovermode: "closest", dragmode: narrow ? false : "zoom", annotations: [],
     hoverlabel: { bgcolor: css("--soft"), font: { color: css("--ink") } }, modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--faint"), activecolor: css("--ink") } };
@@ -69,23 +69,26 @@ function layout(figure) {
   const edge = (at, of) => Math.max(0, ...figure.panels.filter(p => p.box[at] < 0.001).map(of));
   const gutter = edge(0, wide) / width, floor = edge(2, p => room(p.x, p.x.label)) / inner;
   let top = inner, label = "";
+  const titles = {}; // by column: what has none of its own lies below what has it
   figure.panels.forEach((p, i) => {
     const n = i ? i + 1 : "", [left, , low] = p.box; // of its cell
     let across = [left && !p.bar ? wide(p) / width : 0, -(p.bar ? wide(p) + 14 : 8) / width].map((more, k) => gutter + p.box[k] * (1 - gutter) + more);
     let up = [low ? room(p.x, p.x.label) / inner : 0, -(p.title ? 1.8 * size : 6) / inner].map((more, k) => floor + p.box[2 + k] * (1 - floor) + more);
+    if (p.bar) across[1] = Math.min(across[1], across[0] + 18 / width);
     if (narrow) {
       top -= heights[i];
       across = p.bar ? [0.17, 0.24] : [0.17, 0.98];
       up = [(top + 46) / inner, (top + heights[i] - 24) / inner];
     }
+    titles[left] = p.title || titles[left] || "";
     if (p.y.label || !p.steps) label = p.y.label;
     const look = { gridcolor: shade("#dddddd", dark() ? 0.15 : 1), linecolor: css("--line"), showline: true, mirror: true, zeroline: false, ticks: "outside",
-      ticklen: 3, exponentformat: "power", tickfont: { size: size - 1 } };
+      ticklen: 3, separatethousands: true, tickfont: { size: size - 1 } };
     const step = (a, pixels) => { // of a log axis: whole decades where there is one, else 2 and 5
       const decades = Math.abs(a.range[1] - a.range[0]), most = Math.max(1, pixels / 28);
       return a.log && !a.at ? { dtick: decades < 1 ? (pixels < 120 ? "D2" : "D1") : Math.max(1, Math.ceil(decades / most)) } : {};
     };
-    const axis = (a, domain, anchor, pixels, text) => ({ ...look, ...step(a, pixels), domain, anchor, type: a.log ? "log" : "linear", range: a.range,
+    const axis = (a, domain, anchor, pixels, text) => ({ ...look, ...step(a, pixels), domain, anchor, type: a.log ? "log" : "linear", exponentformat: a.log ? "power" : "none", range: a.range,
       nticks: Math.max(3, Math.round(pixels / 45)), showticklabels: a.shown || narrow, side: a.right ? "right" : undefined,
       title: { text, standoff: 4, font: { size } }, ...(a.at ? { tickmode: "array", tickvals: a.at, ticktext: a.words } : {}), showgrid: !p.bar });
     made[`xaxis${n}`] = axis(p.x, across, `y${n}`, (across[1] - across[0]) * width / 1.3, p.x.label || (narrow && p.steps ? "steps" : ""));
@@ -95,7 +98,7 @@ function layout(figure) {
       const same = p.x.range.join(), first = shared[same];
       if (first === undefined) shared[same] = `x${n}`; else made[`xaxis${n}`].matches = first;
     }
-    made.annotations.push({ xref: `x${n} domain`, yref: `y${n} domain`, x: 0, y: 1, xanchor: "left", yanchor: "bottom", text: p.title, showarrow: false, font: { size } });
+    made.annotations.push({ xref: `x${n} domain`, yref: `y${n} domain`, x: 0, y: 1, xanchor: "left", yanchor: "bottom", text: narrow ? titles[left] : p.title, showarrow: false, font: { size } });
     for (const note of p.notes.filter(it => chosen(figure, it))) {
       made.annotations.push({ xref: `x${n}`, yref: `y${n}`, x: p.x.log ? Math.log10(note.x) : note.x, y: p.y.log ? Math.log10(note.y) : note.y,
         text: note.text, showarrow: false, xanchor: note.ha, yanchor: { top: "top", center: "middle" }[note.va] || "bottom",
@@ -177,17 +180,21 @@ figures.forEach(figure => {
     event.preventDefault();
   });
 });
-let timer;
-addEventListener("resize", () => { clearTimeout(timer); timer = setTimeout(redraw, 200); });
+let wide = 0;
+new ResizeObserver(([{ contentRect }]) => {
+  if (wide && wide !== contentRect.width) redraw();
+  wide = contentRect.width;
+}).observe(all("main")[0]);
 addEventListener("beforeprint", () => figures.filter(figure => figure.stale).forEach(draw));
 
 // Theme and copying
-try { root.dataset.theme = localStorage.getItem("bnexp-theme") || ""; } catch { /* not kept then */ }
-if (!root.dataset.theme) delete root.dataset.theme;
+let kept = null;
+try { kept = localStorage.getItem("bnexp-theme"); } catch { /* no memory, then */ }
+if (kept) root.dataset.theme = kept;
 media.addEventListener("change", redraw);
 all("#theme")[0].addEventListener("click", () => {
   root.dataset.theme = dark() ? "light" : "dark";
-  try { localStorage.setItem("bnexp-theme", root.dataset.theme); } catch { /* not kept then */ }
+  try { localStorage.setItem("bnexp-theme", root.dataset.theme); } catch { /* likewise */ }
   redraw();
 });
 all("a[href^='#config-']").forEach(link => link.addEventListener("click", () => { all(link.hash)[0].open = true; }));
