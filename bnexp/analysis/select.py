@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -162,7 +162,8 @@ def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
     """Meets the needs of each family and direction with runs of one scale.
 
     That which meets most needs, then that with most steps, most runs that are needed, most runs.
-    The others that meet any are in `Selection.left_out`. What else was measured makes no other
+    Of these each norm's are of one choice of its options (see `_of_one_kind`). The others that meet
+    any are in `Selection.left_out`. What else was measured makes no other
     scale. Runs that are not finished are taken only where no finished one is.
     """
     matches: dict[Need, tuple[Run, ...]] = dict.fromkeys(needed, ())
@@ -176,16 +177,50 @@ def select(needed: Sequence[Need], runs: Sequence[Run]) -> Selection:
                 groups[key].append(run)
         ranked = []
         for key, group in sorted(groups.items()):
-            met = {need: _meeting(need, group) for need in mine}
+            met, spare = _of_one_kind(mine, group)
             required = [met[need] for need in mine if not need.optional]
             rank = (sum(map(bool, required)), group[0].steps, sum(map(len, required)), len(group))
-            ranked.append((rank, json.loads(key), met))
+            ranked.append((rank, json.loads(key), met, spare))
         if ranked:
-            _, ours, met = max(ranked, key=lambda group: group[0])
+            _, ours, met, spare = max(ranked, key=lambda group: group[0])
             matches.update(met)
-            others = [(rank[3], _differing(ours, other)) for rank, other, _ in ranked if rank[0]]
-            left_out += [(count, values) for count, values in others if values]
+            others = [(rank[3], _differing(ours, other)) for rank, other, *_ in ranked if rank[0]]
+            left_out += [(count, values) for count, values in others if values] + spare
     return Selection(matches, left_out)
+
+
+def _of_one_kind(
+    needed: Sequence[Need], runs: Sequence[Run]
+) -> tuple[dict[Need, tuple[Run, ...]], list[tuple[int, Mapping[str, Any]]]]:
+    """Meets each norm's needs with runs of one choice of the norm's options; the `left_out`.
+
+    That which meets most needs, then that with most runs. Of runs that differ in nothing but the
+    code that made them the first by id is taken.
+    """
+    matches, left_out = dict[Need, tuple[Run, ...]](), list[tuple[int, Mapping[str, Any]]]()
+    for norm in dict.fromkeys(need.norm for need in needed):
+        mine = [need for need in needed if need.norm == norm]
+        varied = {key for need in mine for key in (*need.varies, *dict(need.where))}
+        its = [run for run in runs if run.norm == norm]
+        # Options that only some versions wrote, as `none` once had an eps, tell no runs apart.
+        shared = set.intersection(*(set(run.deciding) for run in its)) if its else set()
+        keys = {key for key in shared - varied if key.startswith("norm.")}
+        kinds = defaultdict[str, list[Run]](list)
+        for run in its:
+            chosen = {key: run.deciding[key] for key in sorted(keys)}
+            kinds[json.dumps(chosen, sort_keys=True)].append(run)
+        tried = []
+        for kind, group in sorted(kinds.items()) or [("{}", [])]:
+            met = {need: _meeting(need, group) for need in mine}
+            used = {run.id: run for some in met.values() for run in some}
+            tried.append((sum(map(bool, met.values())), len(used), json.loads(kind), met, used))
+        best = max(tried, key=lambda kind: kind[:2])
+        matches |= best[3]
+        left_out += [(n, _differing(best[2], k)) for _, n, k, *_ in tried if n and k != best[2]]
+        codes = {run.code for run in best[4].values()}
+        other = [run.code for run in runs if any(_fits(need, run) for need in mine)]
+        left_out += [(n, {"code": c}) for c, n in Counter(other).items() if c not in codes]
+    return matches, left_out
 
 
 def has_table(run: Run, table: str) -> bool:
@@ -209,21 +244,23 @@ def _scale_for(needed: Sequence[Need], run: Run) -> Iterator[tuple[str, Any]]:
             yield key, list(eta_multiples(run)) if papers else value
 
 
-def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
-    fitting = [
-        run
-        for run in runs
-        if run.norm == need.norm
+def _fits(need: Need, run: Run) -> bool:
+    return (
+        run.norm == need.norm
         and math.isclose(run.lr, need.lr, rel_tol=1e-6)
         and all(_same(run.settings.get(key), value) for key, value in need.where)
         and has_table(run, need.table)
         and (need.table not in ("landscape", "smoothness") or _measured_as(run, need))
-    ]
+    )
+
+
+def _meeting(need: Need, runs: Sequence[Run]) -> tuple[Run, ...]:
+    fitting = [run for run in runs if _fits(need, run)]
     usable = [run for run in fitting if run.state in FINISHED] or fitting
-    by_seed: dict[tuple[int, tuple[str, ...]], Run] = {}
+    by_seed: dict[tuple[tuple[int, ...], tuple[str, ...]], Run] = {}
     for run in sorted(usable, key=lambda run: (-int(run.status.get("step") or 0), run.id)):
         variant = tuple(written(run.settings.get(key)) for key in need.varies)
-        by_seed.setdefault((run.seed, variant), run)
+        by_seed.setdefault((run.seeds, variant), run)
     return tuple(by_seed[key] for key in sorted(by_seed))
 
 

@@ -95,11 +95,14 @@ def judge_claim(claim: Claim, runs: Sequence[Run], root: str) -> Judgement:
     counts once for every part that it has all runs of. ``root`` is the folder named in commands.
     """
     selection = select(claim.needs, runs)
-    by_seed: dict[int, dict[Need, Run]] = {}
+    by_seed: dict[tuple[int, ...], dict[Need, Run]] = {}
     for need, met in selection.matches.items():
         for run in met:
-            by_seed.setdefault(run.seed, {})[need] = run
-    seeds = dict(sorted(by_seed.items()))
+            by_seed.setdefault(run.seeds, {})[need] = run
+    one_each = len({seed for seed, *_ in by_seed}) == len(by_seed)
+    seeds = {
+        key[0] if one_each else place: by_seed[key] for place, key in enumerate(sorted(by_seed))
+    }
     dead = {seed for seed, mine in seeds.items() if _baseline_is_dead(claim, mine)}
     sources = {seed: of_runs(mine) for seed, mine in seeds.items()}
     parts = tuple(_judge_part(claim, name, sources, dead) for name in claim.parts)

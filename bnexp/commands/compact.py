@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from bnexp.claims.report import markdown_table
 from bnexp.commands.runs import found, runs_option
 from bnexp.errors import UserError
 from bnexp.registry import at_least, expect
-from bnexp.runs import FINISHED, Run, compact, describe, find_runs, write_atomic
+from bnexp.runs import FINISHED, Run, compact, describe, differing, find_runs, write_atomic, written
 from bnexp.runs.files import read_json
 
 WARM = 0.1
@@ -68,7 +68,17 @@ def main(arguments: argparse.Namespace) -> int:
 def summary(runs: Sequence[Run]) -> str:
     """What the runs ended at, over their seeds, and what they were made with, as Markdown."""
     # Runs on which other tables were recorded besides are trained alike: one per seed.
-    frame = pd.DataFrame([_row(run) for run in runs]).sort_values("seed")
+    groups = defaultdict[tuple[object, ...], list[tuple[Run, dict[str, Any]]]](list)
+    for run, row in ((run, _row(run)) for run in runs):
+        groups[tuple(row[key] for key in KEYS)].append((run, row))
+    for group in groups.values():  # no sweep over anything but seeds is pooled
+        for key in differing([run for run, _ in group]):
+            for run, row in group:
+                row["runs"] += f"; {key}={written(run.deciding.get(key))}" * (
+                    not key.startswith("seed")
+                )
+    rows = [row for group in groups.values() for _, row in group]
+    frame = pd.DataFrame(rows).sort_values("seed", kind="stable")
     frame = frame.drop_duplicates([*KEYS, "seed"], keep="last")
     ways = {"seeds": lambda seeds: ", ".join(map(str, seeds)), "ended": _counted}
     ways |= dict.fromkeys(frame.columns[5:], _spread)

@@ -70,6 +70,12 @@ class Run:
         return int(self._number("seed"))
 
     @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed, and those of data, weights and order, which may be chosen apart from it."""
+        others = (self.config.get(key) for key in ("seed_data", "seed_init", "seed_order"))
+        return self.seed, *(self.seed if seed is None else int(seed) for seed in others)
+
+    @property
     def steps(self) -> int:
         return int(self._number("steps"))
 

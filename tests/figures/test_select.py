@@ -1,5 +1,7 @@
 """Which runs a figure takes, which a user can choose, and what is said of those left out."""
 
+import shutil
+
 import pytest
 from looking import artists, line, panels, words
 from synthetic_runs import make_run, runs_in
@@ -106,6 +108,42 @@ def test_groups_of_runs_that_could_serve_are_said_and_can_be_chosen(root, capsys
     assert main([*command, "--where", "batch_size=64"]) == 0
     assert "left out" not in capsys.readouterr().err
     assert main([*command, "--where", "batch_size=65"]) == 2
+
+
+def test_options_of_a_norm_are_never_mixed_and_what_is_left_out_is_said(root):
+    """Of two seeds each, by ids of which any order is possible; one setting has a third seed."""
+    for seed in (0, 1):
+        for eps in (1e-5, 1e-3, 1e-4):
+            make_run(root, "vgg", "bn", 0.1, seed=seed, norm__eps=eps)
+    make_run(root, "vgg", "bn", 0.1, seed=2, norm__eps=1e-4)
+    chosen = select(NEEDS, runs_in(root))
+    met = chosen.runs("vgg", "bn", 0.1, "train")
+    assert [(run.seed, run.option("norm.eps")) for run in met] == [(n, 1e-4) for n in range(3)]
+    said = chosen.describe_left_out()
+    assert "2 runs with norm.eps=1e-05" in said
+    assert "2 runs with norm.eps=0.001" in said
+
+
+def test_seeds_of_their_own_are_seeds(root):
+    for order in range(4):
+        make_run(root, "vgg", "bn", 0.1, seed_order=order)
+    chosen = select(NEEDS, runs_in(root))
+    assert len(chosen.runs("vgg", "bn", 0.1, "train")) == 4
+    assert chosen.describe_left_out() == ""
+
+
+def test_a_run_of_other_code_is_left_out_aloud(root):
+    path = make_run(root, "vgg", "bn", 0.1)
+    for code in ("aaaa", "bbbb"):
+        copy = path.with_name(f"vgg16-bn-{code}")
+        shutil.copytree(path, copy)
+        config, status = (copy / name for name in ("config.yaml", "status.json"))
+        config.write_text(config.read_text().partition("\n")[2].replace(path.name, copy.name))
+        status.write_text('{"state": "done", "step": 40}')
+    shutil.rmtree(path)
+    chosen = select(NEEDS, runs_in(root))
+    assert [run.code for run in chosen.runs("vgg", "bn", 0.1, "train")] == ["aaaa"]
+    assert chosen.describe_left_out() == "1 run with code=bbbb"
 
 
 @pytest.mark.parametrize("other", [{}, {"batch_size": 64}])
