@@ -2,8 +2,8 @@
 
     python scripts/growth.py [--runs 100,1000,10000] [--out DIR] [--document FILE.md]
 
-Prints a Markdown table of seconds, milliseconds a run, the most memory and the files left; with
---document it also replaces the table between the markers of that page.
+Prints a Markdown table of seconds of processor time, milliseconds a run, the most memory and the
+files left; with --document it also replaces the table between the markers of that page.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,15 +31,14 @@ LOAD = "import sys; from bnexp.runs import load_runs; load_runs(sys.argv[1])"
 
 
 def measured(command: list[str]) -> tuple[float, float]:
-    """Seconds, and the most MiB that a process of ``command`` held."""
-    begin = time.perf_counter()
+    """Processor seconds, and the most MiB that a process of ``command`` held."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
     said = process.stderr.read()
     _, status, used = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status) != 0:
         raise SystemExit(f"growth: {' '.join(command)}: {said[-300:].decode()}")
-    return time.perf_counter() - begin, used.ru_maxrss / 1024
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def rows(count: int, out: Path) -> list[str]:
@@ -66,7 +64,7 @@ def main() -> int:
     options.add_argument("--out", type=Path, help="default: a temporary folder")
     options.add_argument("--document", type=Path, help="a page whose table to replace")
     given = options.parse_args()
-    head = ["| command | runs | seconds | ms a run | MiB | files a run |"]
+    head = ["| command | runs | processor seconds | ms a run | MiB | files a run |"]
     head.append("| --- | --- | --- | --- | --- | --- |")
     with TemporaryDirectory(dir=given.out) as folder:
         sweeps = [rows(int(n), Path(folder) / n) for n in given.runs.split(",")]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bnexp.cli import main
 from bnexp.runs import RunDirectory
 from scripts import soak
 from tests.test_nothing_lost import (  # noqa: F401 - fixtures among them
@@ -88,6 +89,20 @@ def test_a_pipe_for_a_file_is_refused_at_once(
     before_it_serves = file == "checkpoint.pt"
     assert command(name, tmp_path) == (0 if before_it_serves else 2)
     assert pipe.name in one_line(capsys)
+
+
+@pytest.mark.parametrize("label", [r"$\frac{1$", "<b>|`a`", "\x1b[31m\n\u202e"], ids=range(3))
+def test_a_strangers_label_is_shown_as_plain_letters(
+    tmp_path: Path, copy: RunDirectory, capsys: pytest.CaptureFixture[str], label: str
+) -> None:
+    config = copy.read_config()
+    copy.config_file.unlink()
+    copy.create({**config, "data": {**config["data"], "label": label}}, {})
+    assert main(["figures", "10", "--runs", str(tmp_path), "--format", "png"]) == 0
+    assert main(["claims", "--runs", str(tmp_path), "--out", str(tmp_path)]) == 0
+    assert main(["runs", "--runs", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out + (tmp_path / "claims.md").read_text()
+    assert not any(word in shown for word in (label, "<b>", "\x1b", "\u202e"))
 
 
 # Changed code

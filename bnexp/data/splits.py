@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bnexp.errors import MARKUP
 from bnexp.registry import Options, expect
 
 
@@ -21,8 +22,10 @@ class DataOptions(Options):
     augment: bool
 
     def check(self, key: str) -> None:
-        ok = not self.label or (self.label.isprintable() and len(self.label) <= 100)
-        expect(ok, f"{key}.label", "at most 100 printable characters", self.label)
+        label = self.label or ""
+        ok = label.isprintable() and len(label) <= 100 and not MARKUP & {*label}
+        expected = f"at most 100 printable characters without {' '.join(sorted(MARKUP))}"
+        expect(ok, f"{key}.label", expected, label)
 
 
 @dataclass(frozen=True, eq=False)

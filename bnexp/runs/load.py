@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from bnexp.errors import UserError
+from bnexp.errors import MARKUP, UserError
 from bnexp.runs.directory import RunDirectory
 from bnexp.runs.identity import NEUTRAL, canonical, model_name
 from bnexp.runs.tables import parts_in, read_table
@@ -87,7 +87,7 @@ class Run:
     @property
     def data(self) -> str:
         label = self.config.get("data", {}).get("label") or self.option("data.name")
-        return printable(str(label))
+        return "".join("?" if c in MARKUP else c for c in printable(str(label)))
 
     @property
     def code(self) -> str:

@@ -302,6 +302,7 @@ def test_reproduce_draws_the_norms_and_rates_that_it_trained(
 def test_folders_that_may_not_be_read_are_named_in_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "a"
     folder.mkdir(parents=True)
+    main(["runs", "--runs", str(folder)])  # imports what the other user may not be able to
     (folder / "config.yaml").touch()
     for closed in (folder, folder.parent):
         closed.chmod(0o700)

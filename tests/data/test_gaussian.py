@@ -70,7 +70,13 @@ def test_fingerprint_tells_options_apart() -> None:
         *[("samples", 0), ("samples", 1.5), ("d", None), ("d", 0), ("A", "cauchy")],
         *[("A_std", 0), ("A_std", math.inf), ("A_std", math.nan), ("A_std", "x")],
         *[("A_high", 0.0), ("A_high", math.nan), ("A_high", math.inf)],
-        *[("augment", True), ("label", "a\nb"), ("label", "a\x1b[31m"), ("label", "x" * 101)],
+        *[
+            ("augment", True),
+            ("label", "a\nb"),
+            ("label", "a\x1b[31m"),
+            ("label", "<b>"),
+            ("label", "x" * 101),
+        ],
     ],
 )
 def test_bad_options_are_named(key: str, value: object) -> None:
