@@ -42,7 +42,8 @@ class OptimOptions(Options):
     ``schedule``: a key of `SCHEDULES`, or one after ``warmup_``: over the first ``warmup`` of the
     steps the rate rises linearly to ``lr``. ``step`` multiplies it by ``gamma`` at each of
     ``milestones``, shares of the steps after the warm-up; ``exponential`` by ``gamma`` over all of
-    them; ``cosine`` takes it to ``final`` times ``lr``.
+    them; ``cosine`` takes it to ``final`` times ``lr``. What is ``frozen``, names of parameters
+    or patterns like ``*.bias``, stays as it is at the start.
     """
 
     lr: float
@@ -53,6 +54,7 @@ class OptimOptions(Options):
     milestones: Any = field(default_factory=lambda: [0.5, 0.75])
     gamma: float = 0.1
     final: float = 0.0
+    frozen: Any = field(default_factory=list)
 
     def check(self, key: str) -> None:
         positive(f"{key}.lr", self.lr)
@@ -65,8 +67,10 @@ class OptimOptions(Options):
         ok = all(type(share) is float and 0 < share < 1 for share in shares)
         expect(ok, f"{key}.milestones", "a list of numbers in (0, 1)", self.milestones)
         expect(0 < self.warmup < 1, f"{key}.warmup", "a number in (0, 1)", self.warmup)
-        expect(0 < self.gamma <= 1, f"{key}.gamma", "a number in (0, 1]", self.gamma)
+        positive(f"{key}.gamma", self.gamma)
         expect(0 <= self.final <= 1, f"{key}.final", "a number in [0, 1]", self.final)
+        ok = isinstance(self.frozen, list) and all(type(name) is str for name in self.frozen)
+        expect(ok, f"{key}.frozen", "a list of names of parameters like [*.bias]", self.frozen)
 
 
 @dataclass(frozen=True, kw_only=True)

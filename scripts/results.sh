@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make committed reference results again: bash scripts/results.sh NAME [OVERRIDES..], NAME one of
-# dln, dln_settings, dln_phases, quick, cifar10.
+# dln, dln_settings, dln_phases, quick, cifar10, beyond.
 # Runs go to outputs/results-<name> (what is there is not made again); small copies, figures, claims,
 # numbers and theorems to results/<name>; then the generated parts of README and docs are filled.
 set -euo pipefail
@@ -40,8 +40,13 @@ case "$name" in
     for recipe in fig4 fig2 fig1 fig5a fig3a claim2 figE2; do sweep "experiment=$recipe"; done
     keep=(--layers 1,2,3,5,9,10,11,13 --samples 64)
     ;;
+  beyond) # what others say of BN: figures E10 to E14, preset quick, three seeds
+    settings=(preset=quick seed=0,1,2)
+    for recipe in figE10 figE11a figE11b figE12 figE13 figE14; do sweep "experiment=$recipe"; done
+    figures="E10 E11 E12 E13 E14"
+    ;;
   *)
-    echo "results.sh: expected dln, dln_settings, dln_phases, quick or cifar10; got '$name'" >&2
+    echo "results.sh: expected dln, dln_settings, dln_phases, quick, cifar10 or beyond; got '$name'" >&2
     exit 2
     ;;
 esac

@@ -49,7 +49,7 @@ Table = dict[str, list[Any]]
 
 PROBES: dict[str, dict[str, Any]] = {
     "train": {},
-    "eval": {},
+    "eval": {"splits": ["test"]},
     "landscape": {"etas": [0.5, 1, 2, 4], "direction": "gradient"},
     "gradient_shift": {"layers": "all"},
     "moments": {"layers": "all", "units": "all", "successive": False},

@@ -108,6 +108,9 @@ SHARPNESS = column("sharpness", "sharpness", "sharpness", "sharpness", log=True)
 BATCH_SHARPNESS = column(
     "batch_sharpness", "batch_sharpness", "batch_sharpness", "batch sharpness", log=True
 )
+TEST_LOSS = column("test_loss", "eval", "loss", "test loss", where={"split": "test"}, log=True)
+SPLIT_LOSS = column("split_loss", "eval", "loss", "train loss", where={"split": "train"}, log=True)
+"""Of the whole training split in evaluation mode."""
 DATA_LOSS = column("data_loss", "train", "data_loss", "data loss", log=True)
 RELATIVE_UPDATE = column("relative_update", "updates", "relative_update", "‖Δw‖/‖w‖", log=True)
 ROTATION = replace(

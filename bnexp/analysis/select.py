@@ -138,13 +138,16 @@ class Selection:
         """The family's runs in words: what they are, seeds, unfinished ones, versions of code."""
         runs = self.of(family)
         mine = {need: met for need, met in self._required.items() if need.family == family}
-        if varied := dict.fromkeys(key for need in mine for key in need.varies):
+        varied = dict.fromkeys(key for need in mine for key in (*need.varies, *dict(need.where)))
+        if varied:
             text = f"{len(runs)}, which differ in {', '.join(varied)}"
         else:
             counts = [len(met) for met in mine.values() if met]
             amount = " to ".join(map(str, dict.fromkeys([min(counts), max(counts)])))
             text = f"{describe(runs[0])}; {amount} seed{'s' * (amount != '1')}"
         unfinished = sum(run.state not in FINISHED for run in runs)
+        if any(need.where for need in mine):
+            text += f"; the first {describe(runs[0])}"
         text += f"; {unfinished} of {len(runs)} runs not finished" * bool(unfinished)
         codes = versions((run.id, run.config) for run in runs)
         return text + f"; made by {codes} versions of the code" * (codes > 1)

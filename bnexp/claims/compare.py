@@ -170,6 +170,8 @@ QUANTITIES: dict[str, Quantity] = {
         q.GRADIENT_SPREAD,
         q.LEAST_RANK,
         q.MODE_GAP,
+        q.TEST_LOSS,
+        q.SPLIT_LOSS,
         q.ROTATION,
         q.UPDATE_SPREAD,
     )

@@ -1,7 +1,8 @@
-"""Figs E12 and E13, ours: what the literature after the paper says of BN and steps of SGD."""
+"""Figs E12 to E14, ours: what the literature after the paper says of BN and of SGD with it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from bnexp.analysis import quantities as q
@@ -9,9 +10,10 @@ from bnexp.analysis.quantities import Quantity
 from bnexp.analysis.scales import BOTH
 from bnexp.analysis.select import needs
 from bnexp.analysis.series import Trace
-from bnexp.analysis.summaries import last_half, last_third, median, median_of
-from bnexp.figures.edges import by_edge
+from bnexp.analysis.summaries import last_half, last_third, median, median_of, ratio_at_equal_loss
+from bnexp.figures.edges import against_loss, by_edge
 from bnexp.figures.page import Page, figure
+from bnexp.figures.panel import Panel
 from bnexp.figures.style import Look, look, mixed, short
 from bnexp.runs import Run
 
@@ -30,7 +32,8 @@ def late(runs: Sequence[Run], quantity: Quantity, layer: int | None = None) -> f
 @figure(
     "E12",
     "Rotational equilibrium: the relative update of each layer (VGG)",
-    needs("figE12", "vgg", BOTH, [LR], ["updates", "train"]),
+    needs("figE12", "vgg", BOTH, [LR], ["updates"])
+    + needs("figE12", "vgg", BOTH, [LR], ["train"], optional=True),
 )
 def fig_e12(page: Page) -> None:
     """Relative updates by layer in units of sqrt(2 eta lambda), and the largest over the smallest.
@@ -61,7 +64,13 @@ def fig_e12(page: Page) -> None:
             )
     label = q.UPDATE_SPREAD.label
     page.lines(last, q.UPDATE_SPREAD.name, "vgg", spreads, "largest over smallest", label)
-    page.remarks.append("The head, which has no normalisation after it, is left out.")
+    alone = [
+        (run.lr * run.option("optim.weight_decay") / 2) ** 0.5 for run in page.selection.of("vgg")
+    ]
+    page.remarks.append(
+        f"Without a gradient, decay alone moves weights by {median_of(alone):.2g} times √(2ηλ). "
+        "The head, which has no normalisation after it, is left out."
+    )
 
 
 def _shade(layer: int, layers: Sequence[int]) -> Look:
@@ -86,7 +95,7 @@ _SIZES = {8: "#CC6677", 32: "#117733", 128: "#332288"}
 )
 def fig_e13(page: Page) -> None:
     """A panel per net, a line per batch size (Andreyev and Beneventano 2024, arXiv 2412.20553)."""
-    quantity = by_edge(q.BATCH_SHARPNESS)
+    quantity, panels = by_edge(q.BATCH_SHARPNESS), list[Panel]()
     for axes, norm in zip(page.grid(1, 2, 2.3, sharey=True)[0], BOTH, strict=True):
         lines, ends = dict[str, tuple[Look, list[Trace]]](), list[str]()
         for size, colour in _SIZES.items():
@@ -99,10 +108,62 @@ def fig_e13(page: Page) -> None:
                     last_half(*pair) for pair in zip(mine, [r.steps for r in runs], strict=True)
                 ]
                 ends.append(f"{median_of(list(map(median, halves))):.2g} (batch {size})")
-        panel = page.lines(axes, quantity.name, "vgg", lines, short(norm), quantity.label)
-        panel.reference("2/lr", 1.0, "2/lr")
+        panels.append(page.lines(axes, quantity.name, "vgg", lines, short(norm), quantity.label))
+        panels[-1].reference("2/lr", 1.0, "2/lr")
+        panels[-1].siblings = panels
         if ends:
             page.remarks.append(
                 f"{short(norm)}: batch sharpness over 2/lr, median over the last half of the run: "
                 f"{', '.join(ends)}."
+            )
+
+
+_KINDS = {
+    ("none", 0.0): look("none"),
+    ("none", 0.1): Look("#E0A100", (0.0, (3.0, 1.0)), f"{short('none')}, dropout 0.1"),
+    ("bn", 0.0): look("bn"),
+    ("bn", 0.1): Look("#88CCEE", (0.0, (3.0, 1.0)), f"{short('bn')}, dropout 0.1"),
+}
+"""Normalisation and dropout."""
+
+
+@figure(
+    "E14",
+    "Does BN regularise? Test loss at equal train loss (VGG)",
+    [
+        need
+        for norm, dropout in _KINDS
+        for need in needs(
+            "figE14", "vgg", [norm], [LR], ["eval"], where=(("model.dropout", dropout),)
+        )
+    ],
+)
+def fig_e14(page: Page) -> None:
+    """Test accuracy over steps, and test loss against the loss of the whole training split.
+
+    Both in evaluation mode, so that neither the noise of dropout nor that of batch statistics
+    counts (Luo et al. 2019 on BN as a regulariser).
+    """
+    left, right = page.grid(1, 2, 2.3)[0]
+    lines, each = dict[str, tuple[Look, list[Trace]]](), list[tuple[Look, Run, Trace, Trace]]()
+    losses = dict[tuple[str, float], list[tuple[Trace, Trace]]]()
+    for (norm, dropout), its_look in _KINDS.items():
+        where = (("model.dropout", dropout),)
+        runs = page.selection.runs("vgg", norm, LR, "eval", where=where)
+        lines[its_look.label] = its_look, traces(runs, q.TEST_ACCURACY)
+        both = zip(traces(runs, q.SPLIT_LOSS), traces(runs, q.TEST_LOSS), strict=True)
+        losses[norm, dropout] = list(both)
+        for run, pair in zip(runs, losses[norm, dropout], strict=True):
+            each.append((its_look, run, *pair))
+    label, name = q.TEST_ACCURACY.label, q.TEST_ACCURACY.name
+    panel = page.lines(left, name, "vgg", lines, "test accuracy", label, log=False)
+    panel.fixed = q.TEST_ACCURACY.limits
+    against_loss(page, right, "test_loss", q.TEST_LOSS.label, each)
+    for kind in [("none", 0.0), ("none", 0.1), ("bn", 0.1)]:
+        seeds = zip(losses[kind], losses["bn", 0.0], strict=False)
+        ratio = median_of([ratio_at_equal_loss(one, bn) for one, bn in seeds])
+        if not math.isnan(ratio):
+            page.remarks.append(
+                f"At equal train loss the test loss of {_KINDS[kind].label} is "
+                f"{10**ratio:.2g} times that with BN alone."
             )

@@ -5,6 +5,8 @@ What E1 to E4 come to in numbers stands in the claims of the same id, and in cla
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -121,23 +123,30 @@ def fig_e4(page: Page) -> None:
         lr = page.selection.lrs(family)[0]
         for axes, quantity in zip(row, (q.BETA_0, q.BETA_0_SCALED), strict=False):
             page.panel(axes, "", quantity, family, title=f"{family.upper()}, lr {lr:g}")
-        _against_loss(page, row[2], family, lr)
+        lines = [
+            (look(norm), run, q.TRAIN_LOSS.trace(run, None), q.BETA_0.trace(run, None))
+            for norm in page.selection.norms(family)
+            for run in page.selection.runs(family, norm, lr, "curvature")
+        ]
+        against_loss(page, row[2], "beta_against_loss", q.BETA_0.label, lines)
     page.remarks.append("In numbers: claims E4.1 to E4.6.")
 
 
-def _against_loss(page: Page, axes: Axes, family: str, lr: float) -> None:
-    """Beta against the least loss so far, right to left as training goes; a line per seed."""
+def against_loss(
+    page: Page, axes: Axes, name: str, label: str, lines: Sequence[tuple[Look, Run, Trace, Trace]]
+) -> None:
+    """A quantity against the least loss so far, right to left as training goes; a line per run, of
+    a look, the run, its loss and the quantity."""
     letter = page.letter(axes)
     axes.set(
-        title=f"({letter}) at equal loss", xlabel="least train loss so far", ylabel=q.BETA_0.label,
-        xscale="log", yscale="log", label=f"{letter}:beta_against_loss",
+        title=f"({letter}) at equal loss", xlabel="least train loss so far", ylabel=label,
+        xscale="log", yscale="log", label=f"{letter}:{name}",
     )  # fmt: skip
-    for norm in page.selection.norms(family):
-        for run in page.selection.runs(family, norm, lr, "curvature"):
-            x, y = falling(q.TRAIN_LOSS.trace(run, None), q.BETA_0.trace(run, None))
-            gid = f"line:{norm}:{run.seed}"
-            drawn = axes.plot(x, y, color=look(norm).colour, linewidth=0.6, alpha=0.6, gid=gid)
-            page.made_from[drawn[0]] = run
+    for its_look, run, loss, quantity in lines:
+        x, y = falling(loss, quantity)
+        gid = f"line:{run.norm}:{run.seed}"
+        drawn = axes.plot(x, y, color=its_look.colour, linewidth=0.6, alpha=0.6, gid=gid)
+        page.made_from[drawn[0]] = run
     if not axes.lines:
         say(axes, "no runs")
         return

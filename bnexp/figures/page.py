@@ -240,7 +240,7 @@ class Page:
         for family in self.families:
             if runs := selection.of(family):
                 words.append((f"Runs: {selection.describe_runs(family)}.", GREY))
-                varied = any(need.varies for need in selection.matches)
+                varied = any(need.varies or need.where for need in selection.matches)
                 if family in EXPERIMENTS and not varied and not at_paper_scale(runs[0]):
                     size = EXPERIMENTS[family].size
                     words.append((f"Not the paper's scale, which is: {size}.", WARNING))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
 
 import torch
 from torch import Tensor
@@ -58,11 +59,16 @@ def _optimizer(model: Network, optim: Choice) -> tuple[torch.optim.Optimizer, fl
     """The optimiser, and what of the weight decay is the objective's."""
     more, options = OPTIMISERS[optim.name].more, optim.options
     decoupled = more.get("decoupled", False)
-    parameters = model.optimised(more.get("elementwise", False) and not decoupled)
-    groups = [{"params": parameters, "weight_decay": 0.0}]
+    frozen = {n for n in model.own_params if any(fnmatch(n, name) for name in options.frozen)}
+    ok = len(frozen) < len(model.own_params) and (frozen or not options.frozen)
+    expected = "names of parameters of the network, not of all, like [*.bias]"
+    expect(bool(ok), "optim.frozen", expected, options.frozen)
+    together = more.get("elementwise", False) and not (decoupled or frozen)
+    parameters = model.optimised(together)
+    own = [(name, p) for name, p in model.own_params.items() if name not in frozen]
+    groups = [{"params": [p for _, p in own] if frozen else parameters, "weight_decay": 0.0}]
     if decoupled:
         decayed = [*model.own_params] if options.decay == "all" else model.weight_names()
-        own = model.own_params.items()
         groups = [
             {"params": [p for name, p in own if (name in decayed) is here], "weight_decay": rate}
             for here, rate in ((True, options.weight_decay), (False, 0.0))

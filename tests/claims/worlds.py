@@ -43,6 +43,10 @@ USUAL: dict[str, float] = {
     "data_loss": 1.0,  # times the loss
     "batch_sharpness": 20.0,
     "update": 0.1,  # ||dw||/||w||
+    "mode_gap": 1.5,  # loss in test mode over that in training mode
+    "gradients": 4.0,  # the largest gradient norm of a layer over the smallest
+    "rank": 2.0,  # the least stable rank
+    "gap": 2.0,  # test loss over train loss
     "first_spread": 1.0,  # of the layers' updates, at the first step
     "spread": 1.0,  # afterwards
     "fine": 0.0,  # 1: the grid of etas begins at lr/8
@@ -72,13 +76,26 @@ def table(
             accuracy = _accuracy(knobs, t)
             return {"step": t, "loss": loss, "data_loss": data_loss, "accuracy": accuracy}
         case "eval":
-            return {"step": [STEPS], "split": ["test"], "accuracy": [knobs["test"]]}
+            split = {"step": t, "accuracy": np.full(len(t), knobs["test"])}
+            test = {**split, "split": "test", "loss": loss * knobs["gap"]}
+            both = test, {**split, "split": "train", "loss": loss}
+            return pd.concat(map(pd.DataFrame, both)).to_dict("list")
         case "gradient_shift":
             return {
                 "step": np.repeat(t, 25), "layer": np.tile(layers, len(t)),
                 "l2": np.repeat(noisy(knobs["l2"]), 25),
                 "cos": np.clip(np.repeat(noisy(knobs["cos"]), 25), -1, 1),
+                "grad_norm": np.outer(noisy(1), np.geomspace(1, knobs["gradients"], 25)).ravel(),
             }  # fmt: skip
+        case "mode_gap":
+            return {"step": t, "train_mode": loss, "test_mode": noisy(loss * knobs["mode_gap"])}
+        case "stable_rank":
+            ranks = np.outer(noisy(knobs["rank"]), np.ones(25)).ravel()
+            return {
+                "step": np.repeat(t, 25),
+                "layer": np.tile(layers, len(t)),
+                "stable_rank": ranks,
+            }
         case "moments":
             step, layer, unit = np.meshgrid(t, layers, np.arange(units), indexing="ij")
             sign = np.where((np.arange(len(t)) % 2)[:, None, None] == 0, 1.0, -1.0)

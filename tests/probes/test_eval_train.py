@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import pytest
@@ -63,6 +64,28 @@ def test_eval_is_the_mean_over_the_split_with_running_statistics_and_no_noise(no
         assert (row["step"], row["split"]) == ([step], ["test"])
         assert row["loss"] == pytest.approx([sum(losses) / 19], rel=1e-12)
         assert row["accuracy"] == pytest.approx([sum(hits) / 19], rel=1e-12)
+
+
+def test_each_split_asked_for_has_its_row() -> None:
+    """Split train is here the first two batches of split test."""
+
+    def splits(split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        batches = list(test_split("test"))
+        yield from batches[:2] if split == "train" else batches
+
+    model, objective = network("vgg", "bn"), Objective("cross_entropy")
+    made = trainer(
+        model, Draws("vgg"), probe("eval", splits=["test", "train"]), objective=objective, lr=0.1,
+        evaluation=splits,
+    )  # fmt: skip
+    before = copy.deepcopy(model)
+    found = measured(made, 1)["eval"]
+    assert found["split"] == ["test", "train"]
+    before.load_state_dict({**model.state_dict(), **dict(before.named_parameters())})
+    before.eval()
+    for split, loss in zip(found["split"], found["loss"], strict=True):
+        x, y = (torch.cat(column) for column in zip(*splits(split), strict=True))
+        assert loss == pytest.approx(float(objective.data(before(x), y).detach()), rel=1e-12)
 
 
 def test_no_rows_where_there_is_no_test_split() -> None:
