@@ -5,7 +5,7 @@ What E1 to E4 come to in numbers stands in the claims of the same id, and in cla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
