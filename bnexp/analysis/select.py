@@ -113,8 +113,11 @@ class Selection:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to draw."""
-        return not any(self._required.values())
+        """Whether there is nothing to draw: no runs, or none that differ where the figure asks."""
+        met = [run for runs in self._required.values() for run in runs]
+        varied = {key for need in self._required for key in need.varies}
+        alike = all(len({written(run.settings.get(key)) for run in met}) < 2 for key in varied)
+        return not met or (bool(varied) and alike)
 
     @property
     def families(self) -> tuple[str, ...]:
