@@ -16,7 +16,7 @@ def test_every_data_set_has_a_file_of_defaults_that_its_options_accept() -> None
         assert dataset_options(defaults(name, **given)).name == name
 
 
-@pytest.mark.parametrize("name", ["mnist", None, 3])
+@pytest.mark.parametrize("name", ["imagenet", None, 3])
 def test_unknown_name_lists_the_known_ones(name: object) -> None:
     for function in (fingerprint, lambda cfg: load_dataset(cfg, 0)):
         with pytest.raises(UserError, match=r"data: expected one of .*cifar10.*got"):
