@@ -171,7 +171,7 @@ BAD = [
     ("optim.schedule=cosin", "optim.schedule: expected one of .* did you mean cosine"),
     ("optim.milestones=[2]", "optim.milestones: expected a list of numbers in"),
     ("optim.warmup=1", "optim.warmup: expected a number in"),
-    ("optim.gamma=0", "optim.gamma: expected a number in"),
+    ("optim.gamma=0", "optim.gamma: expected a positive number"),
     ("optim.final=2", "optim.final: expected a number in"),
     ("optim=adma", "optim: expected one of .* did you mean adam"),
     ("optim=adam optim.betas=[1]", "optim.betas: expected two numbers in"),
