@@ -145,7 +145,7 @@ def fig_e14(page: Page) -> None:
     counts (Luo et al. 2019 on BN as a regulariser).
     """
     left, right = page.grid(1, 2, 2.3)[0]
-    lines, each = dict[str, tuple[Look, list[Trace]]](), list[tuple[Look, Run, Trace, Trace]]()
+    lines, each = dict[str, tuple[Look, list[Trace]]](), dict[str, tuple[Look, Run, Trace, Trace]]()
     losses = dict[tuple[str, float], list[tuple[Trace, Trace]]]()
     for (norm, dropout), its_look in _KINDS.items():
         where = (("model.dropout", dropout),)
@@ -154,7 +154,7 @@ def fig_e14(page: Page) -> None:
         both = zip(traces(runs, q.SPLIT_LOSS), traces(runs, q.TEST_LOSS), strict=True)
         losses[norm, dropout] = list(both)
         for run, pair in zip(runs, losses[norm, dropout], strict=True):
-            each.append((its_look, run, *pair))
+            each[f"{its_look.label}:{run.seed}"] = its_look, run, *pair
     label, name = q.TEST_ACCURACY.label, q.TEST_ACCURACY.name
     panel = page.lines(left, name, "vgg", lines, "test accuracy", label, log=False)
     panel.fixed = q.TEST_ACCURACY.limits

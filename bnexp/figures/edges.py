@@ -5,7 +5,7 @@ What E1 to E4 come to in numbers stands in the claims of the same id, and in cla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -123,17 +123,26 @@ def fig_e4(page: Page) -> None:
         lr = page.selection.lrs(family)[0]
         for axes, quantity in zip(row, (q.BETA_0, q.BETA_0_SCALED), strict=False):
             page.panel(axes, "", quantity, family, title=f"{family.upper()}, lr {lr:g}")
-        lines = [
-            (look(norm), run, q.TRAIN_LOSS.trace(run, None), q.BETA_0.trace(run, None))
+        lines = {
+            f"{norm}:{run.seed}": (
+                look(norm),
+                run,
+                q.TRAIN_LOSS.trace(run, None),
+                q.BETA_0.trace(run, None),
+            )
             for norm in page.selection.norms(family)
             for run in page.selection.runs(family, norm, lr, "curvature")
-        ]
+        }
         against_loss(page, row[2], "beta_against_loss", q.BETA_0.label, lines)
     page.remarks.append("In numbers: claims E4.1 to E4.6.")
 
 
 def against_loss(
-    page: Page, axes: Axes, name: str, label: str, lines: Sequence[tuple[Look, Run, Trace, Trace]]
+    page: Page,
+    axes: Axes,
+    name: str,
+    label: str,
+    lines: Mapping[str, tuple[Look, Run, Trace, Trace]],
 ) -> None:
     """A quantity against the least loss so far, right to left as training goes; a line per run, of
     a look, the run, its loss and the quantity."""
@@ -142,9 +151,9 @@ def against_loss(
         title=f"({letter}) at equal loss", xlabel="least train loss so far", ylabel=label,
         xscale="log", yscale="log", label=f"{letter}:{name}",
     )  # fmt: skip
-    for its_look, run, loss, quantity in lines:
+    for key, (its_look, run, loss, quantity) in lines.items():
         x, y = falling(loss, quantity)
-        gid = f"line:{run.norm}:{run.seed}"
+        gid = f"line:{key}"
         drawn = axes.plot(x, y, color=its_look.colour, linewidth=0.6, alpha=0.6, gid=gid)
         page.made_from[drawn[0]] = run
     if not axes.lines:

@@ -137,7 +137,7 @@ def test_labels_of_users_break_no_figure(root, tmp_path):
     for how in ({"hue": "data"}, {"x": "norm", "hue": "data"}, {"row": "data", "col": "norm"}):
         drawn(root, "train.loss", **how)
     shown = drawn(root, "train.loss", hue="data")[2]
-    assert "data=$\\frac{1$ $x$ ?[2J| `x` <b> # head" in shown
+    assert "data=$\\frac{1$ $x$ ?[2J? ?x? ?b? # head" in shown
     command = ["figures", "4", "--runs", str(root), "--out", str(tmp_path / "out")]
     assert main([*command, "--norms", "bn,$\\frac{$"]) == 0
 

@@ -92,7 +92,7 @@ def test_other_norms_and_rates_are_drawn_with_looks_of_their_own(root):
     assert line(panels(drawn)["c:beta_smoothness"][0], "line:group:0.05")[0].size
     assert not artists(drawn, "paper:"), "the paper has no run at this learning rate"
     assert look("group") == look("group") != look("instance")
-    assert "group" in words(drawn)
+    assert "GroupNorm" in words(drawn)
 
 
 def test_groups_of_runs_that_could_serve_are_said_and_can_be_chosen(root, capsys):
