@@ -16,7 +16,7 @@ from tests.commands.test_cli import QUICK, TINY
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)```", re.DOTALL)
 DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
-SMALL = [*QUICK, "model.width=0.02", "steps=2", "batch_size=4", "data=digits"]
+SMALL = [*QUICK, "model.width=0.03125", "steps=2", "batch_size=4", "data=digits"]
 
 
 def blocks(document: str) -> list[tuple[str, str, str]]:
