@@ -80,25 +80,29 @@ def ratio_at_equal_loss(one: tuple[Trace, Trace], other: tuple[Trace, Trace]) ->
     """log10 of the ratio of a quantity between two nets where their losses are equal.
 
     Each net is its loss and the quantity over steps. The median over `LEVELS` losses, evenly
-    spaced in log between those that both have gone through; each net is taken at the first
-    recorded step by which its loss had come so far down. NaN where they have no loss in common.
+    spaced in log between those that both have gone through; between the steps at which a net's
+    loss has come down its quantity is interpolated, both in log. NaN where the nets have no loss
+    in common.
     """
     falls = [falling(*net) for net in (one, other)]
     high = min(loss[0] for loss, _ in falls)
     low = max(loss[-1] for loss, _ in falls)
     if not 0 < low < high:
         return math.nan
-    ratios = []
-    for level in np.geomspace(high, low, LEVELS):
-        first, second = (float(y[np.argmax(loss <= level * (1 + 1e-12))]) for loss, y in falls)
-        ratios.append(log_ratio(first, second))
-    return median_of(ratios)
+    levels = np.linspace(math.log10(high), math.log10(low), LEVELS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        first, second = (
+            np.interp(levels, np.log10(loss[::-1]), np.log10(y[::-1])) for loss, y in falls
+        )
+        return median_of(first - second)
 
 
 def falling(loss: Trace, quantity: Trace) -> tuple[Array, Array]:
-    """The least loss so far, and the quantity, at the steps at which both were recorded."""
+    """The loss and the quantity at the steps at which both were recorded and the least loss so far
+    had come down since the step before."""
     least = np.minimum.accumulate(loss.lo)
     _, of_loss, of_quantity = np.intersect1d(loss.x, quantity.x, return_indices=True)
     if not len(of_loss):
         return np.array([math.nan]), np.array([math.nan])
-    return least[of_loss], quantity.lo[of_quantity]
+    lower, at = np.unique(-least[of_loss], return_index=True)
+    return -lower, quantity.lo[of_quantity][at]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bnexp.analysis import series
+from bnexp.analysis.summaries import ratio_at_equal_loss
 from bnexp.analysis.series import Summary, Trace, clipped, limits, over_seeds, thinned
 
 
@@ -86,3 +87,16 @@ def test_limits_contain_what_they_must_and_survive_nothing():
     assert limits([], False) is not None
     lo, hi = limits([np.array([np.nan, np.inf])], True)
     assert 0 < lo < hi < np.inf
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+@pytest.mark.parametrize("pace", [2, 5, 40])
+def test_a_faster_net_is_not_favoured_at_equal_loss(factor, pace):
+    """Whose quantity is a power of the loss: the same, or ``factor`` times, at each loss."""
+
+    def net(pace, factor):
+        steps = np.arange(0, 400, 20)
+        loss = 5 * np.exp(-pace * steps / 400) * (1 + 0.3 * np.cos(steps))
+        return trace(steps, loss), trace(steps, factor * loss**2)
+
+    assert ratio_at_equal_loss(net(3, factor), net(pace, 1.0)) == pytest.approx(np.log10(factor))
