@@ -149,15 +149,25 @@ def commands(judgements: Sequence[Judgement]) -> list[str]:
     return ["To tell what cannot be told:", *lines] if lines else []
 
 
-def cells(part: Mapping[str, Any]) -> list[str]:
+def cells(part: Mapping[str, Any], unit: str = "") -> list[str]:
     """Of a part of `as_json`: the paper's number, ours with its interval, seeds, effect size.
 
-    Ours is marked where it is made of bounds.
+    Ours is marked where it is made of bounds. Given their ``unit``, decades are shown as factors.
     """
     bounds = set(part["bounds"].values())
     sign = {"at least": ">= ", "at most": "<= "}[bounds.pop()] if len(bounds) == 1 else ""
-    ours = f"{sign}{number(part['estimate'])} {_interval(part['low'], part['high'])}".strip()
-    return [number(part["paper"]), ours, str(part["seeds"] or "-"), number(part["effect_size"])]
+    low, high = (factor(part[side], unit) for side in ("low", "high"))
+    interval = "" if low == "-" else f"[{low}, {high}]"
+    ours = f"{sign}{factor(part['estimate'], unit)} {interval}".strip()
+    paper = factor(part["paper"], unit)
+    return [paper, ours, str(part["seeds"] or "-"), number(part["effect_size"])]
+
+
+def factor(value: float | str | None, unit: str) -> str:
+    """A number of `as_json`; decades as a factor, such as ``x 2.5`` or ``10^5.5``."""
+    if unit != "decades" or not isinstance(value, int | float) or value != value:
+        return number(value)
+    return f"x {10**value:.3g}" if abs(value) < 3 else f"10^{value:.3g}"
 
 
 def number(value: float | str | None) -> str:

@@ -7,6 +7,7 @@ A document holds blocks between two marks, of which the first says what is gener
     <!-- end -->
 
 ====================  ==================================================================
+``answers SET IDS ..`` a row per claim, of one set after the other, in few words and factors
 ``claims SET IDS``    a row per part of a claim: the paper's number, ours, verdict
 ``count SET``         how many claims have every number where it is claimed
 ``coverage SET FIGS`` a row per curve of the paper: share of its points in our band
@@ -67,6 +68,33 @@ def claims_block(results: Path, name: str, ids: str) -> str:
     return markdown_table(head, rows)
 
 
+def answers_block(results: Path, *sets: str) -> str:
+    """The claims of each set in turn: names of sets and their claims' ids, alternating."""
+    rows = []
+    for name, ids in zip(sets[::2], sets[1::2], strict=True):
+        judged = {claim["id"]: claim for claim in _claims(results, name)}
+        for claim in (judged[number] for number in ids.split(",")):
+            unit, parts = claim["unit"], claim["parts"]
+            papers, values = zip(*(cells(part, unit)[:2] for part in parts), strict=True)
+            names = [f" ({part['name']})" * bool(part["name"]) for part in parts]
+            ours = [value + name for value, name in zip(values, names, strict=True)]
+            measured = claim["statistic"]
+            if unit == "decades":
+                measured = measured.removeprefix("log10 of ").removeprefix("the ")
+                measured = measured.replace("log10(top/bottom)", "top/bottom").replace(
+                    " less ", " / "
+                )
+            seeds = max(part["seeds"] for part in parts)
+            claimed = f"{claim['id']} {claim['statement']}"
+            paper = ", ".join(dict.fromkeys(paper for paper in papers if paper != "-")) or "-"
+            where = f"{claim['scale'].split(', batch')[0]}, {seeds} seed{'s' * (seeds != 1)}"
+            rows.append(
+                [claimed, measured, paper, "; ".join(ours), where, f"**{claim['verdict']}**"]
+            )
+    head = ["claim", "measured", "the paper", "ours", "on", "verdict"]
+    return markdown_table(head, rows)
+
+
 def count_block(results: Path, name: str) -> str:
     """How many claims of ``results/<name>`` have every number where it is claimed."""
     claims = [claim for claim in _claims(results, name) if claim["where_claimed"] is not None]
@@ -119,6 +147,7 @@ def remarks_block(results: Path, name: str, figure: str) -> str:
 
 
 KINDS: dict[str, Callable[..., str]] = {
+    "answers": answers_block,
     "claims": claims_block,
     "count": count_block,
     "coverage": coverage_block,
