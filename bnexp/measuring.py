@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from bnexp.config import config_dir
+from bnexp.errors import UserError
 from bnexp.models.module import Forward, GivenLoss, LossFn, ModuleNetwork
 from bnexp.models.network import Layer
 from bnexp.objective import Params
@@ -84,7 +85,7 @@ class Meter:
     """Probes on a model: rows of one step at a time, from both sides of its update."""
 
     network: ModuleNetwork
-    """Made with the first batch, as are the ``probes``."""
+    """Made with the first batch, as are the ``probes``; anew when other parameters are trained."""
 
     def __init__(
         self,
@@ -121,8 +122,9 @@ class Meter:
         """What is measured at theta_t; of a loss that is not finite only by `Probe.passive`."""
         batch = tree_map_only(Tensor, _copy, batch)
         with torch.inference_mode(False):
-            if not hasattr(self, "network"):
+            if not (hasattr(self, "network") and self.network.is_current()):
                 self.network = self._make(batch)
+                self.__dict__.pop("probes", None)  # which know the layers
             network = self.network
             network.remember()
         params = {name: p.detach().clone() for name, p in network.own_params.items()}
@@ -155,8 +157,15 @@ class Meter:
     def _rows(self, step: Step, probes: Iterable[Probe], side: str) -> list[Rows]:
         made = []
         for probe in probes:
-            with torch.inference_mode(False), leaving_no_trace(self.network):
-                made.append(getattr(probe, side)(step))
+            try:
+                with torch.inference_mode(False), leaving_no_trace(self.network):
+                    made.append(getattr(probe, side)(step))
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:  # such as a second derivative that torch does not have
+                why = str(error).partition("\n")[0]
+                words = "a model and loss that it can be measured on"
+                raise UserError(f"probes.{probe.name}: expected {words}; got {why}") from error
         for columns in (columns for rows in made for columns in rows.values()):
             for name, column in columns.items():
                 if len(column) and isinstance(column[0], Tensor):

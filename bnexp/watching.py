@@ -56,8 +56,9 @@ def watch(
 
     or ``watcher.before(batch)`` and ``watcher.after()`` around the step. Training stays bit for bit
     what it is without. The update is what the step did to the parameters, by whichever optimiser,
-    schedule, loss scale or number of batches. The gradient that is measured is that of ``loss_fn``
-    on ``batch``, in the precision of the parameters unless ``autocast`` says otherwise.
+    schedule, loss scale or number of batches, around all of which the two stand. The gradient that
+    is measured is that of ``loss_fn`` on ``batch``, in the precision of the parameters unless
+    ``autocast`` says otherwise.
 
     Args:
         optimizer: its learning rate (of the first group) at each step is that of the tables, and
@@ -74,6 +75,13 @@ def watch(
             loss at the first batch.
     """
     at_least("every", every, 1)
+    groups = getattr(optimizer, "param_groups", [{}])
+    expect(
+        "lr" in groups[0],
+        "optimizer",
+        "a torch optimizer with a learning rate",
+        type(optimizer).__name__,
+    )
     meter = Meter(model, loss_fn, probes, layers, forward, autocast, seed, every)
     return Watcher(meter, optimizer, every, Path(out).expanduser(), seed, dict(config or {}))
 
@@ -106,9 +114,12 @@ class Watcher:
         expect(not self._within, "watcher", "after() at the end of each step", "before() twice")
         if self.number % self.every == 0:
             begin = time.perf_counter()
+            before = getattr(self.meter, "network", None)
             made = self.meter.before(self.number, self._lr(), batch)
             if not hasattr(self, "directory"):
                 self._start(batch)
+            if self.meter.network is not before:
+                self._record([{"layers": self._layers()}])
             self._record(made)
             self._seconds["probes"] += time.perf_counter() - begin
         self._within = True
@@ -165,6 +176,11 @@ class Watcher:
     def _lr(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
+    def _layers(self) -> dict[str, Sequence[Any]]:
+        """Rows of table ``layers``: at the first step, and where other parameters are trained."""
+        paths = self.meter.network.layer_paths
+        return {"step": [self.number] * len(paths["layer"]), **paths}
+
     def _record(self, made: list[Rows]) -> None:
         for table, columns in ((t, c) for rows in made for t, c in rows.items()):
             self._tables.add(table, columns)
@@ -199,13 +215,15 @@ class Watcher:
             "precision": str(parameter.dtype).removeprefix("torch."),
         }
         for key, value in self._config.items():
-            found[key] = {**found[key], **value} if isinstance(found.get(key), dict) else value
+            section = isinstance(found.get(key), dict)
+            words = 'a mapping, such as {"name": ..}'
+            expect(not section or isinstance(value, Mapping), f"config.{key}", words, value)
+            found[key] = {**found[key], **value} if section else value
         self._config = found
         content = uuid.uuid4().hex  # of two runs with one config neither can be the other
         path = self._out / "runs" / run_id(found, content, code_hash({__name__}))
         self.directory = self._open.enter_context(RunDirectory(path).lock())
         self._tables = TableWriter(self.directory.tables_dir, self.directory.check)
-        self._tables.add("layers", {"step": 0, **network.layer_paths})
         self.directory.create(found, environment(parameter.device, content))
         atexit.register(self._at_exit)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +20,7 @@ from torch.nn.parameter import is_lazy
 
 from bnexp.models.network import Layer, Network
 from bnexp.norms import at_least_float32
-from bnexp.objective import Evaluation, Objective, Params, accuracy
+from bnexp.objective import Evaluation, Objective, Params, SecondOrder, accuracy
 from bnexp.registry import expect
 
 LossFn = Callable[[Any, Any], Tensor]
@@ -30,11 +32,22 @@ Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
 AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
 """Modules that are layers of their own accord: also transposed convolutions."""
 
-WEIGHTS = ("weight", "weight_v", *(f"parametrizations.weight.original{i}" for i in ("1", "", "0")))
+WEIGHTS = (
+    *("weight", "weight_v", "weight_orig"),
+    *(f"parametrizations.weight.original{i}" for i in ("1", "", "0")),
+)
 """W_i of an affine module, also under torch's reparametrisations: of weight_norm its direction."""
+
+LOSS_WORDS = "a scalar tensor that depends on the model's parameters"
+
+CHECKPOINT = "torch.utils.checkpoint"
+NO_CHECKPOINTS = "a forward pass without gradient checkpointing (forward= can turn it off)"
 
 STATEFUL = ("training", "track_running_stats")
 """Attributes of modules that are the caller's to set from one pass to the next."""
+
+CONTAINERS = (list, dict, set, deque)
+"""Kinds of attributes that a forward pass may write into, as into plain tensors."""
 
 
 class GivenLoss(Objective):
@@ -84,9 +97,7 @@ class ModuleNetwork(Network):
         autocast: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        compiled = getattr(module, "_orig_mod", module)  # of torch.compile
-        parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-        self.module: nn.Module = compiled.module if isinstance(compiled, parallel) else compiled
+        self.module: nn.Module = _unwrapped(module)
         self._loss_fn, self._forward = loss_fn, forward or outputs_and_targets
         self.autocast, self._accuracy = autocast, torch.tensor(torch.nan)
         self._check()
@@ -122,11 +133,15 @@ class ModuleNetwork(Network):
         outputs, targets = self._forward(self.module, batch)
         self._accuracy = _accuracy(outputs, targets)
         loss = self._loss_fn(outputs, targets)
-        ok = isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad
-        words = "a scalar tensor that depends on the model's parameters"
+        ok = isinstance(loss, Tensor) and loss.numel() == 1 and not loss.is_complex()
         got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        expect(ok or not torch.is_grad_enabled(), "loss_fn", words, got)
+        expect(ok, "loss_fn", LOSS_WORDS, got)
         return loss.reshape(())
+
+    def is_current(self) -> bool:
+        """Whether the same parameters are to be trained as when it was made."""
+        now = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        return {n: id(p) for n, p in now.items()} == {n: id(p) for n, p in self.own_params.items()}
 
     def remember(self) -> None:
         """From now on passes start from the present state."""
@@ -138,22 +153,33 @@ class ModuleNetwork(Network):
         kinds = {p.device for p in self.own_params.values()}
         devices = [device for device in kinds if device.type == "cuda"]
         streams = [torch.cuda.get_rng_state(device) for device in devices]
-        attributes = [(vars(m), dict(vars(m))) for m in self.module.modules()]
+        parts = [m for m in self.modules() if m is not self]
+        attributes = [
+            (vars(m), {k: (v, _content(k, v)) for k, v in vars(m).items()}) for m in parts
+        ]
         rest = random.getstate(), np.random.get_state()  # noqa: NPY002 - what a model may draw from
         return torch.get_rng_state(), dict(zip(devices, streams, strict=True)), *rest, attributes
 
-    @staticmethod
-    def _go_to(state: tuple[Any, ...]) -> None:
+    def _go_to(self, state: tuple[Any, ...]) -> None:
         stream, streams, python, numpy, attributes = state
         torch.set_rng_state(stream)
         for device, values in streams.items():
             torch.cuda.set_rng_state(values, device)
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
+        copies: dict[int, Tensor] = {}  # for one pass each, whose graph may need them
         for now, then in attributes:
             for name in now.keys() - then.keys():
                 del now[name]
-            now.update({name: value for name, value in then.items() if name not in STATEFUL})
+            for name, (value, content) in then.items():
+                if name in STATEFUL:
+                    continue
+                now[name] = value
+                if content is not None and isinstance(value, CONTAINERS):
+                    value.clear()
+                    (value.extend if isinstance(value, list | deque) else value.update)(content)
+                elif content is not None and state is self._state_then:
+                    now[name] = copies.setdefault(id(value), content.clone())
 
     @contextmanager
     def _replayed(self) -> Iterator[None]:
@@ -163,7 +189,7 @@ class ModuleNetwork(Network):
         if any(isinstance(part, nn.RNNBase) for part in self.parts):
             torch.backends.cudnn.enabled = False
         try:
-            with sdpa_kernel(SDPBackend.MATH):
+            with sdpa_kernel(SDPBackend.MATH), _eager():
                 yield
         finally:
             torch.backends.cudnn.enabled = cudnn
@@ -185,16 +211,27 @@ class ModuleNetwork(Network):
             if torch.amp.is_autocast_available(kind)
             else nullcontext()
         )
-        with self._replayed(), cast:
-            return at_least_float32(functional_call(self, point, (x,), part))
+        with self._replayed(), cast, _without_checkpoints():
+            loss = at_least_float32(functional_call(self, point, (x,), part))
+        # of parameters that the loss does not depend on the gradient is 0
+        constant = torch.is_grad_enabled() and not loss.requires_grad
+        return loss.requires_grad_() if constant else loss
 
     def evaluate(self, objective: Objective, *batch: Any, **options: Any) -> Evaluation:
         here = super().evaluate(objective, *batch, **options)
         return replace(here, accuracy=self._accuracy)
 
+    def second_order(self, *args: Any, **options: Any) -> SecondOrder:
+        there = super().second_order(*args, **options)
+        # marked once_differentiable: what autograd says of a derivative through it is 0
+        once = "torch::autograd::Error" in _nodes(there._gradient)
+        expect(not once, "model", "one that can be differentiated twice", "once_differentiable")
+        return there
+
     def preactivation(self, number: int, out: Tensor) -> Tensor:
         values = at_least_float32(out.detach().clone())  # what follows may work in place
-        return values.movedim(-1, 1) if number in self._units_last else values
+        dim = self._unit_dims[number]
+        return (values[None] if values.dim() == -dim else values).movedim(dim, 1)
 
     def weight_name(self, number: int) -> str:
         return self._weights[number]
@@ -222,7 +259,7 @@ class ModuleNetwork(Network):
         modules = {m: name for name, m in self.named_modules(remove_duplicate=True)}
         named = None if layers is None else [Layer(n) if isinstance(n, str) else n for n in layers]
         paths = {layer.affine: layer for layer in named or ()}
-        for path in paths:
+        for path in [*paths, *(layer.norm for layer in paths.values() if layer.norm)]:
             there = f"module.{path}" in modules.values()
             expect(there, "layers", "module paths of the model, as in named_modules()", path)
         own = {id(p): name for name, p in self.own_params.items()}
@@ -245,8 +282,10 @@ class ModuleNetwork(Network):
             path = modules[module]
             wanted = isinstance(module, AFFINE) if named is None else path[7:] in paths
             if wanted and isinstance(out, Tensor) and weight(path) is not None:
-                conv = isinstance(module, nn.modules.conv._ConvNd)
-                found[path] = (out, out._version, 1 if conv else -1)
+                positions = 0
+                if isinstance(module, nn.modules.conv._ConvNd):
+                    positions = len(module.kernel_size)
+                found[path] = (out, out._version, -1 - positions)
 
         def weight(path: str) -> str | None:
             return next((names[n] for kind in WEIGHTS if (n := f"{path}.{kind}") in names), None)
@@ -254,8 +293,12 @@ class ModuleNetwork(Network):
         hooks = [module.register_forward_pre_hook(before) for module in modules if module != self]
         hooks += [module.register_forward_hook(after) for module in modules if module != self]
         try:
-            with torch.enable_grad():
-                self.outputs(batch)
+            with torch.enable_grad():  # of copies: some modules write to their parameters
+                point = {n: p.detach().clone().requires_grad_() for n, p in self.own_params.items()}
+                loss = self.outputs(batch, point)
+            expect(loss.grad_fn is not None, "loss_fn", LOSS_WORDS, "one that does not")
+            reentrant = "CheckpointFunctionBackward" in _nodes([loss])
+            expect(not reentrant, "model", NO_CHECKPOINTS, CHECKPOINT)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -270,7 +313,7 @@ class ModuleNetwork(Network):
         self.number(Layer(path, named_norms.get(path)) for path in order)
         self._weights = {i: str(weight(path)) for i, path in enumerate(order, start=1)}
         self._units = {i: found[path][0].shape[found[path][2]] for i, path in enumerate(order, 1)}
-        self._units_last = {i for i, path in enumerate(order, start=1) if found[path][2] == -1}
+        self._unit_dims = {i: found[path][2] for i, path in enumerate(order, start=1)}
         self._order = calls
 
     @cached_property
@@ -298,3 +341,48 @@ def _accuracy(outputs: Any, targets: Any) -> Tensor:
         if classes and targets.shape == outputs.shape[:1] + outputs.shape[2:]:
             return accuracy(at_least_float32(outputs.detach()), targets)
     return torch.tensor(torch.nan)
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """Without torch.compile and the wrappers that spread a batch over devices."""
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    inner = module.module if isinstance(module, parallel) else getattr(module, "_orig_mod", module)
+    return inner if inner is module else _unwrapped(inner)
+
+
+def _content(name: str, value: Any) -> Any:
+    """A copy of what a forward pass may write into the attribute ``name``; None of others."""
+    if isinstance(value, Tensor):
+        return None if value.requires_grad else value.clone()
+    if not isinstance(value, CONTAINERS) or "hook" in name:  # hooks capture pre-activations
+        return None
+    return dict(value) if isinstance(value, dict) else list(value)
+
+
+def _eager() -> AbstractContextManager[Any]:
+    """Run what torch.compile made as it is written, so that it can be differentiated twice."""
+    used = "torch._dynamo" in sys.modules  # else it would be imported, which takes seconds
+    return torch.compiler.set_stance("force_eager") if used else nullcontext()
+
+
+@contextmanager
+def _without_checkpoints() -> Iterator[None]:
+    """Refuse gradient checkpointing: it runs parts again in the backward pass, and by then the
+    module has its own parameters back."""
+    try:
+        with torch.autograd.graph.disable_saved_tensors_hooks(CHECKPOINT):
+            yield
+    except RuntimeError as error:
+        expect(CHECKPOINT not in str(error), "model", NO_CHECKPOINTS, CHECKPOINT)
+        raise
+
+
+def _nodes(tensors: Iterable[Tensor]) -> set[str]:
+    """Names of the nodes in the graph that ``tensors`` come from."""
+    nodes, seen = [tensor.grad_fn for tensor in tensors], set[Any]()
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            nodes += [following for following, _ in node.next_functions]
+    return {node.name() for node in seen}

@@ -74,6 +74,14 @@ def state(model: nn.Module) -> dict[str, Any]:
         "flags": [(m.training, getattr(m, "track_running_stats", None)) for m in modules],
         "hooks": [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in modules],
         "attributes": [sorted(vars(m)) for m in modules],
+        "lengths": [
+            [len(v) for v in vars(m).values() if isinstance(v, list | dict)] for m in modules
+        ],
+        "plain": [
+            [*t]
+            for m in modules
+            if (t := [v.detach().clone() for v in vars(m).values() if isinstance(v, Tensor)])
+        ],
         "torch": torch.get_rng_state(),
         "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
         "python": random.getstate(),

@@ -6,14 +6,20 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.utils.prune import l1_unstructured
+from torch.utils.checkpoint import checkpoint
 
 from bnexp import measure
 from bnexp.errors import UserError
+from bnexp.models import Layer
+from bnexp.models.module import outputs_and_targets
 from tests.measuring.networks import LOSS, Language, convolutions, images, state, tokens
 from tests.measuring.test_measure import Reference
 from tests.probes.test_no_trace import same
@@ -47,12 +53,13 @@ class Recurrent(nn.Module):
 
 class Stateful(nn.Module):
     """Carries a hidden state from pass to pass, counts, draws from NumPy, normalises by its own
-    running mean and shares one map between two places."""
+    running mean, shares one map between two places, and writes to a list and to plain tensors."""
 
     def __init__(self) -> None:
         super().__init__()
         self.inner, self.out = nn.Linear(4, 4), nn.Linear(4, 3)
         self.hidden, self.count = torch.zeros(4), 0
+        self.seen, self.total = [], torch.zeros(())
         self.register_buffer("mean", torch.zeros(4))
 
     def forward(self, values: Tensor) -> Tensor:
@@ -63,7 +70,64 @@ class Stateful(nn.Module):
         self.mean += 0.5 * (values.detach().mean(0) - self.mean)
         self.hidden = values.detach().mean(0)
         self.newest = values
+        self.seen.append(values.detach().mean())
+        self.total += len(self.seen)
+        values = values * self.total + sum(self.seen)
         return self.out((values - self.mean) * np.random.uniform(0.5, 1.5))  # noqa: NPY002
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.inner, self.out, self.reentrant = nn.Linear(4, 4), nn.Linear(4, 3), reentrant
+
+    def forward(self, values: Tensor) -> Tensor:
+        part = nn.Sequential(self.inner, nn.Tanh())
+        return self.out(checkpoint(part, values.requires_grad_(), use_reentrant=self.reentrant))
+
+
+class Exponential(torch.autograd.Function):
+    """What autograd says of its second derivative is 0."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return values.exp()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * ctx.saved_tensors[0].exp()
+
+
+class OnceDifferentiable(nn.Linear):
+    def forward(self, values: Tensor) -> Tensor:
+        return Exponential.apply(super().forward(values))
+
+
+class Auxiliary(nn.Module):
+    """Two heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.main, self.extra = nn.Linear(4, 3), nn.Linear(4, 2)
+
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        return self.main(values), self.extra(values)
+
+
+class Centred(nn.Module):
+    """A loss with a buffer that it moves, and that counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.register_buffer("centre", torch.zeros(3))
+
+    def forward(self, out: Tensor, target: Tensor) -> Tensor:
+        self.count += 1
+        self.centre.lerp_(out.detach().mean(0), 0.5)
+        return LOSS(out - self.centre, target) * self.count
 
 
 class Keywords(nn.Module):
@@ -93,6 +157,12 @@ def instance() -> nn.Module:
     model = nn.Sequential(nn.Conv1d(1, 2, 2), norm, nn.Flatten(), nn.Linear(6, 3))
     norm.running_mean.fill_(0.5)
     return model.eval()
+
+
+def with_compiled_parts() -> nn.Module:
+    model = convolutions().float()
+    model[0], model[-1] = torch.compile(model[0]), torch.compile(model[-1])
+    return torch.compile(nn.DataParallel(torch.compile(model)))
 
 
 def penalised(model: nn.Module) -> Any:
@@ -126,7 +196,12 @@ CASES: dict[str, Callable[[], tuple[nn.Module, Any, Any]]] = {
     "bilinear map of two inputs": lambda: (
         nn.Bilinear(3, 4, 3), LOSS, ((x(5, 3), x(5, 4)), classes(5)),
     ),
-    "compiled": lambda: (torch.compile(convolutions().float()), LOSS, _single(images(side=8))),
+    "compiled": lambda: (with_compiled_parts(), LOSS, _single(images(side=8))),
+    "a head that the loss leaves out": lambda: (Auxiliary(), first(LOSS), (x(6, 4), classes(6))),
+    "embeddings that are cut to a length": lambda: (
+        nn.Sequential(nn.Embedding(3, 4, max_norm=0.5), nn.Linear(4, 3)), LOSS,
+        (classes(6), classes(6)),
+    ),
 }  # fmt: skip
 
 
@@ -152,8 +227,44 @@ def test_it_is_measured_at_one_function_and_left_as_it_was(name: str) -> None:
     assert near["loss"] == tables["train"].loss[0]
     assert near["predictiveness"] == 0.0, "the same function at every point"
     assert far["loss"] < near["loss"]
-    again = measure(model, loss, batch, probes, lr=0.05)
-    assert all(tables[key].equals(again[key]) for key in tables)
+    again = measure(model, loss, batch, {"train": {}}, lr=0.05)["train"]
+    assert again.equals(tables["train"])
+    own = loss(*outputs_and_targets(model, batch))
+    own.backward()
+    length = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()
+    assert float(own.detach()) == pytest.approx(near["loss"], rel=1e-5)
+    assert float(length) == pytest.approx(tables["train"].grad_norm[0], rel=1e-4)
+
+
+def test_a_loss_with_a_state_of_its_own_is_left_as_it_was() -> None:
+    loss, model = Centred(), linear()
+    tables = measure(model, loss, PAIR, {"landscape": {"etas": [1e-30]}, "train": {}})
+    assert tables["landscape"].loss.tolist() == tables["train"].loss.tolist()
+    assert (loss.count, loss.centre.tolist()) == (0, [0.0] * 3)
+
+
+def pruned(module: nn.Module) -> nn.Module:
+    return l1_unstructured(module, "weight", amount=0.3)
+
+
+@pytest.mark.parametrize("wrap", [
+    pruned, nn.utils.spectral_norm, nn.utils.parametrizations.orthogonal,
+    nn.utils.parametrizations.spectral_norm, nn.utils.parametrizations.weight_norm,
+])  # fmt: skip
+def test_reparametrised_maps_are_layers(wrap: Any) -> None:
+    model = nn.Sequential(wrap(nn.Linear(4, 5)), nn.ReLU(), nn.Linear(5, 3))
+    assert measure(model, LOSS, PAIR, ("train",))["layers"].affine.tolist() == ["0", "2"]
+
+
+@pytest.mark.parametrize("affine", [nn.Linear(4, 3), nn.Conv1d(2, 3, 2)])
+def test_of_a_sample_without_a_batch_units_are_what_they_are_in_one(affine: nn.Module) -> None:
+    one = x(4) if isinstance(affine, nn.Linear) else x(2, 5)
+    single, batch = (
+        measure(affine, lambda out, _: out.square().sum(), (values, 0), ("moments",))
+        for values in (one, one[None])
+    )
+    for table, rows in batch.items():
+        pd.testing.assert_frame_equal(single[table], rows)
 
 
 def test_a_regulariser_is_taken_at_the_probed_point() -> None:
@@ -214,6 +325,20 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "layer number": (
         {"probes": {"gradient_shift": {"layers": [4]}}},
         "probes.gradient_shift.layers: expected",
+    ),
+    "no such norm": ({"layers": [Layer("0", "1")]}, "layers: expected module paths"),
+    "checkpoints": ({"model": Checkpointed(False)}, "model: expected a forward pass without grad"),
+    "checkpoints, reentrant": (
+        {"model": Checkpointed(True)},
+        "model: expected a forward pass with",
+    ),
+    "no second derivative": ({"model": OnceDifferentiable(4, 3)}, "model: .* differentiated twice"),
+    "gradients in the loss": (
+        {
+            "loss_fn": lambda out, y: torch.autograd.grad(out.sum(), out)[0].sum() + out.mean(),
+            "probes": ("mode_gap",),
+        },
+        "probes.mode_gap: expected a model and loss that it can be measured on; got",
     ),
     "float16": ({"autocast": torch.float16}, "autocast: expected torch.bfloat16"),
 }

@@ -182,6 +182,41 @@ def test_before_and_after_take_turns(tmp_path: Path) -> None:
     watcher.close()
 
 
+def test_parameters_that_come_to_be_trained_are_measured_from_then_on(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    model[0].requires_grad_(False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    batch = torch.randn(6, 4), torch.randint(0, 3, (6,))
+    probes = ("train", "updates", "sharpness")
+    with watch(model, optimizer, LOSS, 1, probes, tmp_path) as watcher:
+        for step in range(3):
+            model[0].requires_grad_(step == 2)
+            with watcher(batch):
+                optimizer.zero_grad()
+                LOSS(model(batch[0]), batch[1]).backward()
+                optimizer.step()
+    (run,) = find_runs(tmp_path)
+    length = float(torch.cat([p.grad.flatten() for p in model.parameters()]).norm())
+    assert run.table("train").grad_norm.iloc[-1] == pytest.approx(length)
+    assert run.table("updates").step.tolist() == [0, 1, 2, 2]
+    assert run.table("layers").affine.tolist() == ["2", "0", "2"]
+    assert run.table("layers").step.tolist() == [0, 2, 2]
+
+
+@pytest.mark.parametrize("config", [{"optim": 3}, {"norm": "bn"}])
+def test_a_config_that_is_none_is_refused(config: Any, tmp_path: Path) -> None:
+    model, batch = with_dropout()
+    watcher = watch(model, adamw(model), LOSS, 1, ("train",), tmp_path, config=config)
+    with pytest.raises(UserError, match=f"config.{next(iter(config))}: expected a mapping"):
+        watcher.before(batch)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_optimizer_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="optimizer: expected a torch optimizer"):
+        watch(nn.Linear(2, 2), None, LOSS, out=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"every": 0}, "every: expected"), ({"probes": ("trian",)}, "did you mean train")],
