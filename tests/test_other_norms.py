@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from bnexp.cli import main
 from bnexp.errors import UserError
 from bnexp.models import Chain, Network, Stage
 from bnexp.models.base import attach
@@ -178,25 +176,6 @@ def test_bfloat16_is_normalised_in_float32(name: str) -> None:
     rounded = model.outputs(inputs).detach()
     assert rounded.dtype == torch.float32
     assert 0 < float((rounded - exact).norm() / exact.norm()) < 0.1
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["model=dln", "norm=instance"], "norm: expected one with several values to a mean"),
-        (["model=dln", "norm=group", "norm.groups=0"], "norm.groups: expected a number of at"),
-        (["model=dln", "norm=layer", "norm.eps=-1"], "norm.eps: expected a number of at least 0"),
-        (["model=dln", "norm=ghost", "norm.size=1"], "norm.size: expected a number of at least 2"),
-    ],
-)  # fmt: skip
-def test_what_a_norm_cannot_do_is_said_in_one_line(
-    overrides: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["train", *overrides, f"out={tmp_path / 'out'}"]) == 2
-    err = capsys.readouterr().err
-    assert message in err
-    assert err.count("\n") == 1
-    assert not list(tmp_path.iterdir())
 
 
 def test_one_value_to_a_mean_is_refused() -> None:

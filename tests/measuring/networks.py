@@ -43,7 +43,7 @@ def tokens(size: int = 3, length: int = 5) -> Any:
 
 def resnet18() -> tuple[nn.Module, Any]:
     torch.manual_seed(0)
-    return torchvision.models.resnet18(num_classes=CLASSES).double(), images()
+    return torchvision.models.resnet18(num_classes=CLASSES).double(), images(side=16)
 
 
 def transformer(**options: Any) -> tuple[nn.Module, Any]:

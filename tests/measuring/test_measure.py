@@ -223,6 +223,24 @@ def test_measuring_leaves_no_trace(make: Callable[[], Any]) -> None:
         assert same(after[name], value), name
 
 
+def test_autocast_multiplies_in_bfloat16_as_torchs() -> None:
+    model, (inputs, targets) = convolutions().float(), images(side=8, dtype=torch.float32)
+    rows = {cast: measure(model, LOSS, (inputs, targets), ("train",), autocast=cast)["train"]
+            for cast in (None, torch.bfloat16)}  # fmt: skip
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = float(LOSS(model(inputs), targets).detach())
+    assert rows[torch.bfloat16].loss[0] == expected != rows[None].loss[0]
+
+
+def test_random_directions_are_those_of_the_seed() -> None:
+    model, batch = convolutions(), images(side=8)
+    probes = {"landscape": {"etas": [1.0], "direction": "random"}}
+    losses = [
+        measure(model, LOSS, batch, probes, seed=seed)["landscape"].loss[0] for seed in (0, 1, 0)
+    ]
+    assert losses[0] == losses[2] != losses[1]
+
+
 @pytest.mark.parametrize("norm", ["bn", "noisy_bn"])
 def test_on_the_suites_own_network_it_gives_the_suites_numbers(norm: str) -> None:
     model, batch = network("vgg", norm), Draws("vgg").at(0)

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from bnexp.config import check, compose
 from bnexp.models import Network
 from bnexp.models.base import Task, build_model
 from bnexp.models.dropout import Dropout
 from bnexp.norms import at_step
 from bnexp.objective import Objective
+from bnexp.training.build import trainer_of
 from tests.helpers import CLASSES, LOSS, Draws, model_options, norm_options
 from tests.training.runs import (
     DLN,
@@ -68,6 +70,7 @@ def test_the_inputs_of_each_layer_but_the_first_are_dropped(family: str) -> None
         assert sum(before) == 0
         assert sum(shares) / (len(shares) - 1) == pytest.approx(SHARE, abs=0.1)
     assert sum(shares) > sum(before) + 0.5
+    assert len({drop.seed for drop in model.dropouts.values()}) == len(model.layers) - 1
 
 
 @pytest.mark.parametrize("family", ["vgg", "dln"])
@@ -96,6 +99,13 @@ def test_label_smoothing_is_a_mixture_of_two_cross_entropies() -> None:
     torch.testing.assert_close(smoothed, expected)
 
 
+def test_a_run_is_given_what_its_config_says_of_regularisation() -> None:
+    config = check(compose([*VGG, "model.label_smoothing=0.2", "model.dropout=0.3", "device=cpu"]))
+    trainer, _ = trainer_of(config, torch.device("cpu"))
+    assert trainer.setting.objective.label_smoothing == 0.2
+    assert {drop.share for drop in trainer.setting.model.dropouts.values()} == {0.3}
+
+
 MODERN = (
     "model.dropout=0.2", "model.label_smoothing=0.1", "optim=adam", "optim.schedule=cosine",
     "optim.lr=1e-3", "steps=4",
@@ -115,7 +125,7 @@ def test_with_every_probe_and_resumed_training_is_the_same_to_the_bit(tmp_path: 
 
 def test_the_dln_drops_too(tmp_path: Path) -> None:
     """On its samples, as masks are no function of their moments."""
-    own = [*DLN, "+model.dropout=0.2", "optim=adam", "optim.schedule=cosine", "steps=4"]
+    own = [*DLN, "model.dropout=0.2", "optim=adam", "optim.schedule=cosine", "steps=4"]
     plain = finished(tmp_path / "a", *own, "probes=none")
     probed = finished(tmp_path / "b", *own, *EVERY)
     assert_same_state(plain, probed)

@@ -122,6 +122,9 @@ def test_the_perceptron_is_its_layers_one_after_the_other() -> None:
         (["model=densenet", "norm=weight"], "norm: expected one that can act on several layers"),
         (["model=mlp", "model.depth=0"], "model.depth: expected 1 to 1000 layers; got 0"),
         (["model=mlp", "norm=instance"], "norm: expected one with several values to a mean"),
+        (["model=dln", "norm=group", "norm.groups=0"], "norm.groups: expected a number of at"),
+        (["model=dln", "norm=layer", "norm.eps=-1"], "norm.eps: expected a number of at least 0"),
+        (["model=dln", "norm=ghost", "norm.size=1"], "norm.size: expected a number of at least 2"),
     ],
 )
 def test_what_they_cannot_be_is_said_in_one_line(

@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bnexp.models.base import initialise
 from bnexp.objective import Objective
 from bnexp.probes.stable_rank import stable_rank
-from tests.helpers import Draws, at, measured, network, probe, trainer
+from tests.helpers import Draws, at, built, measured, network, probe, trainer
 
 
 @pytest.mark.parametrize("norm", ["none", "bn", "noisy_bn"])
@@ -61,8 +60,6 @@ def test_every_layer_has_a_rank_of_at_most_its_units() -> None:
 
 
 def test_initial_weights_are_scaled() -> None:
-    model, scaled = network("vgg", "none"), network("vgg", "none")
-    initialise(scaled, "glorot_uniform", 0, 3.0)
-    initialise(model, "glorot_uniform", 0)
+    model, scaled = built("vgg", "none"), built("vgg", "none", init_scale=3.0)
     for name in model.weight_names():
         torch.testing.assert_close(scaled.own_params[name], 3 * model.own_params[name])
