@@ -67,5 +67,6 @@ def row(run: Run) -> tuple[str, ...]:
     spent, loss = sum(run.status.get("seconds", {}).values()), run.status.get("loss")
     pace = step / spent if spent else 0.0
     left = tqdm.format_interval((steps - step) / pace) if pace and run.state == "running" else ""
-    shown = (f"{pace:.3g}" if pace else "", left, "" if loss is None else f"{loss:.4g}")
+    rate = f"{pace:,.0f}" if pace >= 100 else f"{pace:.3g}"
+    shown = (rate if pace else "", left, "" if loss is None else f"{loss:.4g}")
     return (run.id, f"{run.lr:g}", str(run.seed), run.state, f"{step}/{steps}", *shown)
