@@ -64,8 +64,6 @@ WANTED = {
 }
 """The largest ratio that is wanted of a network's measurement."""
 
-MARKERS = ("<!-- scripts/benchmark.py -->\n", "<!-- end -->\n")
-
 Work = Callable[[], Any]
 
 
@@ -285,9 +283,9 @@ def heading(machine: Mapping[str, Any]) -> str:
     )
 
 
-def fill(document: Path, text: str) -> None:
-    """Put ``text`` between the markers of ``document``."""
-    start, end = MARKERS
+def fill(document: Path, text: str, script: str = "benchmark") -> None:
+    """Put ``text`` between the markers of ``document`` for what ``script`` measures."""
+    start, end = f"<!-- scripts/{script}.py -->\n", "<!-- end -->\n"
     pattern = re.escape(start) + ".*?" + re.escape(end)
     content, count = re.subn(
         pattern, lambda _: f"{start}\n{text}\n{end}", document.read_text(), flags=re.DOTALL

@@ -2,16 +2,19 @@
 
     python scripts/growth.py [--runs 100,1000,10000] [--out DIR] [--document FILE.md]
 
-Prints a Markdown table of seconds of processor time, milliseconds a run, the most memory and the
-files left; with --document it also replaces the table between the markers of that page.
+Prints a Markdown table of seconds of processor time, milliseconds a run, the most memory, and the
+files and KiB that a run leaves; with --document it also replaces the table between the markers of
+that page.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import platform
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,10 +51,10 @@ def rows(count: int, out: Path) -> list[str]:
         arguments = text.format(seeds=count // 2, out=out).split()
         command = [sys.executable, "-m", "bnexp.cli", *arguments]
         seconds, memory = measured(command if text else [sys.executable, "-c", LOAD, str(out)])
-        files = sum(len(names) for _, _, names in os.walk(out / "runs"))
+        sizes = [path.stat().st_size for path in (out / "runs").rglob("*") if path.is_file()]
         lines.append(
             f"| {name} | {count} | {seconds:.1f} | {1000 * seconds / count:.1f} | {memory:.0f} "
-            f"| {files / count:.0f} |"
+            f"| {len(sizes) / count:.0f} | {sum(sizes) / count / 1024:.0f} |"
         )
         print(lines[-1], file=sys.stderr)
     return lines
@@ -64,8 +67,13 @@ def main() -> int:
     options.add_argument("--out", type=Path, help="default: a temporary folder")
     options.add_argument("--document", type=Path, help="a page whose table to replace")
     given = options.parse_args()
-    head = ["| command | runs | processor seconds | ms a run | MiB | files a run |"]
-    head.append("| --- | --- | --- | --- | --- | --- |")
+    busy = f"{os.cpu_count()} processors, of which others wanted {os.getloadavg()[1]:.0f}"
+    head = [
+        f"{date.today()}, Python {platform.python_version()}, {platform.machine()}, {busy}.",
+        "",
+    ]
+    head.append("| command | runs | processor seconds | ms a run | MiB | files a run | KiB a run |")
+    head.append("| --- | --- | --- | --- | --- | --- | --- |")
     with TemporaryDirectory(dir=given.out) as folder:
         sweeps = [rows(int(n), Path(folder) / n) for n in given.runs.split(",")]
     lines = [line for lines in zip(*sweeps, strict=True) for line in lines]
@@ -74,7 +82,7 @@ def main() -> int:
     if given.document is not None:
         from benchmark import fill  # imports torch: the memory of a child counts from its parent's
 
-        fill(given.document, text)
+        fill(given.document, text, "growth")
     return 0
 
 
