@@ -12,12 +12,13 @@ from tqdm import tqdm
 
 from bnexp.claims.report import closing
 from bnexp.commands import claims, figures, logs, report
+from bnexp.commands.plan import script
 from bnexp.commands.sweep import changed, make, planned
-from bnexp.config.compose import parse, quoted
+from bnexp.config.compose import compose_hydra, parse, quoted
 from bnexp.config.expand import recipe_configs
 from bnexp.errors import UserError
 from bnexp.figures import figure
-from bnexp.registry import load_plugins, one_of
+from bnexp.registry import expect, load_plugins, one_of
 from bnexp.runs import find_runs
 from bnexp.training.build import duration, estimate
 from bnexp.training.run import FINISHED, Job
@@ -31,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     overrides = "preset=quick|cpu|paper, figures=all|1,4,.., out=DIR, and what bnexp train takes"
     add("overrides", nargs="*", metavar="KEY=VALUE", help=overrides)
     add("--dry-run", action="store_true", help="only say which runs there would be")
+    plan = "print a Slurm array script of N tasks (default: 8) that share the runs out"
+    add("--plan", nargs="?", const=8, type=int, metavar="N", help=plan)
     add("--format", default="png,pdf", help="of the figures (default: png,pdf)")
     add("--no-paper", action="store_true", help="leave the paper's own curves out")
 
@@ -41,6 +44,8 @@ def main(arguments: argparse.Namespace) -> int:
     rest = [a for a in arguments.overrides if not a.startswith(OWN)]
     preset, wanted = given.get("preset", "quick"), given.get("figures", "all")
     one_of("preset", preset, ("quick", "cpu", "paper"))
+    tasks = arguments.plan
+    expect(tasks is None or tasks > 0, "--plan", "a positive number of tasks", tasks)
     values = {o.key_or_group: o.value() for o in parse(rest)}
     plugins = values.get("plugins")
     load_plugins(map(str, plugins) if isinstance(plugins, list) else ())
@@ -52,7 +57,8 @@ def main(arguments: argparse.Namespace) -> int:
     norms = list(dict.fromkeys(c.norm.name for c in configs)) if "norm" in values else []
     lrs = list(dict.fromkeys(c.optim.options.lr for c in configs)) if "optim.lr" in values else []
     on_cpu = all(job.device.type == "cpu" for job in jobs)
-    if alone := on_cpu and not any(o.startswith("hydra/launcher") for o in rest):
+    alone = on_cpu and not any(o.startswith("hydra/launcher") for o in rest)
+    if on_cpu:
         # Side by side, with a thread each: fastest, and the same numbers on any machine.
         own = any(job.config.run.threads for job in jobs)
         jobs = jobs if own else [changed(job, threads=1) for job in jobs]
@@ -62,10 +68,15 @@ def main(arguments: argparse.Namespace) -> int:
         config, state = job.config, job.state() or "to be made"
         what = f"{config.model.name:6} {config.norm.name:10} lr {config.optim.options.lr:<6g}"
         print(f"  {job.id:28} {what} seed {config.run.seed}  {state}", file=sys.stderr)
+    if tasks is not None:
+        sizes = compose_hydra([f"preset={preset}", *(o for o in rest if o[:6] == "sizes.")]).sizes
+        more = [f"--format={arguments.format}", *["--no-paper"] * arguments.no_paper]
+        asked = ["reproduce", *arguments.overrides, *more]
+        print(script(asked, len(todo), min(tasks, max(1, len(todo))), sizes.job))
+        return 0
     at_once = max(1, min(len(os.sched_getaffinity(0)), len(todo))) if alone else 1
     if at_once > 1:
-        joblib = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={at_once}"]
-        rest = [*joblib, "hydra.launcher.batch_size=1", *rest]
+        rest = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={at_once}", *rest]
     if arguments.dry_run:
         bar = tqdm(todo, desc="timing a few passes", unit="run", leave=False, file=sys.stderr)
         timed = ((job.config, job.device) for job in bar)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bnexp.cli import main
-from bnexp.commands import sweep
+from bnexp.commands import launch, sweep
 from bnexp.commands.sweep import make, planned, reused
 from bnexp.config import expand
 from bnexp.errors import UserError
@@ -34,14 +34,14 @@ def test_a_run_that_another_process_makes_is_passed_over_and_taken_up_when_dropp
 ) -> None:
     runs = jobs(tmp_path, "seed=0,1,2")
     order: list[int] = []
-    original = sweep.train
+    original = launch.train
 
     def noted(job: Job, wait: bool = True) -> str:
         state = original(job, wait=wait)
         order.append(job.config.run.seed)
         return state
 
-    monkeypatch.setattr(sweep, "train", noted)
+    monkeypatch.setattr(launch, "train", noted)
     monkeypatch.setattr(sweep, "PATIENCE", 0.05)
     held = threading.Event()
 
@@ -100,9 +100,9 @@ def test_a_worker_killed_before_any_run_has_begun_fails_at_most_its_own(
             asked.append(len(overrides))
             if len(overrides) > 1 or (deadly and len(asked) == 2):
                 raise BrokenExecutor
-            return [SimpleNamespace(return_value=sweep.Outcome(tmp_path, "done"))]
+            return [SimpleNamespace(return_value=launch.Outcome(tmp_path, "done"))]
 
-    outcomes = sweep._launch(Launcher(), runs, "out=x")  # type: ignore[arg-type]
+    outcomes = launch._launch(Launcher(), runs, "out=x")  # type: ignore[arg-type]
     assert asked == [3, 1, 1, 1], "together, then each alone"
     failed = [run.id for run in runs if outcomes[run.id].state == "failed"]
     assert failed == [runs[0].id] * deadly
