@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bnexp.analysis import series
-from bnexp.analysis.summaries import ratio_at_equal_loss
 from bnexp.analysis.series import Summary, Trace, clipped, limits, over_seeds, thinned
+from bnexp.analysis.summaries import ratio_at_equal_loss
 
 
 def trace(x, y, diverged=False):
