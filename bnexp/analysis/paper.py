@@ -5,7 +5,7 @@ A run's step t is the state before update t; the paper's x is moved to it where 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ start below Fig 3b's, which are those before the update; Fig 11b has the points 
 _FOLDER = Path(__file__).parent / "paper_curves"
 
 
+@cache
 def curve(
     figure: int, panel: str, quantity: str, norm: str, lr: float, layer: int | None = None
 ) -> Trace | None:
@@ -30,6 +31,7 @@ def curve(
     return _curve(rows.iloc[0]) if len(rows) else None
 
 
+@cache
 def first_curve(
     family: str, quantity: str, norm: str, lr: float, layer: int | None = None
 ) -> Trace | None:
@@ -63,13 +65,13 @@ def series_of(figure: int) -> list[dict[str, Any]]:
     ]
 
 
-@lru_cache(maxsize=1)
+@cache
 def _index() -> pd.DataFrame:
     index = pd.read_csv(_FOLDER / "curves.csv")
     return index.assign(norm=index["series"].replace(_SERIES))
 
 
-@lru_cache(maxsize=16)
+@cache
 def _points(figure: int) -> dict[int, pd.DataFrame]:
     frame = pd.read_csv(_FOLDER / f"fig{figure:02d}.csv")
     return {int(str(key)): rows for key, rows in frame.groupby("curve")}

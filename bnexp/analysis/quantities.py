@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,9 @@ class Quantity:
     filled: bool = False
     small: bool = False
     ratio: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "trace", read.once(self.trace))
 
     def times(self, factor: Callable[[Run], float], label: str) -> Quantity:
         """The quantity times a factor that depends on the run."""
@@ -170,6 +174,7 @@ UPDATE_SPREAD = Quantity(
 """Of the layers' relative updates, less that of the last layer, the head."""
 
 
+@cache
 def predictiveness_band(column: str = "predictiveness") -> Quantity:
     """Gradient predictiveness, min to max over eta (sec. 4.1).
 
@@ -178,6 +183,7 @@ def predictiveness_band(column: str = "predictiveness") -> Quantity:
     return _band("gradient_predictiveness", column)
 
 
+@cache
 def beta_from(least: float) -> Quantity:
     """Effective beta-smoothness had the grid begun at ``least`` times lr."""
     name, table = f"beta_from_{least:g}", "landscape"

@@ -7,7 +7,8 @@ where the run's grid is finer, they are made of table ``landscape``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,22 @@ from bnexp.runs import Run
 
 History = dict[int, Array]
 """A unit's values by step."""
+
+
+def once(reader: Callable[[Run, int | None], Trace]) -> Callable[[Run, int | None], Trace]:
+    """``reader``, whose traces each run remembers: many figures and claims ask for the same."""
+    if hasattr(reader, "__wrapped__"):
+        return reader
+
+    @wraps(reader)
+    def remembered(run: Run, layer: int | None) -> Trace:
+        key = reader, layer
+        if key not in run.memory:
+            run.memory[key] = reader(run, layer)
+        trace: Trace = run.memory[key]
+        return trace
+
+    return remembered
 
 
 def rows(

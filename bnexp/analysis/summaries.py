@@ -76,6 +76,15 @@ def share_of_gap(of: float, low: float, high: float) -> float:
     return 100 * (of - low) / (high - low) if high - low >= 10 else math.nan
 
 
+def by_seed(*kinds: Sequence[Trace]) -> list[tuple[Trace, ...]]:
+    """The traces of the seeds that every kind of run has, together."""
+    of = [
+        {trace.of[2] if trace.of else place: trace for place, trace in enumerate(kind)}
+        for kind in kinds
+    ]
+    return [tuple(kind[seed] for kind in of) for seed in of[0] if all(seed in kind for kind in of)]
+
+
 def ratio_at_equal_loss(one: tuple[Trace, Trace], other: tuple[Trace, Trace]) -> float:
     """log10 of the ratio of a quantity between two nets where their losses are equal.
 

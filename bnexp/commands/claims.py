@@ -11,6 +11,7 @@ from pathlib import Path
 from bnexp.claims import Judgement, all_claims, judge_claim
 from bnexp.claims.forest import forest
 from bnexp.claims.report import as_json, markdown, text
+from bnexp.commands.choose import filtered, where_option
 from bnexp.commands.runs import found, plugins_option, runs_option
 from bnexp.errors import UserError
 from bnexp.figures.draw import write_figure
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``bnexp claims``."""
     parser.add_argument("ids", nargs="*", metavar="ID", help="claims to judge (default: all)")
     runs_option(parser)
+    where_option(parser)
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.add_argument("--out", type=Path, metavar="DIR", help="also write them there")
     plugins_option(parser)
@@ -30,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Run ``bnexp claims``: judge, print, and with ``--out`` write; returns 0."""
     load_plugins(arguments.plugins)
-    judgements = judge(chosen(arguments.ids), found(arguments.runs), arguments.runs)
+    ids, runs = chosen(arguments.ids), filtered(found(arguments.runs), arguments.where)
+    judgements = judge(ids, runs, arguments.runs)
     print(json.dumps(as_json(judgements), indent=1) if arguments.json else text(judgements))
     if arguments.out is not None:
         write(judgements, arguments.out)

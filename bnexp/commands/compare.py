@@ -44,12 +44,17 @@ def compared(runs: Sequence[Run], reference: Sequence[Run]) -> list[dict[str, ob
     def kind(run: Run) -> tuple[object, ...]:
         return run.family, run.norm, run.lr, scale(run)
 
+    def options_alike(one: Run, other: Run) -> bool:  # but those that only some versions wrote
+        shared = {key for key in one.deciding if key.startswith("norm.")} & other.deciding.keys()
+        return all(one.deciding[key] == other.deciding[key] for key in shared)
+
     kinds = [kind(other) for other in reference]
     quantities = paper_quantities().values()
     rows = []
     for run in sorted(runs, key=lambda run: (run.family, run.norm, run.lr, run.seed)):
         mine = kind(run)
         alike = [other for other, its in zip(reference, kinds, strict=True) if its == mine]
+        alike = [other for other in alike if options_alike(run, other)]
         layers = EXPERIMENTS[run.family].ics_layers if run.family in EXPERIMENTS else ()
         for quantity in quantities:
             if quantity.table not in run.table_names():

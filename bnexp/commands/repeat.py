@@ -30,18 +30,20 @@ def command(config: Mapping[str, Any]) -> str:
     varied = [f"optim.lr={_written(flat.pop('optim.lr'))}", f"seed={_written(flat['seed'])}"]
     seed = flat.pop("seed")
     kind = {key: value for key, value in flat.items() if key not in SEEDS or value != seed}
-    try:
-        return shlex.join(
-            ["bnexp", "train", *_overrides(json.dumps(kind, sort_keys=True)), *varied]
-        )
-    except UserError:
-        return ""
+    overrides = _overrides_or_none(json.dumps(kind, sort_keys=True))
+    return "" if overrides is None else shlex.join(["bnexp", "train", *overrides, *varied])
 
 
 @cache
-def _overrides(kind: str) -> list[str]:
+def _overrides_or_none(kind: str) -> list[str] | None:
     """Those that compose to ``kind``: keys and values as JSON, learning rate and seed left out."""
-    wanted: dict[str, Any] = json.loads(kind)
+    try:
+        return _overrides(json.loads(kind))
+    except UserError:
+        return None
+
+
+def _overrides(wanted: dict[str, Any]) -> list[str]:
     given = [f"plugins={_written(wanted['plugins'])}"] if wanted.get("plugins") else []
     given += [f"preset={wanted.get('preset')}", f"model={wanted.get('model.name')}"]
     for group in ("data", "probes", "norm"):
@@ -66,7 +68,7 @@ def _overrides(kind: str) -> list[str]:
 
 def _distance(overrides: list[str], group: str, wanted: Mapping[str, Any]) -> int:
     """In how many keys, or names of things, the config of ``overrides`` differs in ``group``."""
-    mine = _flat(resolve(_base(*overrides))[group], f"{group}.")
+    mine = {key: value for key, value in _plain(*overrides).items() if key.startswith(f"{group}.")}
     theirs = {key for key in wanted if key.startswith(f"{group}.")}
     named = f"{group}.name"
     return len(theirs ^ mine.keys()) + 100 * (mine.get(named) != wanted.get(named))
@@ -76,6 +78,11 @@ def _distance(overrides: list[str], group: str, wanted: Mapping[str, Any]) -> in
 def _base(*overrides: str) -> DictConfig:
     config = compose_hydra(overrides)
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+@cache
+def _plain(*overrides: str) -> dict[str, Any]:
+    return _flat(resolve(_base(*overrides)))
 
 
 def _difference(base: DictConfig, wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bnexp.claims import Judgement
 from bnexp.commands import claims
+from bnexp.commands.choose import filtered, where_option
 from bnexp.commands.repeat import command
 from bnexp.commands.runs import found, plugins_option, runs_option
 from bnexp.errors import UserError
@@ -19,6 +20,7 @@ from bnexp.runs import Run, write_atomic
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``bnexp report``."""
     runs_option(parser)
+    where_option(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: report.html by the runs")
     plugins_option(parser)
 
@@ -26,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Run ``bnexp report``: write the page and print where; returns 0."""
     load_plugins(arguments.plugins)
-    runs, root = found(arguments.runs), arguments.runs
+    root = arguments.runs
+    runs = filtered(found(root), arguments.where)
     if not runs:
         raise UserError(f"--runs {root}: expected a folder of runs; there are none in it")
     where = root.parent if root.name == "runs" else root

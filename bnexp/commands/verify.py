@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -92,7 +91,7 @@ def numbers(figure: Figure) -> dict[str, Any]:
     its ``remarks``, the sentences at its foot.
     """
     shown: dict[str, Any] = {"remarks": figure.get_label()}
-    for place, axes in enumerate(figure.findobj(Axes)):
+    for place, axes in enumerate(figure.axes):
         artists: list[tuple[Any, Any]] = []
         for artist in axes.get_children():
             if isinstance(artist, Line2D):

@@ -10,7 +10,14 @@ from bnexp.analysis.quantities import Quantity
 from bnexp.analysis.scales import BOTH
 from bnexp.analysis.select import needs
 from bnexp.analysis.series import Trace
-from bnexp.analysis.summaries import last_half, last_third, median, median_of, ratio_at_equal_loss
+from bnexp.analysis.summaries import (
+    by_seed,
+    last_half,
+    last_third,
+    median,
+    median_of,
+    ratio_at_equal_loss,
+)
 from bnexp.figures.edges import against_loss, by_edge
 from bnexp.figures.page import Page, figure
 from bnexp.figures.panel import Panel
@@ -146,22 +153,21 @@ def fig_e14(page: Page) -> None:
     """
     left, right = page.grid(1, 2, 2.3)[0]
     lines, each = dict[str, tuple[Look, list[Trace]]](), dict[str, tuple[Look, Run, Trace, Trace]]()
-    losses = dict[tuple[str, float], list[tuple[Trace, Trace]]]()
+    losses = dict[tuple[str, float], list[list[Trace]]]()
     for (norm, dropout), its_look in _KINDS.items():
         where = (("model.dropout", dropout),)
         runs = page.selection.runs("vgg", norm, LR, "eval", where=where)
         lines[its_look.label] = its_look, traces(runs, q.TEST_ACCURACY)
-        both = zip(traces(runs, q.SPLIT_LOSS), traces(runs, q.TEST_LOSS), strict=True)
-        losses[norm, dropout] = list(both)
-        for run, pair in zip(runs, losses[norm, dropout], strict=True):
-            each[f"{its_look.label}:{run.seed}"] = its_look, run, *pair
+        losses[norm, dropout] = [traces(runs, loss) for loss in (q.SPLIT_LOSS, q.TEST_LOSS)]
+        for run, loss, test in zip(runs, *losses[norm, dropout], strict=True):
+            each[f"{its_look.label}:{run.seed}"] = its_look, run, loss, test
     label, name = q.TEST_ACCURACY.label, q.TEST_ACCURACY.name
     panel = page.lines(left, name, "vgg", lines, "test accuracy", label, log=False)
     panel.fixed = q.TEST_ACCURACY.limits
     against_loss(page, right, "test_loss", q.TEST_LOSS.label, each)
     for kind in [("none", 0.0), ("none", 0.1), ("bn", 0.1)]:
-        seeds = zip(losses[kind], losses["bn", 0.0], strict=False)
-        ratio = median_of([ratio_at_equal_loss(one, bn) for one, bn in seeds])
+        seeds = by_seed(*losses[kind], *losses["bn", 0.0])
+        ratio = median_of([ratio_at_equal_loss((a, b), (c, d)) for a, b, c, d in seeds])
         if not math.isnan(ratio):
             page.remarks.append(
                 f"At equal train loss the test loss of {_KINDS[kind].label} is "

@@ -237,6 +237,7 @@ def fig_e9(page: Page) -> None:
         axes.set_xticks(range(len(cells.columns)), [f"{lr:g}" for lr in cells.columns])
         axes.set_yticks(range(len(cells)), [f"{s:g}" for s in cells.index])
         axes.set(title=short(norm), xlabel="learning rate", label=f"steps:{norm}")
+        page.norm_of[axes] = norm
         if len(mine):
             count, most = np.isfinite(cells).sum().sum(), mine[mine["trained"]]["lr"].max()
             page.remarks.append(

@@ -50,9 +50,9 @@ class Page:
 
     Panels are put on ``figure`` by matplotlib's own means, ``height`` inches in all; those of
     ``panels`` are drawn by `finish`, and ``made_from`` gives the run that other axes or artists
-    show. ``remarks`` and ``warnings``: sentences for the foot of the page; ``over``: what bands are
-    over; ``families``: the networks to draw. ``bare``: panels without room for labels between them
-    and with nothing around them.
+    show, ``norm_of`` the normalisation where these are of many runs. ``remarks`` and ``warnings``:
+    sentences for the foot of the page; ``over``: what bands are over; ``families``: the networks to
+    draw. ``bare``: panels without room for labels between them and with nothing around them.
     """
 
     def __init__(self, number: str, selection: Selection, paper: bool, bare: bool = False) -> None:
@@ -63,6 +63,7 @@ class Page:
             self.figure.subplots_adjust(0, 0, 1, 1, 0, 0)
         self.panels: list[Panel] = []
         self.made_from: dict[Artist, Run] = {}
+        self.norm_of: dict[Axes, str] = {}
         self.remarks: list[str] = []
         self.warnings: list[str] = []
         self.over = "seeds"
@@ -247,7 +248,8 @@ class Page:
         if left_out := selection.describe_left_out():
             how = "to draw these: bnexp figures --where KEY=VALUE"
             words.append((f"Left out: {left_out}; {how}.", WARNING))
-        if self.figure.findobj(lambda artist: str(artist.get_gid()).startswith("paper:")):
+        artists = (artist for axes in self.figure.axes for artist in axes.get_children())
+        if any(str(artist.get_gid()).startswith("paper:") for artist in artists):
             curves = "the paper's curves, arXiv 1805.11604v3, over the steps shown here"
             words.append((f"Thin dashes: {curves}.", GREY))
         if over := self._over():

@@ -10,7 +10,7 @@ from bnexp.analysis import quantities as q
 from bnexp.analysis.scales import BOTH
 from bnexp.analysis.select import Where, needs
 from bnexp.analysis.series import Trace
-from bnexp.analysis.summaries import greatest_difference, median_of, share_of_gap
+from bnexp.analysis.summaries import by_seed, greatest_difference, median_of, share_of_gap
 from bnexp.figures.beyond import LR, late, traces
 from bnexp.figures.page import Page, figure
 from bnexp.figures.style import Dash, Look, look, short
@@ -104,11 +104,11 @@ def fig_e11(page: Page) -> None:
         }
         page.lines(axes, q.DATA_LOSS.name, "vgg", lines, short(norm), q.DATA_LOSS.label)
         (_, one), (_, other), (_, third) = lines.values()
-        differences[norm] = (look(norm), [apart(*pair) for pair in zip(one, other, strict=False)])
+        differences[norm] = (look(norm), [apart(*pair) for pair in by_seed(one, other)])
         if not (one and other and third):
             continue
-        most = median_of([greatest_difference(*pair) for pair in zip(one, other, strict=False)])
-        control = median_of([greatest_difference(*pair) for pair in zip(one, third, strict=False)])
+        most = median_of([greatest_difference(*pair) for pair in by_seed(one, other)])
+        control = median_of([greatest_difference(*pair) for pair in by_seed(one, third)])
         page.remarks.append(
             f"{short(norm)}: over {page.selection.steps('vgg')} steps the data losses of the two "
             f"costumes differ by {10**most:.1g} of themselves at most; without decay at constant "

@@ -79,6 +79,7 @@ def fig_e6(page: Page) -> None:
             y, x = np.nonzero(np.isinf(loss))
             axes.plot(x, y, "kx", markersize=3)
             axes.set_label(f"{title}:{norm}:{width}")
+            page.norm_of[axes] = norm
             axes.set_xticks(range(len(lrs)), [f"{lr:g}" for lr in lrs], rotation=90, fontsize=5)
             axes.set_yticks(range(len(depths)), depths, fontsize=5)
         if norm == norms[-1]:

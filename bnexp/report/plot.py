@@ -144,7 +144,8 @@ def _whose(page: Page, panel: Panel | None, axes: Axes, artist: Artist) -> Plain
         return {**plain, "name": ", ".join([label, *groups]), "groups": [label, *groups]}
     run = page.made_from.get(artist) or page.made_from.get(axes)
     if run is None:
-        return {"name": ", ".join(groups), "groups": groups}
+        mine = {"norm": page.norm_of[axes]} if axes in page.norm_of else {}
+        return {**mine, "name": ", ".join([*map(short, mine.values()), *groups]), "groups": groups}
     plain = {"norm": run.norm, "lr": f"{run.lr:g}"}
     last = "step " + gid.rpartition(":")[2]
     if artist in page.made_from:
@@ -170,7 +171,7 @@ def _drawn(page: Page, panel: Panel | None, axes: Axes) -> Iterator[Plain]:
             yield {"at": {"": (edges[0, :, 0], edges[:, 0, 1])}, **_colours(artist)}
         elif isinstance(artist, AxesImage):
             rows, columns = it.get_array().shape[:2]
-            yield {"at": {"": (range(columns), range(rows))}, **_colours(artist)}
+            yield {**whose, "at": {"": (range(columns), range(rows))}, **_colours(artist)}
         elif isinstance(artist, PolyCollection) and it.get_paths():
             bands = [_band(path.vertices) for path in it.get_paths()]
             columns = [np.concatenate(parts)[:-1] for parts in zip(*bands, strict=True)]

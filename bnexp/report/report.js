@@ -1,6 +1,10 @@
-"use strict";
 const all = (query, at = document) => [...at.querySelectorAll(query)], root = document.documentElement;
-const plots = JSON.parse(all("#plots")[0].textContent), form = all("#filters")[0];
+const unzipped = query => { // what `zipped` made
+  const bytes = Uint8Array.from(atob(all(query)[0].textContent), c => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+};
+document.head.append(Object.assign(document.createElement("script"), { textContent: await unzipped("#plotly") }));
+const plots = JSON.parse(await unzipped("#plots")), form = all("#filters")[0];
 const off = { norm: new Set(), lr: new Set(), paper: false, seed: "all" };
 const figures = all("figure[data-plot]").map(box => (
   { ...plots[box.dataset.plot], box, plot: all(".plot", box)[0], off: new Set(), near: false, stale: true }));
@@ -110,12 +114,13 @@ function layout(figure) {
 
 function draw(figure) {
   const traces = figure.traces.filter(t => chosen(figure, t)), ours = traces.filter(t => t.norm !== undefined || t.z);
-  const bySeed = figure.traces.some(t => t.seed !== undefined || !t.at[""]);
+  const deaf = [["norm", off.norm.size], ["learning rate", off.lr.size], ["seed", off.seed !== "all"]].filter(([name, on]) => on &&
+    !figure.traces.some(t => name === "seed" ? t.seed !== undefined || !t.at[""] : t[name === "norm" ? "norm" : "lr"] !== undefined)).map(([name]) => name);
   Plotly.react(figure.plot, traces.map(t => trace(figure, t)), layout(figure), { displaylogo: false, scrollZoom: false,
     modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]], displayModeBar: figure.plot.clientWidth < 640 ? true : "hover" });
   all("line[data-colour]", figure.box).forEach(line => line.setAttribute("stroke", shade(line.dataset.colour)));
   all(".note", figure.box)[0].textContent = !ours.length && figure.traces.some(t => t.norm !== undefined) ? "Nothing of this figure is chosen above."
-    : off.seed !== "all" && !bySeed ? "This figure is not of single seeds: it is as it was." : "";
+    : deaf.length ? `The choice of ${deaf.join(" and ")} does not change this figure, which is of all.` : "";
   figure.box.dataset.shown = traces.length;
   figure.stale = false;
 }

@@ -12,7 +12,15 @@ from typing import Any
 import yaml
 
 from bnexp.errors import UserError
-from bnexp.runs.files import TEMPORARY_SUFFIX, plain, read_json, read_text, write_atomic, write_json
+from bnexp.runs.files import (
+    TEMPORARY_SUFFIX,
+    as_yaml,
+    plain,
+    read_json,
+    read_text,
+    write_atomic,
+    write_json,
+)
 from bnexp.runs.lock import Lease, is_held
 from bnexp.runs.tables import missing
 
@@ -64,9 +72,7 @@ class RunDirectory:
         """Replace the resolved config."""
         self.check()
         content = {**plain(config), "id": self.id}
-        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-        text = yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True)
-        write_atomic(self.config_file, _sealed(text))
+        write_atomic(self.config_file, _sealed(as_yaml(content)))
 
     def read_config(self) -> dict[str, Any]:
         """The resolved config."""

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bnexp.errors import UserError
 
 TEMPORARY_SUFFIX = ".tmp"
@@ -80,6 +82,12 @@ def read_json(path: Path) -> dict[str, Any]:
     if value.pop(SEAL, None) not in (None, _seal(value)):
         raise UserError(f"{path}: expected it as bnexp wrote it; the file is damaged")
     return value
+
+
+def as_yaml(value: Mapping[str, Any]) -> str:
+    """``value`` as YAML, by libyaml where it is there."""
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

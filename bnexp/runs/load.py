@@ -34,7 +34,8 @@ class Run:
     ``config`` is in the present spelling, whichever version wrote it. ``model`` is the model's name
     with its depth (``vgg16``), ``family`` that without (``vgg``); ``width`` a multiple of the
     paper's, NaN where it has none; ``data`` what to call the data when speaking to people;
-    ``code`` the characters of its id that name the code that made it, "" in old ids.
+    ``code`` the characters of its id that name the code that made it, "" in old ids; ``memory``
+    what was computed from the tables, for who looks at the run again.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Run:
     _tables: dict[str, pd.DataFrame] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
+    memory: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def directory(self) -> RunDirectory:
@@ -126,7 +128,7 @@ class Run:
             state = "interrupted" if state == "running" else state
         return "damaged" if state != "running" and self.problems else state
 
-    @property
+    @cached_property
     def problems(self) -> list[str]:
         """What is wrong with the tables by the names and sizes of their parts, in words."""
         return self.directory.problems()
@@ -165,7 +167,9 @@ class Run:
 
     def columns(self, name: str) -> list[str]:
         """The columns of table ``name``; none when there is no such table."""
-        return [str(column) for column in self.table(name).columns]
+        if (key := ("columns", name)) not in self.memory:
+            self.memory[key] = [str(column) for column in self._read(name).columns]
+        return list(self.memory[key])
 
     def table(
         self, name: str, columns: Collection[str] | None = None, **where: Any

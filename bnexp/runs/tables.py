@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bnexp.errors import UserError
@@ -160,12 +161,15 @@ def read_table(
         return pd.DataFrame(columns=chosen, dtype=np.float64)
     try:
         # Permissive: older runs may have whole numbers in one part and fractions in the next.
-        frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
-        frame = frame.astype(dict.fromkeys(frame.select_dtypes("float32"), np.float64))
+        rows = pa.concat_tables(tables, promote_options="permissive")
+        types = {f.name: pa.float64() if f.type == pa.float32() else f.type for f in rows.schema}
+        rows = rows.cast(pa.schema(types.items()))
     except pa.ArrowException as error:
         raise UserError(f"{tables_dir / name}: its parts do not go together: {error}") from error
-    frame = frame.sort_values("step", kind="stable", ignore_index=True)
-    return frame if chosen is None else frame[chosen]
+    steps = rows["step"].to_numpy()
+    if (np.diff(steps) < 0).any():
+        rows = rows.take(np.argsort(steps, kind="stable"))
+    return pd.DataFrame({n: rows[n].to_numpy() for n in chosen or rows.column_names})
 
 
 def read_part(
@@ -181,9 +185,13 @@ def read_part(
         data = path.read_bytes()
         if part.get("sha256") not in (None, hashlib.sha256(data).hexdigest()):
             raise ValueError("SHA-256")
-        filters = [(name, "in", values) for name, values in where.items()] or None
-        options = {"page_checksum_verification": True, "use_threads": False}
-        rows = pq.read_table(pa.BufferReader(data), columns=columns, filters=filters, **options)
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        needed = None if columns is None else [*dict.fromkeys([*columns, *where])]
+        if needed and (lacking := {*needed} - {*file.schema_arrow.names}):
+            raise ValueError(f"no column {', '.join(sorted(lacking))}")
+        rows = file.read(needed, use_threads=False)
+        for name, values in where.items():
+            rows = rows.filter(pc.is_in(rows[name], pa.array(values, rows[name].type)))
         if not pa.types.is_int64(rows.schema.field("step").type):
             raise ValueError("the steps are no whole numbers")
         return rows

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from bnexp.analysis import series
 from bnexp.analysis.series import Summary, Trace, clipped, limits, over_seeds, thinned
-from bnexp.analysis.summaries import ratio_at_equal_loss
+from bnexp.analysis.summaries import by_seed, ratio_at_equal_loss
 
 
 def trace(x, y, diverged=False):
@@ -100,3 +100,11 @@ def test_a_faster_net_is_not_favoured_at_equal_loss(factor, pace):
         return trace(steps, loss), trace(steps, factor * loss**2)
 
     assert ratio_at_equal_loss(net(3, factor), net(pace, 1.0)) == pytest.approx(np.log10(factor))
+
+
+def test_traces_are_paired_by_the_seeds_that_all_have():
+    def of(*seeds):
+        return [Trace(*3 * [np.ones(1)], of=("bn", 0.1, seed)) for seed in seeds]
+
+    pairs = by_seed(of(0, 2, 3), of(1, 2, 3, 4), of(3, 2))
+    assert [[trace.of[2] for trace in pair] for pair in pairs] == [[2] * 3, [3] * 3]

@@ -48,6 +48,13 @@ def test_text_says_the_verdict_the_numbers_and_what_to_run(
     assert f"bnexp train -m experiment=fig5b preset=cpu seed=0,1,2,3,4,5 out={runs}" in out
 
 
+def test_where_chooses_the_runs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["claims", "4.7", "--runs", str(runs), "--json", "--where", "seed=1,3"]
+    assert main(command) == 0
+    (claim,) = json.loads(capsys.readouterr().out)
+    assert sorted(claim["parts"][0]["effects"]) == ["1", "3"]
+
+
 @pytest.mark.parametrize("given", ["4.7", "4", "e1"])
 def test_json_is_all_of_what_is_asked_for(
     given: str, runs: Path, capsys: pytest.CaptureFixture[str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -80,6 +81,8 @@ def test_runs_compared_with_themselves_are_the_same_and_others_are_off() -> None
     assert rows
     assert {row["is"] for row in rows} == {"same"}
     bn, other = (next(run for run in runs if run.norm == norm) for norm in ("bn", "none"))
-    other.config["norm"] = bn.config["norm"]
+    other = replace(other, config={**other.config, "norm": bn.config["norm"]})
     losses = [row for row in compared([other], [bn]) if row["quantity"] == "train_loss"]
     assert [row["is"] for row in losses] == ["off"]
+    finer = {**bn.config, "norm": {**bn.config["norm"], "eps": 1e-9}}
+    assert compared([replace(bn, config=finer)], [bn]) == [], "the norm's options count"
