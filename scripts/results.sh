@@ -40,10 +40,12 @@ case "$name" in
     for recipe in fig4 fig2 fig1 fig5a fig3a claim2 figE2; do sweep "experiment=$recipe"; done
     keep=(--layers 1,2,3,5,9,10,11,13 --samples 64)
     ;;
-  beyond) # what others say of BN: figures E10 to E14, preset quick, three seeds
+  beyond) # what others say of BN: figures E7 to E14, preset quick; three seeds of those that claims need most
     settings=(preset=quick seed=0,1,2)
-    for recipe in figE10 figE11a figE11b figE12 figE13 figE14; do sweep "experiment=$recipe"; done
-    figures="E10 E11 E12 E13 E14"
+    for recipe in figE11a figE11b figE12 figE14; do sweep "experiment=$recipe"; done
+    settings=(preset=quick seed=0)
+    for recipe in figE10 figE13 figE8 figE8_resnet figE9 figE7; do sweep "experiment=$recipe"; done
+    figures="E7 E8 E9 E10 E11 E12 E13 E14"
     ;;
   *)
     echo "results.sh: expected dln, dln_settings, dln_phases, quick, cifar10 or beyond; got '$name'" >&2
@@ -54,4 +56,5 @@ rm -rf "results/$name"
 bnexp compact --runs "$runs" --out "results/$name" "${keep[@]}"
 bnexp figures $figures --runs "results/$name" --out "results/$name/figures" --format png
 bnexp claims --runs "results/$name" --out "results/$name/claims" >/dev/null
+bnexp report --runs "results/$name" --out "results/$name/report.html" >/dev/null
 bnexp verify results --write --document README.md --document docs/findings.md
