@@ -29,7 +29,7 @@ NEUTRAL = {
     "optim.schedule": "constant", "optim.warmup": 0.1, "optim.milestones": [0.5, 0.75],
     "optim.gamma": 0.1, "optim.final": 0, "optim.nesterov": False,
     "model.dropout": 0, "model.init_scale": 1, "model.label_smoothing": 0,
-    "data.size": None, "data.test_share": 0.2,
+    "data.size": None, "data.test_share": 0.2, "optim.frozen": [], "probes.eval.splits": ["test"],
 }  # fmt: skip
 """Options that came later, at what runs did before: with these values a run is the same run."""
 

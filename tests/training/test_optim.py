@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import MISSING, fields
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from bnexp.analysis.read import beta, points
 from bnexp.config import check, compose
 from bnexp.errors import UserError
 from bnexp.optim import SCHEDULES, SgdOptions, schedule
-from bnexp.registry import DATASETS, MODELS, OPTIMISERS
+from bnexp.registry import DATASETS, MODELS, OPTIMISERS, PROBES
 from bnexp.runs import find_runs
 from bnexp.runs.identity import NEUTRAL, run_id
 from bnexp.training.build import trainer_of
@@ -208,19 +211,17 @@ def test_an_optimiser_of_ones_own_is_registered_as_any_other(monkeypatch: Any) -
 
 def test_a_run_from_before_an_option_came_is_the_same_run() -> None:
     """Its config lacks the option, is still taken, and has the same id as at the default."""
+    kinds = {"optim": OPTIMISERS, "model": MODELS, "data": DATASETS, "probes": PROBES}
+    plain = compose(list(VGG))
+    old = deepcopy(dict(plain))
     for key, value in NEUTRAL.items():
-        group, _, option = key.partition(".")
-        kinds_of = {"optim": OPTIMISERS, "model": MODELS, "data": DATASETS}[group]
-        for name in kinds_of.names():
-            own = {field.name: field for field in fields(kinds_of[name].options)}
+        group, *probe, option = key.split(".")
+        for name in probe or kinds[group].names():
+            own = {field.name: field for field in fields(kinds[group][name].options)}
             if option in own:
                 made = own[option].default_factory
                 assert (own[option].default if made is MISSING else made()) == value, key
-    plain = compose(list(VGG))
-    old = dict(plain)
-    for key, value in NEUTRAL.items():
-        group, _, option = key.partition(".")
-        assert old[group].get(option, value) == value, key
-        old = old | {group: {k: v for k, v in old[group].items() if k != option}}
+        holder = reduce(getitem, [group, *probe], old)
+        assert holder.pop(option, value) == value, key
     assert check(old).plain == check(plain).plain
     assert run_id(old, "", "0000") == run_id(plain, "", "0000")
