@@ -111,11 +111,10 @@ def _row(run: Run) -> dict[str, Any]:
 
 
 def _along(run: Run) -> str:
-    """How the landscape was measured, where not along the gradient from the least usual eta."""
+    """How the landscape was measured: the least eta, and the direction where not the gradient."""
     probe = run.option("probes").get("landscape") or {}
-    etas, usual = probe.get("etas"), run.config.get("measure", {}).get("etas")
-    direction = probe.get("direction", "gradient")
-    words = f"; eta from {min(etas):g} lr" if etas and etas != usual else ""
+    etas, direction = probe.get("etas"), probe.get("direction", "gradient")
+    words = f"; eta from {min(etas):g} lr" if etas else ""
     return words if direction == "gradient" else f"{words}; {direction} directions"
 
 

@@ -110,6 +110,7 @@ def main(arguments: argparse.Namespace) -> int:
             "runs, by their ids",
             names,
         )
+        expect(bool(runs), "--runs", "a folder with runs", str(arguments.runs))
         chosen = {run.id: run for run in (picked(runs, name) for name in names)}.values()
         return remove([*chosen], arguments.yes) if action == "rm" else compare(*chosen, *chosen)
     runs = filtered(runs, arguments.where)
