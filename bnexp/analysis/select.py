@@ -67,6 +67,10 @@ def with_choice(
     return tuple(dict.fromkeys(chosen))
 
 
+FEW = 4
+"""Up to how many other groups of runs are described one by one."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """The runs of one figure: for every need those that meet it, one per seed, in order of seed.
@@ -156,7 +160,18 @@ class Selection:
         return text + f"; made by {codes} versions of the code" * (codes > 1)
 
     def describe_left_out(self) -> str:
-        """What other runs could have served and how to choose them; "" where there are none."""
+        """What other runs could have served and how to choose them; "" where there are none.
+
+        Group by group, or where there are many the settings in which they differ.
+        """
+        if len(self.left_out) > FEW:
+            values = defaultdict[str, dict[str, None]](dict)
+            for _, differing in self.left_out:
+                for key, value in differing.items():
+                    values[key][written(value)] = None
+            amount = sum(amount for amount, _ in self.left_out)
+            keys = (f"{key} ({', '.join(texts)})" for key, texts in values.items())
+            return f"{amount} runs that differ in {', '.join(keys)}"
         return "; ".join(
             f"{amount} run{'s' * (amount > 1)} with "
             + ", ".join(f"{key}={written(value)}" for key, value in differing.items())

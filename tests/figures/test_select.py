@@ -110,6 +110,17 @@ def test_groups_of_runs_that_could_serve_are_said_and_can_be_chosen(root, capsys
     assert main([*command, "--where", "batch_size=65"]) == 2
 
 
+def test_many_groups_that_could_serve_are_told_by_the_settings_in_which_they_differ(root):
+    for batch in (16, 32, 64, 128, 256, 512):
+        make_run(root, "vgg", "bn", 0.1, batch_size=batch)
+    chosen = select(NEEDS, runs_in(root))
+    (met,) = chosen.of("vgg")
+    words, _, values = chosen.describe_left_out().partition(" (")
+    assert words == "5 runs that differ in batch_size"
+    others = {16, 32, 64, 128, 256, 512} - {met.option("batch_size")}
+    assert {int(value) for value in values.rstrip(")").split(", ")} == others
+
+
 def test_options_of_a_norm_are_never_mixed_and_what_is_left_out_is_said(root):
     """Of two seeds each, by ids of which any order is possible; one setting has a third seed."""
     for seed in (0, 1):
