@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -67,14 +68,24 @@ def test_a_terminal_is_refreshed_until_ctrl_c(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "bnexp.cli", "runs", "--watch", "--runs", str(tmp_path)]
     options = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
-    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=options) as process:
+
+    def heard() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a suite in the background ignores
+
+    with subprocess.Popen(
+        command, stdout=theirs, stderr=theirs, env=options, preexec_fn=heard
+    ) as process:
         os.close(theirs)
         seen, deadline = "", time.monotonic() + 120
         while seen.count("1 done") < 2 and time.monotonic() < deadline:
             if select.select([ours], [], [], 1.0)[0]:
                 seen += os.read(ours, 65536).decode()
-        process.send_signal(2)
-        assert process.wait(60) == 0
+        process.send_signal(signal.SIGINT)
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+    assert code == 0
     os.close(ours)
     assert seen.count("1 done") >= 2, seen
     assert "4/4" in seen
