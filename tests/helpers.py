@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp import registry
+from bnexp.config.check import _load_plugins
 from bnexp.data.batches import Batch
 from bnexp.models import Network, Stage, Task, build_model
 from bnexp.models.network import Chain
@@ -281,3 +285,19 @@ def twin(
         "densenet": lambda: reference.DENSENET,
     }[family]()
     return reference.Net(layers, norm, family != "dln", noise_of(model, inputs, step), eps)
+
+
+@contextmanager
+def registries_restored(folder: Path) -> Iterator[None]:
+    """Afterwards what plug-ins in ``folder`` registered is gone; they can be loaded anew."""
+    registries = [r for r in vars(registry).values() if isinstance(r, registry.Registry)]
+    before = [dict(r._entries) for r in registries if r.names()]
+    try:
+        yield
+    finally:
+        for each, entries in zip(registries, before, strict=True):
+            each._entries = entries
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None)).startswith(f"{folder}/"):
+                del sys.modules[name]
+        _load_plugins.cache_clear()

@@ -12,6 +12,7 @@ import pytest
 
 from bnexp.cli import COMMANDS, main
 from tests.commands.test_cli import QUICK, TINY
+from tests.helpers import registries_restored
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)```", re.DOTALL)
@@ -34,12 +35,18 @@ def test_code_blocks_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    with registries_restored(tmp_path):
+        _run(document, tmp_path)
+    capsys.readouterr()
+
+
+def _run(document: str, folder: Path) -> None:
     if "load_runs" in str(blocks(document)):
         assert main(["train", *TINY, "out=outputs"]) == 0
-        (tmp_path / "outputs" / "quick").symlink_to(tmp_path / "outputs")
+        (folder / "outputs" / "quick").symlink_to(folder / "outputs")
     for language, title, text in blocks(document):
         if title:
-            path = tmp_path / title
+            path = folder / title
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         elif language == "python":
@@ -48,7 +55,6 @@ def test_code_blocks_run(
             for line in text.splitlines():
                 if line.startswith("bnexp "):
                     _try(shlex.split(line, comments=True)[1:])
-    capsys.readouterr()
 
 
 def _try(words: list[str]) -> None:

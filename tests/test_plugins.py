@@ -12,14 +12,13 @@ from torch import nn
 
 from bnexp import registry
 from bnexp.cli import main
-from bnexp.config.check import _load_plugins
 from bnexp.errors import UserError
 from bnexp.runs import find_runs
+from tests.helpers import registries_restored
 
 PLUGINS = Path(__file__).parent / "plugins"
 MODULES = sorted(path.stem for path in PLUGINS.glob("*.py"))
 NAMED = f"plugins=[{','.join(MODULES)}]"
-REGISTRIES = [r for r in vars(registry).values() if isinstance(r, registry.Registry)]
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +26,8 @@ def _plugins_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """In the plug-ins' folder; what they register is gone afterwards."""
     monkeypatch.chdir(PLUGINS)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    before = [dict(r._entries) for r in REGISTRIES if r.names()]
-    yield
-    for each, entries in zip(REGISTRIES, before, strict=True):
-        each._entries = entries
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    _load_plugins.cache_clear()
+    with registries_restored(PLUGINS):
+        yield
 
 
 def sweep(out: Path, *more: str) -> list[str]:

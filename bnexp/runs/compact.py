@@ -29,8 +29,9 @@ def compact(run: Run, runs_dir: Path, layers: Collection[int] = (), samples: int
     Tables of the landscape are copied whole, and of every step those that it was measured at. Of
     the tables by layer, which are what makes runs large, it keeps ``layers`` (all if empty), of the
     moments the one unit that the distributions follow, and of these ``samples`` values each.
-    Numbers are in single precision where that can hold them. Of folders on this machine the config
-    keeps the last name.
+    Numbers are in single precision where that can hold them, but those of table train: two runs
+    that should be one are held against each other to the last digits (figure E11). Of folders on
+    this machine the config keeps the last name.
 
     The config comes last: cut off before it, the copy is no run yet and is made anew by the next
     call. A whole copy with the same ``layers`` and ``samples`` is left; any other is refused.
@@ -49,7 +50,7 @@ def compact(run: Run, runs_dir: Path, layers: Collection[int] = (), samples: int
     frames = {name: _small(run, name, layers, samples) for name in run.table_names()}
     if target.path.exists():
         shutil.rmtree(target.path)
-    writer = TableWriter(target.tables_dir, single=True)
+    writer = TableWriter(target.tables_dir, single=[name for name in frames if name != "train"])
     for name, frame in frames.items():
         writer.add(name, {str(column): frame[column].to_list() for column in frame})
     target.write_status(**{**source.read_status(), "tables": writer.flush()})

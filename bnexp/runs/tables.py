@@ -67,12 +67,15 @@ class TableWriter:
     """Adds rows to the tables in ``tables_dir``, as its one writer (see `RunDirectory.lock`).
 
     All rows of one step come between two flushes. ``check`` is called before anything is written;
-    it raises where the run is not this process's. With ``single``, numbers that fit are written in
-    single precision, but those of `KEYS`.
+    it raises where the run is not this process's. In the tables named in ``single``, numbers that
+    fit are written in single precision, but those of `KEYS`.
     """
 
     def __init__(
-        self, tables_dir: Path, check: Callable[[], None] = lambda: None, single: bool = False
+        self,
+        tables_dir: Path,
+        check: Callable[[], None] = lambda: None,
+        single: Collection[str] = (),
     ) -> None:
         self._folder, self._check, self._single = tables_dir, check, single
         self._rows: dict[str, list[dict[str, np.ndarray[Any, Any]]]] = {}
@@ -108,7 +111,7 @@ class TableWriter:
                 first = rows["step"][0].as_py()
                 if parts and first <= _steps(parts[-1])[1]:
                     raise ValueError(f"{table}: step {first} or a later one was written before")
-                rows = _in_single(rows) if self._single else rows
+                rows = _in_single(rows) if table in self._single else rows
                 parts.append(_write_part(self._folder / table, rows))
                 added.clear()
         self.buffered = 0

@@ -80,7 +80,8 @@ def test_runs_compared_with_themselves_are_the_same_and_others_are_off() -> None
     rows = compared(runs, runs)
     assert rows
     assert {row["is"] for row in rows} == {"same"}
-    bn, other = (next(run for run in runs if run.norm == norm) for norm in ("bn", "none"))
+    bn = next(run for run in runs if run.norm == "bn")
+    other = next(run for run in runs if (run.norm, run.lr, run.seed) == ("none", bn.lr, bn.seed))
     other = replace(other, config={**other.config, "norm": bn.config["norm"]})
     losses = [row for row in compared([other], [bn]) if row["quantity"] == "train_loss"]
     assert [row["is"] for row in losses] == ["off"]

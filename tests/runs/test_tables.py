@@ -68,7 +68,7 @@ def test_single_precision_is_of_what_it_can_hold(tmp_path: Path) -> None:
         "beta": [0.1, 1e200, 0.0],
         "l2": [1e-300, 0.1, 0.2],
     }
-    writer = TableWriter(tmp_path, single=True)
+    writer = TableWriter(tmp_path, single=["landscape"])
     writer.add("landscape", {"step": [1, 2, 3], **rows})
     found = read_table(tmp_path, "landscape", writer.flush())
     assert set(found.drop(columns="step").dtypes) == {np.dtype(np.float64)}
