@@ -57,7 +57,11 @@ case "$name" in
     ;;
 esac
 rm -rf "results/$name"
-bnexp compact --runs "$runs" --out "results/$name" "${keep[@]}"
+bnexp compact --runs "$runs" --out "results/$name" --where seed=0 "${keep[@]}"
+others=$(seq -s, 1 99) # whose distributions no figure draws
+if [ -n "$(bnexp runs --runs "$runs" --json | grep -m 1 '"seed": [1-9]')" ]; then
+  bnexp compact --runs "$runs" --out "results/$name" --where "seed=$others" "${keep[@]}" --samples 4
+fi
 bnexp figures $figures --runs "results/$name" --out "results/$name/figures" --format png
 bnexp claims --runs "results/$name" --out "results/$name/claims" >/dev/null
 bnexp report --runs "results/$name" --out "results/$name/report.html" >/dev/null

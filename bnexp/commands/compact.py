@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bnexp.claims.report import markdown_table
+from bnexp.commands.choose import filtered, where_option
 from bnexp.commands.runs import found, runs_option
 from bnexp.errors import UserError
 from bnexp.registry import at_least, expect
@@ -38,6 +39,7 @@ KEYS = ["runs", "norm", "lr"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``bnexp compact``."""
     runs_option(parser)
+    where_option(parser)
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="a folder of its own")
     add("--layers", default="", help="whose distributions to keep: 1,11,24 (default: all)")
@@ -52,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
         numbers = tuple(int(number) for number in layers.split(",") if number.strip())
     except ValueError:
         raise UserError(f"--layers: expected numbers like 1,11,24; got '{layers}'") from None
-    runs = found(root)
+    runs = filtered(found(root), arguments.where)
     expect(bool(runs), f"--runs {root}", "a folder with runs", "none")
     for run in runs:
         state = "; ".join([f"{run.id} is {run.state}", *run.problems])

@@ -354,6 +354,18 @@ def test_compact_copies_draw_the_same_figures_and_sum_up(
     assert {path.name for path in copy.iterdir()} == {"runs", "figures", "SUMMARY.md"}
 
 
+def test_some_runs_are_compacted_after_others_and_all_are_summed_up(tmp_path: Path) -> None:
+    here, copy = tmp_path / "here", tmp_path / "copy"
+    assert main(["train", "-m", *TINY, "seed=0,1,2", f"out={here}"]) == 0
+    into = ["compact", "--runs", str(here), "--out", str(copy), "--samples"]
+    assert main([*into, "5", "--where", "seed=0"]) == 0
+    assert main([*into, "2", "--where", "seed=1,2"]) == 0
+    sizes = {run.seed: len(run.table("activations")["values"][0]) for run in find_runs(copy)}
+    assert sizes == {0: 5, 1: 2, 2: 2}
+    assert "| 0, 1, 2 |" in (copy / "SUMMARY.md").read_text()
+    assert main([*into, "2", "--where", "seed=3"]) == 2
+
+
 def test_a_summary_counts_each_training_once_and_tells_landscapes_apart(tmp_path: Path) -> None:
     here, copy = tmp_path / "here", tmp_path / "copy"
     sweep = ["train", "-m", *TINY, "seed=0,1", f"out={here}"]
