@@ -4,6 +4,7 @@ initialisation, learning rate."""
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -167,29 +168,38 @@ def fig_e8(page: Page) -> None:
     for row, (label, (table, column, first)) in zip(grid, _E8.items(), strict=True):
         row[0].set_ylabel(label, fontsize=SMALL)
         for axes, (title, runs) in zip(row, columns, strict=True):
-            for run in runs:
-                frame = read.rows(run, table, ["step", "layer", column])
+            groups = _alike(runs)
+            depths = [depth for depth, _ in groups]
+            for (depth, cut), seeds in groups.items():
+                frame = pd.concat(read.rows(run, table, ["step", "layer", column]) for run in seeds)
                 step = frame["step"].min() if first else frame["step"].max()
-                mine = frame[frame["step"] == step].sort_values("layer")
-                cut = run.settings.get("model.skip") is False
+                by_layer = frame[frame["step"] == step].groupby("layer")[column]
+                middle, least, most = by_layer.median(), by_layer.min(), by_layer.max()
+                place = (depth - depths[0]) / max(1, depths[-1] - depths[0])
+                at, shade = middle.index / middle.index.max(), mixed("#77CCEE", "#332288", place)
+                axes.fill_between(at, least, most, color=shade, alpha=0.15, linewidth=0)
                 axes.plot(
-                    mine["layer"] / mine["layer"].max(), mine[column], linewidth=0.9,
-                    color=_by_depth(run), linestyle=":" if cut else "-",
-                    label=f"{run.option('model.depth')}{', no skips' * cut}",
+                    at, middle, linewidth=0.9, color=shade, linestyle=":" if cut else "-",
+                    label=f"{depth}{', no skips' * cut}",
                 )  # fmt: skip
             axes.set(yscale="log", label=f"{title}:{label}")
-            axes.tick_params(labelsize=SMALL)
-            if row is grid[0]:
-                axes.set_title(title)
-                axes.legend(fontsize=4.5, ncols=2)
+            axes.tick_params(labelsize=SMALL, which="both")
+    for axes, (title, _) in zip(grid[0], columns, strict=True):
+        axes.set_title(title)
+    for axes in grid[0, ::2]:  # the same with BN
+        axes.legend(title="layers", fontsize=4.5, title_fontsize=4.5, ncols=2)
     for axes in grid[-1]:
         axes.set_xlabel("layer / layers")
     page.remarks += [_spread(title, runs) for title, runs in columns if runs]
+    page.remarks.append("Medians over seeds, and least to greatest.")
 
 
-def _by_depth(run: Run) -> str:
-    depth = (run.option("model.depth") - 11) / 23
-    return mixed("#99DDFF", "#332288", min(1.0, max(0.0, depth)))
+def _alike(runs: Sequence[Run]) -> dict[tuple[int, bool], list[Run]]:
+    """The seeds of each depth, with skip connections and (True) without."""
+    groups = defaultdict[tuple[int, bool], list[Run]](list)
+    for run in runs:
+        groups[run.option("model.depth"), run.settings.get("model.skip") is False].append(run)
+    return dict(sorted(groups.items()))
 
 
 def _spread(title: str, runs: Sequence[Run]) -> str:
@@ -240,9 +250,10 @@ def fig_e9(page: Page) -> None:
         page.norm_of[axes] = norm
         if len(mine):
             count, most = np.isfinite(cells).sum().sum(), mine[mine["trained"]]["lr"].max()
+            largest = f"; the largest learning rate that does is {most:g}" * bool(most > 0)
             page.remarks.append(
                 f"{short(norm)}: {count} of {cells.size} settings reach {TARGET:.0f} % in {steps} "
-                f"steps; the largest learning rate that does is {most:g}."
+                f"steps{largest}."
             )
     both[0].set_ylabel("scale of the initial weights")
     page.figure.colorbar(ScalarMappable(scale, "viridis_r"), ax=list(both), label="steps to 80 %")

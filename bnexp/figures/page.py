@@ -42,7 +42,7 @@ from bnexp.runs import Run
 
 Lines = Mapping[str, tuple[Look, Sequence[Trace]]]
 _LINE = 0.125  # inches per line of the footer
-_CHARACTERS = 150  # per line of the footer
+_CHARACTERS = 144  # per line of the footer
 
 
 class Page:
