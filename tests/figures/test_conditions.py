@@ -44,8 +44,8 @@ def test_e8_says_how_far_apart_the_layers_of_the_deepest_network_are(root, draw)
             add_table(path, "gradient_shift", {**rows, "grad_norm": factor**layers * depth})
             add_table(path, "stable_rank", {**rows, "stable_rank": factor * layers})
     figure = draw("E8", of=runs_in(root))
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == ["VGG, Standard", "VGG, BatchNorm"]
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert [*filter(None, titles)] == ["VGG, Standard", "VGG, BatchNorm"]
     assert figure.axes[0].get_legend() is not None
     text = " ".join(words(figure).split())
     assert text.count("19 layers deep") == 2, text
