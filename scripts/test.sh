@@ -15,7 +15,9 @@ if [ "${1:-}" = --quick ]; then
 fi
 ruff format --check .
 ruff check .
-mypy
+mypy &
+types=$!
 [ ${#tests[@]} -gt 0 ] || bnexp verify results --document README.md --document docs/findings.md
+wait $types
 cores=$(nproc)
 exec python -m pytest -n $((cores < 8 ? cores : 8)) --dist worksteal "${tests[@]}" "$@"
