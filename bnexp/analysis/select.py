@@ -239,7 +239,10 @@ def _of_one_kind(
         matches |= best[3]
         left_out += [(n, _differing(best[2], k)) for _, n, k, *_ in tried if n and k != best[2]]
         codes = {run.code for run in best[4].values()}
-        other = [run.code for run in runs if any(_fits(need, run) for need in mine)]
+        # Other probes are other code, and make no other numbers.
+        alike = {frozenset(run.option("probes") or ()) for run in best[4].values()}
+        spare = [run for run in runs if frozenset(run.option("probes") or ()) in alike]
+        other = [run.code for run in spare if any(_fits(need, run) for need in mine)]
         left_out += [(n, {"code": c}) for c, n in Counter(other).items() if c not in codes]
     return matches, left_out
 

@@ -48,7 +48,7 @@ def fig_e10(page: Page) -> None:
         panel.fixed = q.TRAIN_ACCURACY.limits
         share = share_of_gap(ends["none+"], ends["none"], ends["bn"])
         if not np.isnan(list(ends.values())).any():
-            closes = f"warm-up closes {share:.0f} % of the gap"
+            closes = f"warm-up closes {share:z.0f} % of the gap"
             page.remarks.append(
                 f"Train accuracy over the last third at lr {lr:g}: BN {ends['bn']:.0f} %, none "
                 f"{ends['none']:.0f} %, none with warm-up {ends['none+']:.0f} %: "

@@ -157,6 +157,19 @@ def test_a_run_of_other_code_is_left_out_aloud(root):
     assert chosen.describe_left_out() == "1 run with code=bbbb"
 
 
+def test_a_run_of_the_code_of_other_probes_is_not_said_to_be_left_out(root):
+    for seed, more in enumerate([{}, {"probes__curvature": {"every": 2, "dense": 0}}]):
+        path = make_run(root, "vgg", "bn", 0.1, **more)
+        copy = path.with_name(f"vgg16-bn-{'ab'[seed] * 4}")
+        path.rename(copy)
+        config = copy / "config.yaml"
+        config.write_text(config.read_text().partition("\n")[2].replace(path.name, copy.name))
+        (copy / "status.json").write_text('{"state": "done", "step": 40}')
+    chosen = select(NEEDS, runs_in(root))
+    assert {run.code for run in runs_in(root)} == {"aaaa", "bbbb"}
+    assert chosen.describe_left_out() == ""
+
+
 @pytest.mark.parametrize("other", [{}, {"batch_size": 64}])
 def test_more_measurements_alone_are_no_difference(root, other):
     for norm in ("none", "bn"):
