@@ -230,7 +230,6 @@ _SCALES, _RATES = (0.25, 0.5, 1.0, 2.0, 4.0), (0.01, 0.03, 0.1, 0.3, 1.0)
 def fig_e9(page: Page) -> None:
     """A map per norm: scale of the initial weights over the learning rate."""
     frame = values(page.selection, ["vgg"], ["model.init_scale"], steps_to_target)
-    frame = frame.assign(trained=np.isfinite(frame["value"]))
     steps = page.selection.steps("vgg") or 1
     scale = LogNorm(max(1, steps / 30), steps)
     both = page.grid(1, 2, 2.6, sharey=True)[0]
@@ -249,7 +248,8 @@ def fig_e9(page: Page) -> None:
         axes.set(title=short(norm), xlabel="learning rate", label=f"steps:{norm}")
         page.norm_of[axes] = norm
         if len(mine):
-            count, most = np.isfinite(cells).sum().sum(), mine[mine["trained"]]["lr"].max()
+            reached = np.isfinite(cells)
+            count, most = reached.sum().sum(), max(cells.columns[reached.any()], default=0)
             largest = f"; the largest learning rate that does is {most:g}" * bool(most > 0)
             page.remarks.append(
                 f"{short(norm)}: {count} of {cells.size} settings reach {TARGET:.0f} % in {steps} "
