@@ -250,7 +250,7 @@ def fig_e9(page: Page) -> None:
         if len(mine):
             reached = np.isfinite(cells)
             count = reached.sum().sum()
-            most = max((lr for lr in cells.columns if reached[lr].any()), default=0.0)
+            most = max((float(lr) for lr in cells.columns if reached[lr].any()), default=0.0)
             largest = f"; the largest learning rate that does is {most:g}" * bool(most > 0)
             page.remarks.append(
                 f"{short(norm)}: {count} of {cells.size} settings reach {TARGET:.0f} % in {steps} "
