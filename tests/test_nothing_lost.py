@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -111,11 +112,16 @@ OTHERS = [name for name in soak.FAULTS if name not in STOPS]
 def test_faults_at_random_moments_change_no_number(
     tmp_path: Path, kind: str, norm: str, faults: list[str]
 ) -> None:
-    case = soak.make(tmp_path, *soak.KINDS[kind], *soak.COMMON, f"norm={norm}")
-    happened, values, differing = soak.soak(case, faults, random.Random(1))
-    assert happened.total() >= 2
-    assert values > 5_000
-    assert differing == 0
+    happened, rng = Counter[str](), random.Random(1)
+    for attempt in range(6):  # a quick machine is at the end before some faults can happen
+        case = soak.make(tmp_path / str(attempt), *soak.KINDS[kind], *soak.COMMON, f"norm={norm}")
+        faults_met, values, differing = soak.soak(case, faults, rng)
+        assert values > 5_000
+        assert differing == 0
+        happened += faults_met
+        if happened.total() >= 2:
+            return
+    pytest.fail(f"too few faults met: {happened}")
 
 
 def test_the_soak_sees_a_value_that_differs_in_one_bit(whole: RunDirectory) -> None:
