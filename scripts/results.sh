@@ -42,6 +42,7 @@ case "$name" in
     sweep
     settings=(preset=cpu)
     for recipe in fig4 fig2 fig1 fig5a fig3a claim2 figE2; do sweep "experiment=$recipe"; done
+    figures="1 2 3 4 5 6 8 11 12 E2 E4"
     keep=(--layers 1,2,3,5,9,10,11,13 --samples 64)
     ;;
   beyond) # what others say of BN: figures E7 to E14, preset quick, three seeds

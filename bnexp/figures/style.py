@@ -104,12 +104,15 @@ def short(norm: str) -> str:
     return look(norm).label
 
 
-POWERS = FuncFormatter(
-    lambda value, _: (
-        "10" + f"{math.log10(value):.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    )
-)
-"""Writes powers of ten without mathtext."""
+def _power(value: float, _: int | None = None) -> str:
+    exponent = math.floor(math.log10(value) + 1e-9)
+    times = f"{value / 10.0**exponent:.3g}"
+    power = f"{exponent}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{power}" if times == "1" else f"{times}·10{power}"
+
+
+POWERS = FuncFormatter(_power)
+"""Writes powers of ten, and multiples of them, without mathtext."""
 
 
 def set_log_ticks(axis: Axis, ends: tuple[float, float], most: int) -> None:

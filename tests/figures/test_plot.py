@@ -144,6 +144,7 @@ def test_labels_of_users_break_no_figure(root, tmp_path):
 
 def test_powers_of_ten_need_no_mathtext(root):
     assert [POWERS(value) for value in (1e-12, 1, 1e30)] == ["10⁻¹²", "10⁰", "10³⁰"]
+    assert [POWERS(value) for value in (2e4, 1.5e-7)] == ["2·10⁴", "1.5·10⁻⁷"]
     make_run(root, "dln", "bn", 1e-6)
     panels, _, _ = drawn(root, "train.loss", log="y")
     assert not any("$" in tick.get_text() for tick in panels[":"].get_yticklabels())
