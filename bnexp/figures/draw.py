@@ -11,6 +11,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -122,10 +123,16 @@ def message(drawn: Iterable[Drawn]) -> str:
     return "\n".join([*left_out, *lacking])
 
 
+def _shaded(artist: Any) -> bool:
+    """Whether the artist's colours are numbers on a colour map."""
+    return isinstance(artist, ScalarMappable) and artist.get_array() is not None
+
+
 def write_figure(figure: Figure, path: Path) -> Path:
     """Writes a .png or .pdf whole or not at all, the same bytes each time; returns ``path``.
 
-    A .png has 256 colours, which the eye does not miss and which make it a third as large.
+    A .png has 256 colours, which the eye does not miss and which make it a third as large, but
+    where colours are numbers all of them.
     """
     name, buffer, dpi = path.suffix[1:], io.BytesIO(), figure.dpi
     # Not savefig, which draws everything twice to learn of a layout that is done already.
@@ -133,7 +140,9 @@ def write_figure(figure: Figure, path: Path) -> Path:
     getattr(canvas, f"print_{name}")(buffer, metadata=_METADATA[name])
     figure.dpi = dpi  # which writing a PDF changes
     if name == "png":
-        image = Image.open(buffer).convert("RGB").quantize(dither=Image.Dither.NONE)
+        image = Image.open(buffer).convert("RGB")
+        if not figure.findobj(_shaded):
+            image = image.quantize(dither=Image.Dither.NONE)
         image.save(buffer := io.BytesIO(), "png", optimize=True, dpi=(dpi, dpi))
     write_atomic(path, buffer.getvalue())
     return path

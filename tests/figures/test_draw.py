@@ -6,7 +6,9 @@ import matplotlib
 import numpy as np
 import pytest
 from looking import artists, band, line, panels, words
+from matplotlib import colormaps
 from matplotlib.figure import Figure
+from PIL import Image
 from synthetic_runs import make_run, runs_in
 
 from bnexp.analysis.quantities import TRAIN_LOSS
@@ -15,6 +17,7 @@ from bnexp.cli import main
 from bnexp.commands.figures import chosen
 from bnexp.errors import UserError
 from bnexp.figures import draw_figures, figure, figure_ids, message
+from bnexp.figures.draw import write_figure
 from bnexp.figures.page import figure as register
 from bnexp.registry import FIGURES
 
@@ -49,6 +52,21 @@ def test_the_same_tables_give_the_same_bytes(runs, tmp_path):
     one, two = (draw_figures(["5"], runs, tmp_path / name)[0].paths for name in ("one", "two"))
     assert [path.name for path in one] == [path.name for path in two]
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+
+
+def test_colours_that_are_numbers_are_kept_and_others_are_few(tmp_path):
+    plain, shaded = Figure(), Figure()
+    plain.subplots().plot([1, 2])
+    numbers = np.linspace(0, 1, 1000).reshape(25, 40)
+    shaded.subplots().imshow(numbers, cmap="viridis", interpolation="nearest")
+    modes = [
+        Image.open(write_figure(made, tmp_path / f"{n}.png")).mode
+        for n, made in enumerate((plain, shaded))
+    ]
+    assert modes == ["P", "RGB"]
+    there = np.unique(np.asarray(Image.open(tmp_path / "1.png")).reshape(-1, 3), axis=0)
+    for shade in (255 * colormaps["viridis"](numbers.ravel())[:, :3]).round():
+        assert np.abs(there - shade).max(axis=1).min() <= 1
 
 
 def test_files_are_named_by_figure_and_hold_no_dates(runs, tmp_path):
