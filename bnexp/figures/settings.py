@@ -161,7 +161,7 @@ def fig_dln_settings(page: Page) -> None:
     both[0].set_yticks(range(len(table)), table.index, fontsize=SMALL)
     both[0].invert_yaxis()
     both[0].set(xlabel="distance (decades)", xlim=(0, None))
-    both[1].set(xlabel="share inside", xlim=(0, 2), xticks=[0, 0.5, 1])
+    both[1].set(xlabel="share inside", xlim=(0, 2.6), xticks=[0, 0.5, 1])
     ends = [
         f"{s.Index} ({s.distance:.2f} decades, {s.inside:.0%} of the points inside)"
         for s in table.iloc[[0, -1]].itertuples()
