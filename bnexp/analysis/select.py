@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 from bnexp.analysis.scales import eta_multiples, is_among
-from bnexp.runs import FINISHED, Run, describe, scale, versions, written
+from bnexp.runs import FINISHED, NEUTRAL, Run, describe, scale, versions, written
 
 Where = tuple[tuple[str, Any], ...]
 """Dotted config keys and their values."""
@@ -311,9 +311,10 @@ def _differing(ours: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, A
     """The keys in which a scale differs from ours, with its values.
 
     Whether something was measured at all, or along which direction, is no difference: only how.
+    Scales name no setting at the value that runs had before it came.
     """
     return {
-        key: other.get(key)
+        key: other.get(key, NEUTRAL.get(key))
         for key in {**ours, **other}
         if other.get(key) != ours.get(key)
         and (not key.startswith("probes.") or (key in ours and key in other))

@@ -171,9 +171,11 @@ def fig_e8(page: Page) -> None:
             groups = _alike(runs)
             depths = [depth for depth, _ in groups]
             for (depth, cut), seeds in groups.items():
-                frame = pd.concat(read.rows(run, table, ["step", "layer", column]) for run in seeds)
-                step = frame["step"].min() if first else frame["step"].max()
-                by_layer = frame[frame["step"] == step].groupby("layer")[column]
+                frames = [read.rows(run, table, ["step", "layer", column]) for run in seeds]
+                ends = [
+                    f[f["step"] == (f["step"].min() if first else f["step"].max())] for f in frames
+                ]
+                by_layer = pd.concat(ends).groupby("layer")[column]
                 middle, least, most = by_layer.median(), by_layer.min(), by_layer.max()
                 place = (depth - depths[0]) / max(1, depths[-1] - depths[0])
                 at, shade = middle.index / middle.index.max(), mixed("#77CCEE", "#332288", place)
@@ -184,10 +186,12 @@ def fig_e8(page: Page) -> None:
                 )  # fmt: skip
             axes.set(yscale="log", label=f"{title}:{label}")
             axes.tick_params(labelsize=SMALL, which="both")
+    named: list[list[str]] = [[]]
     for axes, (title, _) in zip(grid[0], columns, strict=True):
         axes.set_title(title)
-    for axes in grid[0, ::2]:  # the same with BN
-        axes.legend(title="layers", fontsize=4.5, title_fontsize=4.5, ncols=2)
+        if (lines := axes.get_legend_handles_labels()[1]) not in named:
+            axes.legend(title="layers", fontsize=4.5, title_fontsize=4.5, ncols=2)
+            named.append(lines)
     for axes in grid[-1]:
         axes.set_xlabel("layer / layers")
     page.remarks += [_spread(title, runs) for title, runs in columns if runs]
@@ -204,15 +208,13 @@ def _alike(runs: Sequence[Run]) -> dict[tuple[int, bool], list[Run]]:
 
 def _spread(title: str, runs: Sequence[Run]) -> str:
     """What the first step of the deepest networks shows."""
-    deepest = max(run.option("model.depth") for run in runs)
-    mine = [run for run in runs if run.option("model.depth") == deepest]
-    words = []
-    for skip in dict.fromkeys(run.settings.get("model.skip") for run in mine):
-        some = [run for run in mine if run.settings.get("model.skip") == skip]
-        spread = np.median([q.GRADIENT_SPREAD.trace(run, None).lo[0] for run in some])
-        rank = np.median([q.LEAST_RANK.trace(run, None).lo[0] for run in some])
-        cut = " without skips" * (skip is False)
-        words.append(f"{spread:.2g} and {rank:.2g}{cut}")
+    groups, words = _alike(runs), []
+    deepest = max(depth for depth, _ in groups)
+    for cut in (cut for depth, cut in groups if depth == deepest):
+        seeds = groups[deepest, cut]
+        spread = np.median([q.GRADIENT_SPREAD.trace(run, None).lo[0] for run in seeds])
+        rank = np.median([q.LEAST_RANK.trace(run, None).lo[0] for run in seeds])
+        words.append(f"{spread:.2g} and {rank:.2g}{' without skips' * cut}")
     return (
         f"{title}, {deepest} layers deep, at the first step: largest gradient norm of a layer over "
         f"the smallest, and least stable rank, {'; '.join(words)}."

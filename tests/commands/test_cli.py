@@ -104,6 +104,15 @@ def test_runs_lists_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "--of: expected one of 1, 2" in capsys.readouterr().err
 
 
+def test_runs_that_are_to_be_compared_or_removed_must_be_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action in (["diff", "a", "b"], ["rm", "a", "--yes"]):
+        assert main(["runs", *action, "--runs", str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert said == f"bnexp: --runs: expected a folder with runs; got '{tmp_path}'\n"
+
+
 def test_a_diverged_run_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     diverging = [*TINY, "norm=none", "optim.lr=1e6", "steps=300"]
     assert main(["train", *diverging, f"out={tmp_path}"]) == 0

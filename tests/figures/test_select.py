@@ -121,6 +121,14 @@ def test_many_groups_that_could_serve_are_told_by_the_settings_in_which_they_dif
     assert {int(value) for value in values.rstrip(")").split(", ")} == others
 
 
+def test_a_setting_that_a_scale_does_not_name_is_told_at_its_value(root):
+    for schedule in ("constant", "cosine"):
+        for seed in range(2 if schedule == "cosine" else 1):
+            make_run(root, "vgg", "bn", 0.1, seed=seed, optim__schedule=schedule)
+    said = select(NEEDS, runs_in(root)).describe_left_out()
+    assert said == "1 run with optim.schedule=constant"
+
+
 def test_options_of_a_norm_are_never_mixed_and_what_is_left_out_is_said(root):
     """Of two seeds each, by ids of which any order is possible; one setting has a third seed."""
     for seed in (0, 1):
@@ -158,9 +166,10 @@ def test_a_run_of_other_code_is_left_out_aloud(root):
 
 
 def test_a_run_of_the_code_of_other_probes_is_not_said_to_be_left_out(root):
-    for seed, more in enumerate([{}, {"probes__curvature": {"every": 2, "dense": 0}}]):
+    probe = {"probes__curvature": {"every": 2, "dense": 0}}
+    for code, more in {"aaaa": {}, "bbbb": probe}.items():
         path = make_run(root, "vgg", "bn", 0.1, **more)
-        copy = path.with_name(f"vgg16-bn-{'ab'[seed] * 4}")
+        copy = path.with_name(f"vgg16-bn-{code}")
         path.rename(copy)
         config = copy / "config.yaml"
         config.write_text(config.read_text().partition("\n")[2].replace(path.name, copy.name))
