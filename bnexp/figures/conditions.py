@@ -243,7 +243,8 @@ def fig_e9(page: Page) -> None:
         shades = cells.to_numpy(float, copy=True)
         y, x = np.nonzero(~np.isfinite(shades))
         shades[~np.isfinite(shades)] = np.nan
-        axes.imshow(shades, cmap="viridis_r", norm=scale, origin="lower", aspect="auto")
+        if shades.size:
+            axes.imshow(shades, cmap="viridis_r", norm=scale, origin="lower", aspect="auto")
         axes.plot(x, y, "kx", markersize=4)
         axes.set_xticks(range(len(cells.columns)), [f"{lr:g}" for lr in cells.columns])
         axes.set_yticks(range(len(cells)), [f"{s:g}" for s in cells.index])

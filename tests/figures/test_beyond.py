@@ -25,6 +25,17 @@ def test_e10_says_how_much_of_the_gap_warm_up_closes(root, draw):
     assert "none with warm-up 30 %: warm-up closes 25 % of the gap" in words(drawn)
 
 
+def test_e10_writes_no_minus_zero(root, draw):
+    for norm, schedule, accuracy in (
+        ("none", "constant", 0.1), ("none", "warmup_constant", 0.0999), ("bn", "constant", 0.9),
+        ("bn", "warmup_constant", 0.9),
+    ):  # fmt: skip
+        path = make_run(root, "vgg", norm, 0.5, tables=["eval"], optim__schedule=schedule)
+        values = np.full(len(STEPS), accuracy)
+        add_table(path, "train", {"step": STEPS, "loss": 1 - values, "accuracy": values})
+    assert "warm-up closes 0 % of the gap" in words(draw("E10", of=runs_in(root)))
+
+
 def test_e11_is_the_relative_difference_of_the_two_costumes(root, draw):
     """With BN they differ by 1e-12, without by a half."""
     for norm, apart in (("none", 0.5), ("bn", 1e-12)):

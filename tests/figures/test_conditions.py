@@ -53,6 +53,23 @@ def test_e8_says_how_far_apart_the_layers_of_the_deepest_network_are(root, draw)
     assert "4 and 2" in text
 
 
+def test_e8_takes_the_last_step_that_each_seed_reached(root, draw):
+    """One seed ends at step 40, the other diverged at 20: the median is of both."""
+    for seed, last in enumerate((40, 20)):
+        model = {"name": "vgg19", "family": "vgg", "width": 0.125}
+        path = make_run(root, "vgg", "bn", 0.1, seed=seed, tables=["train"], model=model)
+        shallow = model | {"name": "vgg11"}
+        make_run(root, "vgg", "bn", 0.1, seed=seed, model=shallow, state="done")
+        steps = np.repeat([0, last], 3)
+        rows = {"step": steps, "layer": np.tile([1, 2, 3], 2)}
+        add_table(path, "gradient_shift", {**rows, "grad_norm": steps + 1.0})
+        add_table(path, "stable_rank", {**rows, "stable_rank": steps + 1.0})
+    figure = draw("E8", of=runs_in(root))
+    (axes,) = panels(figure)["VGG, BatchNorm:gradient norm, last step"]
+    deepest = next(line for line in axes.lines if line.get_label() == "19")
+    np.testing.assert_allclose(deepest.get_ydata(), [31, 31, 31])
+
+
 def test_e9_counts_the_settings_that_reach_80_percent(root, draw):
     for norm, best in {"none": 0.1, "bn": 0.3}.items():
         for lr in (0.1, 0.3):
@@ -67,6 +84,15 @@ def test_e9_counts_the_settings_that_reach_80_percent(root, draw):
     assert (
         "2 of 4 settings reach 80 % in 40 steps; the largest learning rate that does is 0.3" in text
     )
+
+
+def test_e9_names_no_rate_where_none_reaches_80_percent(root, draw):
+    for scale in (0.5, 1.0):
+        path = make_run(root, "vgg", "none", 0.1, tables=[], model__init_scale=scale)
+        low = np.full(len(STEPS), 0.1)
+        add_table(path, "train", {"step": STEPS, "accuracy": low, "loss": low})
+    text = " ".join(words(draw("E9", of=runs_in(root))).split())
+    assert "0 of 2 settings reach 80 % in 40 steps. " in text
 
 
 def test_the_best_learning_rate_of_each_norm_is_said(root, draw):

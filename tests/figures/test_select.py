@@ -1,6 +1,7 @@
 """Which runs a figure takes, which a user can choose, and what is said of those left out."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from looking import artists, line, panels, words
@@ -13,7 +14,9 @@ from bnexp.commands import figures
 from bnexp.errors import UserError
 from bnexp.figures import draw_figures, figure
 from bnexp.figures.style import look
+from bnexp.runs import find_runs
 
+COMMITTED = Path(__file__).parents[2] / "results" / "cifar10"
 NEEDS = needs("fig4", "vgg", ["none", "bn"], [0.1], ["train"])
 
 
@@ -29,6 +32,13 @@ def test_runs_are_found_by_what_they_computed_one_per_seed(root):
     found = select(NEEDS, runs_in(root))
     assert seeds(found, "bn") == [0, 2]
     assert found.describe_missing() == "VGG none lr 0.1", "its run lacks the table"
+
+
+def test_committed_runs_from_before_and_after_options_came_are_seeds_of_one_scale():
+    chosen = select(NEEDS, find_runs(COMMITTED))
+    kinds = {len(run.config["optim"]) for run in chosen.of("vgg")}
+    assert len(kinds) == 2, "from before and after options came"
+    assert [seeds(chosen, norm) for norm in ("none", "bn")] == [[0, 1, 2]] * 2
 
 
 def test_of_two_scales_the_more_complete_is_taken_then_the_longer(root):
