@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make committed reference results again: bash scripts/results.sh NAME [OVERRIDES..], NAME one of
-# dln, dln_settings, dln_phases, quick, cifar10, beyond.
+# dln, dln_settings, dln_phases, quick, quick_task, cifar10, vgg_settings, beyond.
 # Runs go to outputs/results-<name> (what is there is not made again); small copies, figures, claims,
 # numbers and theorems to results/<name>; then the generated parts of README and docs are filled.
 set -euo pipefail
@@ -37,6 +37,18 @@ case "$name" in
     for recipe in fig3b fig5b figE3b figE4b figE5b; do sweep "experiment=$recipe"; done
     keep=(--layers 1,2,3,5,9,10,11,13,17,24 --samples 48)
     ;;
+  quick_task) # how hard the task of preset quick should be
+    settings=(preset=quick seed=0,1,2)
+    for recipe in quick_task quick_task_place quick_task_batch; do sweep "experiment=$recipe"; done
+    figures=quick_task report=
+    ;;
+  vgg_settings) # what the paper leaves open about its VGG, 1,000 steps; give the data, as for cifar10
+    settings=(preset=cpu)
+    for recipe in "" _head _init _momentum _width; do sweep "experiment=vgg_settings$recipe"; done
+    sweep experiment=vgg_level
+    figures="vgg_settings vgg_level" report=
+    keep=(--layers 5 --samples 4)
+    ;;
   cifar10) # VGG-16 at a quarter of its width, 5,000 steps; give the data: data=images data.path=FILE
     settings=(preset=cpu model=vgg norm=none,bn,noisy_bn optim.lr=0.1 seed=0,1,2)
     sweep
@@ -54,7 +66,7 @@ case "$name" in
     figures="E7 E8 E9 E10 E11 E12 E13 E14"
     ;;
   *)
-    echo "results.sh: expected dln, dln_settings, dln_phases, quick, cifar10 or beyond; got '$name'" >&2
+    echo "results.sh: expected dln, dln_settings, dln_phases, quick, quick_task, cifar10, vgg_settings or beyond; got '$name'" >&2
     exit 2
     ;;
 esac

@@ -6,13 +6,14 @@ VGG-16 learns plain ones too soon to tell norms apart, varied ones as CIFAR-10 (
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bnexp.data.splits import DataOptions, Dataset, Split, image_dataset
-from bnexp.registry import DATASETS
+from bnexp.registry import DATASETS, expect
 from bnexp.seeds import generator
 
 
@@ -23,13 +24,31 @@ def digits(options: DataOptions, _seed: int) -> Dataset:
     return image_dataset(options.label or "digits", train, test, 10)
 
 
+@dataclass(frozen=True)
+class VariedDigitsOptions(DataOptions):
+    """How much digits vary at most: see configs/data/varied_digits.yaml."""
+
+    smallest: float
+    turn: int
+    shift: int
+    noise: int
+
+    def check(self, key: str) -> None:
+        super().check(key)
+        expect(0.25 <= self.smallest <= 1, f"{key}.smallest", "0.25 to 1", self.smallest)
+        for name, most in {"turn": 90, "shift": 16, "noise": 255}.items():
+            got = getattr(self, name)
+            expect(0 <= got <= most, f"{key}.{name}", f"0 to {most}", got)
+
+
 @DATASETS.register(
-    "varied_digits", DataOptions, task="classification", fingerprint=lambda _: "varied-digits-1"
-)
-def varied_digits(options: DataOptions, _seed: int) -> Dataset:
+    "varied_digits", VariedDigitsOptions, task="classification",
+    fingerprint=lambda o: f"varied-digits-1 {o.smallest:g} {o.turn} {o.shift} {o.noise}",
+)  # fmt: skip
+def varied_digits(options: VariedDigitsOptions, _seed: int) -> Dataset:
     """Digits varied in place, size, turn, colour and noise: 5,768 and 710, by fixed rules."""
     train, test = originals()
-    train, test = _varied(train, "train", 4), _varied(test, "test", 2)
+    train, test = _varied(train, options, "train", 4), _varied(test, options, "test", 2)
     return image_dataset(options.label or "varied digits", train, test, 10)
 
 
@@ -55,17 +74,18 @@ def upsampled(images: Tensor) -> Tensor:
     return pixels.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
-def _varied(split: Split, name: str, copies: int) -> Split:
+def _varied(split: Split, options: VariedDigitsOptions, name: str, copies: int) -> Split:
     n, source = copies * len(split), generator(0, "varied_digits", name)
 
     def draw(low: int, high: int, *shape: int) -> Tensor:
         return torch.randint(low, high + 1, shape, generator=source, dtype=torch.int32)
 
-    size = draw(600, 1000, n)  # per mille of the size at which a digit fills the image
-    turn, shift = draw(-25, 25, n), draw(-64, 64, n, 2)  # degrees and 1/16 pixel
+    size = draw(round(1000 * options.smallest), 1000, n)  # per mille of the size that fills it
+    turn = draw(-options.turn, options.turn, n)  # degrees
+    shift = draw(-16 * options.shift, 16 * options.shift, n, 2)  # 1/16 pixel
     background = draw(100, 155, n, 3, 1, 1)  # of 255
     strength = draw(80, 200, n, 3, 1, 1)  # added to the background where the ink is full
-    pixels = draw(-85, 85, n, 3, 32, 32)  # noise
+    pixels = draw(-options.noise, options.noise, n, 3, 32, 32)
     digits = split.inputs.to(torch.int32).repeat(copies, 1, 1)
     for rows in torch.split(torch.arange(n), 128):  # what is in between stays in the cache
         ink = warped(digits[rows], size[rows], turn[rows], shift[rows])

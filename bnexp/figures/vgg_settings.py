@@ -1,8 +1,10 @@
-"""Figs vgg_settings and vgg_level, ours: what the paper leaves open about its VGG."""
+"""Figs vgg_settings and vgg_level, ours: what the paper leaves open about its VGG; and quick_task:
+what the task of preset quick leaves open."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,9 @@ from bnexp.analysis.coverage import compare
 from bnexp.analysis.scales import BOTH, VGG
 from bnexp.analysis.select import Selection, needs
 from bnexp.analysis.summaries import median_of
+from bnexp.figures.conditions import TARGET, steps_to_target, values
 from bnexp.figures.page import Page, figure
-from bnexp.figures.style import GREY, SMALL
+from bnexp.figures.style import GREY, SMALL, look
 from bnexp.runs import Run
 
 _KEYS = ("model.width", "model.init", "model.head", "optim.momentum", "optim.weight_decay")
@@ -83,11 +86,11 @@ def distances(selection: Selection) -> pd.DataFrame:
     return table.assign(rank=table.groupby(["curve", "norm"])["distance"].rank())
 
 
-def setting_of(run: Run, runs: tuple[Run, ...]) -> str:
-    """What sets the run apart from most of ``runs``, in words."""
-    usual = {key: pd.Series([str(r.option(key)) for r in runs]).mode()[0] for key in _KEYS}
-    own = {key: str(run.option(key)) for key in _KEYS}
-    words = [f"{k.partition('.')[2]}={v}" for k, v in own.items() if v != usual[k]]
+def setting_of(run: Run, runs: tuple[Run, ...], keys: Sequence[str] = _KEYS) -> str:
+    """In which of ``keys`` the run differs from most of ``runs``, in words."""
+    usual = {key: pd.Series([str(r.option(key)) for r in runs]).mode()[0] for key in keys}
+    own = {key: str(run.option(key)) for key in keys}
+    words = [f"{k.rpartition('.')[2]}={v}" for k, v in own.items() if v != usual[k]]
     return ", ".join(words) or "default"
 
 
@@ -146,3 +149,40 @@ def papers_level() -> tuple[float, list[float]]:
     first = curves[0]
     assert first is not None
     return float((first.lo[0] + first.hi[0]) / 2), declines
+
+
+_TASK = ("data.smallest", "data.turn", "data.shift", "data.noise", "batch_size")
+
+
+@figure(
+    "quick_task",
+    "Candidates for the task of preset quick: steps to 80 % train accuracy",
+    needs("quick_task", "vgg", BOTH, (VGG.lr,), ("train",), varies=_TASK),
+    ("quick_task", "quick_task_place", "quick_task_batch"),
+)
+def fig_quick_task(page: Page) -> None:
+    """A row per candidate, a mark per norm: the median over seeds; open where it is not reached."""
+    runs = page.selection.of("vgg")
+    frame = values(page.selection, ["vgg"], _TASK, steps_to_target)
+    frame["task"] = [setting_of(run, runs, _TASK) for run in runs]
+    steps = frame.pivot_table("value", "task", "norm", "median", dropna=False).sort_values("bn")
+    last = page.selection.steps("vgg") or 1
+    page.height = 1.0 + 0.18 * len(steps)
+    axes = page.figure.subplots()
+    for norm, mark in zip(BOTH, "so", strict=True):
+        style, at, rows = look(norm), steps[norm].clip(upper=last), np.arange(len(steps))
+        axes.plot(at, rows, mark, color=style.colour, fillstyle="none")
+        reached = np.isfinite(steps[norm].to_numpy())
+        axes.plot(at[reached], rows[reached], mark, color=style.colour, label=style.label)
+    axes.set_yticks(range(len(steps)), steps.index, fontsize=SMALL)
+    axes.invert_yaxis()
+    axes.set(xscale="log", xlabel=f"steps to {TARGET:.0f} % train accuracy", label="a:steps")
+    axes.legend(fontsize=SMALL)
+    ratios = steps["none"] / steps["bn"]
+    between = ((steps["bn"] >= 100) & ratios.between(2, 5)).sum()
+    own = steps.loc["default"]
+    page.remarks.append(
+        f"Medians over seeds; open marks: not reached in {last} steps. The preset's own task takes "
+        f"{own['bn']:.0f} steps with BN and {own['none']:.0f} without. Of {len(steps)} candidates "
+        f"{between} take at least 100 steps with BN and two to five times as many without."
+    )

@@ -30,6 +30,7 @@ NEUTRAL = {
     "optim.gamma": 0.1, "optim.final": 0, "optim.nesterov": False,
     "model.dropout": 0, "model.init_scale": 1, "model.label_smoothing": 0,
     "data.size": None, "data.test_share": 0.2, "optim.frozen": [], "probes.eval.splits": ["test"],
+    "data.smallest": 0.6, "data.turn": 25, "data.shift": 4, "data.noise": 85,
 }  # fmt: skip
 """Options that came later, at what runs did before: with these values a run is the same run."""
 

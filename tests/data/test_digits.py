@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from bnexp.data import load_dataset
+from bnexp.data import fingerprint, load_dataset
 from bnexp.data.digits import upsampled, warped
+from bnexp.errors import UserError
 from tests.data.conftest import defaults
 
 DIGESTS = {
@@ -70,3 +71,33 @@ def test_warp_is_the_affine_map_of_the_upsampled_digit() -> None:
     theirs = F.grid_sample(small[:, None], grid, align_corners=False)[:, 0]
     assert (ours - theirs).abs().max() < 0.2  # of 16
     assert (ours - theirs).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize("change", [{"smallest": 1.0}, {"turn": 0}, {"shift": 0}, {"noise": 10}])
+def test_digits_vary_as_much_as_asked_for_and_other_ones_are_other_data(
+    change: dict[str, float],
+) -> None:
+    usual, other = defaults("varied_digits"), defaults("varied_digits", **change)
+    pixels, others = (load_dataset(cfg, 0).train.inputs for cfg in (usual, other))
+    assert pixels.shape == others.shape
+    assert not torch.equal(pixels, others)
+    assert fingerprint(usual) != fingerprint(other)
+
+
+def test_digits_that_do_not_vary_are_their_originals_in_colour() -> None:
+    still = defaults("varied_digits", smallest=1.0, turn=0, shift=0, noise=0)
+    varied, plain = (load_dataset(cfg, 0).train.inputs for cfg in (still, defaults("digits")))
+    for image, original in zip(varied[:50], plain[:50, 0].double(), strict=True):
+        for channel in image.double():  # each is an affine map of the ink, cut at white
+            dark = channel < 255
+            both = torch.stack([channel[dark], original[dark]])
+            assert torch.corrcoef(both)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("smallest", 0.1), ("smallest", 1.1), ("turn", 91), ("shift", -1), ("noise", 256)],
+)
+def test_variation_out_of_range_is_refused_by_name(key: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"data.{key}: expected "):
+        load_dataset(defaults("varied_digits", **{key: value}), 0)

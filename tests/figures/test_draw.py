@@ -25,7 +25,7 @@ IDS = ["1", "2", "3", "4", "5", "6", "8", "9", "10", "11", "12", "13"]
 
 
 def test_figures_are_registered_in_order_with_the_recipes_of_their_needs():
-    ours = [*(f"E{number}" for number in range(1, 15)), "dln_settings", "lr_choice"]
+    ours = [*(f"E{number}" for number in range(1, 15)), "dln_settings", "lr_choice", "quick_task"]
     assert figure_ids() == [*IDS, *ours, "vgg_level", "vgg_settings"]
     for recipe in map(figure, figure_ids()):
         assert {need.recipe for need in recipe.needs} <= set(recipe.recipes)
