@@ -7,6 +7,7 @@ A document holds blocks between two marks, of which the first says what is gener
     <!-- end -->
 
 ====================  ==================================================================
+``accuracy SET``      test accuracy at the end of each network's runs
 ``answers SET IDS ..`` a row per claim, of one set after the other, in few words and factors
 ``claims SET IDS``    a row per part of a claim: the paper's number, ours, verdict
 ``count SET``         how many claims have every number where it is claimed
@@ -30,6 +31,7 @@ import pandas as pd
 
 from bnexp.claims.report import cells, markdown_table
 from bnexp.errors import UserError
+from bnexp.runs import load_runs
 
 BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -139,6 +141,23 @@ def panels_block(results: Path, before: str, after: str) -> str:
     return markdown_table(["panel", *columns], rows)
 
 
+def accuracy_block(results: Path, name: str) -> str:
+    """Test accuracy at the last evaluation of the runs of ``results/<name>``, over seeds."""
+    rows = load_runs(results / name, "eval")["eval"]
+    last = rows[rows["split"] == "test"].groupby("run", observed=True).tail(1)
+    keys = ["model", "width", "norm", "lr", "steps"]
+    seeds = 100 * last.groupby(keys, observed=True)["accuracy"].agg(["median", "min", "max"])
+    seeds["seeds"] = last.groupby(keys, observed=True)["seed"].nunique()
+    cells = [
+        [f"{value:g}" if type(value) is float else value for value in key] for key in seeds.index
+    ]
+    numbers = [
+        [f"{r.median:.1f}", f"{r.min:.1f} to {r.max:.1f}", r.seeds] for r in seeds.itertuples()
+    ]
+    table = [[*map(str, [*key, *row])] for key, row in zip(cells, numbers, strict=True)]
+    return markdown_table([*keys, "test accuracy (%)", "over seeds", "seeds"], table)
+
+
 def remarks_block(results: Path, name: str, figure: str) -> str:
     """What the foot of ``figure`` of ``results/<name>`` says."""
     text = (results / name / "numbers.json").read_text(encoding="utf-8")
@@ -147,6 +166,7 @@ def remarks_block(results: Path, name: str, figure: str) -> str:
 
 
 KINDS: dict[str, Callable[..., str]] = {
+    "accuracy": accuracy_block,
     "answers": answers_block,
     "claims": claims_block,
     "count": count_block,
