@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -147,14 +146,13 @@ def moments_of(activations: Iterable[Tensor]) -> Tensor:
 
     Over all dimensions but the second, as columns of a matrix, which is many times faster than
     ``torch.var_mean`` over those of a channels_last tensor; the mean is subtracted first, so
-    nothing cancels. Layers without positions are small: they are laid side by side.
+    nothing cancels.
     """
     moments = []
-    for flat, group in groupby(activations, lambda values: values.dim() == 2):
-        for values in [torch.cat([v.T for v in group]).T] if flat else group:
-            columns = values.movedim(1, -1).reshape(-1, values.shape[1])
-            mean = columns.mean(0)
-            moments.append(torch.stack([mean, (columns - mean).square_().mean(0)]))
+    for values in activations:
+        columns = values.movedim(1, -1).reshape(-1, values.shape[1])
+        mean = columns.mean(0)
+        moments.append(torch.stack([mean, (columns - mean).square_().mean(0)]))
     return torch.cat(moments, 1)
 
 
