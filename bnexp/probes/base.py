@@ -188,7 +188,7 @@ def leaving_no_trace(model: Network) -> Iterator[None]:
         storage, values = [t.data for t in tensors], [t.clone() for t in tensors]
     noises = [(part, part.step) for part in model.parts if isinstance(part, Replayed)]
     try:
-        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
         with torch.random.fork_rng(devices), frozen_statistics(model.parts):
             yield
     finally:
