@@ -13,7 +13,7 @@ import pytest
 
 from bnexp.cli import main
 from bnexp.runs import RunDirectory
-from scripts import soak
+from tests import faults
 from tests.test_nothing_lost import (  # noqa: F401 - fixtures among them
     READS,
     TINY,
@@ -132,7 +132,7 @@ def test_changed_code_never_silently_gives_the_numbers_made_before_it(
         """Exit code, the run's folder, and what was said before it."""
         Path("my_norm.py").write_text(code)
         own = ("--config-dir", ".", "plugins=[my_norm]", "norm=scaled", f"out={tmp_path}")
-        with soak.Command("train", *TINY, *own, "probes=none", *more) as process:
+        with faults.Command("train", *TINY, *own, "probes=none", *more) as process:
             return process.code(), *reversed(process.output.rpartition("bnexp: ")[::2])
 
     exit_code, first, _ = made(NORM)
@@ -150,6 +150,6 @@ def test_changed_code_never_silently_gives_the_numbers_made_before_it(
     assert exit_code == 0
     old, new = (RunDirectory(Path(line.strip())) for line in (first, second))
     assert old.path.name[:-4] == new.path.name[:-4]
-    assert soak.differing(soak.numbers(old), soak.numbers(new)) > 0
+    assert faults.differing(faults.numbers(old), faults.numbers(new)) > 0
     assert made(changed) == (0, second, "")
     assert made(NORM) == (0, first, ""), "the old code has its own run"

@@ -21,7 +21,7 @@ import pytest
 from bnexp.cli import main
 from bnexp.runs import RunDirectory
 from bnexp.training.loop import Trainer
-from scripts import soak
+from tests import faults
 
 TINY = (
     *("model=dln", "model.k=3", "model.d=2", "data.samples=8", "steps=12", "probes=paper"),
@@ -62,7 +62,7 @@ def cut_off(out: Path, at: int = 7) -> RunDirectory:
 
 
 def assert_same_numbers(one: RunDirectory, other: RunDirectory) -> None:
-    assert soak.differing(soak.numbers(one), soak.numbers(other)) == 0
+    assert faults.differing(faults.numbers(one), faults.numbers(other)) == 0
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -94,14 +94,14 @@ def copy(tmp_path: Path, whole: RunDirectory) -> RunDirectory:
     return only_run(tmp_path)
 
 
-# Faults at random moments, in processes of their own (scripts/soak.py)
+# Faults at random moments, in processes of their own (tests/faults.py)
 
-STOPS = [name for name in soak.FAULTS if name.startswith("SIG")]
-OTHERS = [name for name in soak.FAULTS if name not in STOPS]
+STOPS = [name for name in faults.FAULTS if name.startswith("SIG")]
+OTHERS = [name for name in faults.FAULTS if name not in STOPS]
 
 
 @pytest.mark.parametrize(
-    ("kind", "norm", "faults"),
+    ("kind", "norm", "names"),
     [
         ("dln", "noisy_bn", STOPS),
         pytest.param("dln", "bn", OTHERS, marks=slow),
@@ -110,28 +110,30 @@ OTHERS = [name for name in soak.FAULTS if name not in STOPS]
     ids=["dln, stopped", "dln, other faults", "vgg, stopped"],
 )
 def test_faults_at_random_moments_change_no_number(
-    tmp_path: Path, kind: str, norm: str, faults: list[str]
+    tmp_path: Path, kind: str, norm: str, names: list[str]
 ) -> None:
     happened, rng = Counter[str](), random.Random(1)
     for attempt in range(6):  # a quick machine is at the end before some faults can happen
-        case = soak.make(tmp_path / str(attempt), *soak.KINDS[kind], *soak.COMMON, f"norm={norm}")
-        faults_met, values, differing = soak.soak(case, faults, rng)
+        case = faults.make(
+            tmp_path / str(attempt), *faults.KINDS[kind], *faults.COMMON, f"norm={norm}"
+        )
+        met, values, differing = faults.soak(case, names, rng)
         assert values > 5_000
         assert differing == 0
-        happened += faults_met
+        happened += met
         if happened.total() >= 2:
             return
     pytest.fail(f"too few faults met: {happened}")
 
 
 def test_the_soak_sees_a_value_that_differs_in_one_bit(whole: RunDirectory) -> None:
-    numbers = soak.numbers(whole)
-    assert soak.differing(numbers, dict(numbers)) == 0
+    numbers = faults.numbers(whole)
+    assert faults.differing(numbers, dict(numbers)) == 0
     for name, values in [*numbers.items()][::50]:
         other = np.array(values)
         other.reshape(-1).view("uint8")[-1] ^= 1
-        assert soak.differing(numbers, numbers | {name: other}) == values.size, name
-        assert soak.differing({}, {name: values}) == values.size
+        assert faults.differing(numbers, numbers | {name: other}) == values.size, name
+        assert faults.differing({}, {name: values}) == values.size
 
 
 # Damage
@@ -214,10 +216,10 @@ def only_part(run: Path) -> Path:
 def test_of_two_processes_asked_for_the_same_run_one_makes_it_and_one_waits(
     tmp_path: Path, whole: RunDirectory
 ) -> None:
-    with soak.Command("train", *TINY, f"out={tmp_path}") as first:
+    with faults.Command("train", *TINY, f"out={tmp_path}") as first:
         assert first.until(lambda: list(tmp_path.glob("runs/*/status.json")))
         first.signal(signal.SIGSTOP)
-        with soak.Command("train", *TINY, f"out={tmp_path}") as second:
+        with faults.Command("train", *TINY, f"out={tmp_path}") as second:
             assert second.until(lambda: "waiting for another process" in second.output)
             first.signal(signal.SIGCONT)
             assert (first.code(), second.code()) == (0, 0)
@@ -229,8 +231,8 @@ def test_of_two_processes_asked_for_the_same_run_one_makes_it_and_one_waits(
 def test_two_sweeps_over_overlapping_runs_share_them(tmp_path: Path) -> None:
     both, alone = tmp_path / "both", tmp_path / "alone"
     with (
-        soak.Command("train", "-m", *TINY, "seed=0,1,2", f"out={both}") as one,
-        soak.Command("train", "-m", *TINY, "seed=2,1,3", f"out={both}") as other,
+        faults.Command("train", "-m", *TINY, "seed=0,1,2", f"out={both}") as one,
+        faults.Command("train", "-m", *TINY, "seed=2,1,3", f"out={both}") as other,
     ):
         assert train(alone, "-m", "seed=range(4)") == 0
         assert (one.code(), other.code()) == (0, 0), one.output + other.output
@@ -288,7 +290,7 @@ def test_a_worker_killed_at_each_try_fails_its_run_only(tmp_path: Path) -> None:
                         os.kill(int(holder[0]), signal.SIGKILL)
                         killed.add(int(holder[0]))
 
-    with soak.Command("train", *TINY, *sweep, *side_by_side) as sweeping:
+    with faults.Command("train", *TINY, *sweep, *side_by_side) as sweeping:
         hunter = threading.Thread(target=hunt)
         hunter.start()
         try:

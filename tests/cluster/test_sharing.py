@@ -17,7 +17,7 @@ import pytest
 
 from bnexp.cli import main
 from bnexp.runs import RunDirectory
-from scripts import soak
+from tests import faults
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,9 +62,9 @@ def assert_the_same(out: Path, alone: Path) -> None:
     assert ours.keys() == theirs.keys()
     for name, run in ours.items():
         assert run.read_status()["state"] == "done"
-        values = soak.numbers(run)
+        values = faults.numbers(run)
         assert sum(value.size for value in values.values()) > 1000
-        assert soak.differing(values, soak.numbers(theirs[name])) == 0
+        assert faults.differing(values, faults.numbers(theirs[name])) == 0
 
 
 def until(happened: Callable[[], object], seconds: float = 1500) -> None:
@@ -89,7 +89,7 @@ def test_plain_processes_that_are_killed_at_random_share_the_runs_out(
     tmp_path: Path, alone: Path
 ) -> None:
     rng, command = random.Random(0), ("train", "-m", *SWEEP, f"out={tmp_path}")
-    workers = [soak.Command(*command).__enter__() for _ in range(2)]
+    workers = [faults.Command(*command).__enter__() for _ in range(2)]
     try:
         for _ in range(3):
             until(lambda: under_way(tmp_path) or len(runs(tmp_path)) == SEEDS)
@@ -97,7 +97,7 @@ def test_plain_processes_that_are_killed_at_random_share_the_runs_out(
             victim = rng.randrange(2)
             workers[victim].signal(signal.SIGKILL)
             workers[victim].__exit__()
-            workers[victim] = soak.Command(*command).__enter__()
+            workers[victim] = faults.Command(*command).__enter__()
         assert [worker.code() for worker in workers] == [0, 0], workers[0].output
     finally:
         for worker in workers:
