@@ -69,11 +69,10 @@ def main() -> int:
     given = options.parse_args()
     busy = f"{os.cpu_count()} processors, of which others wanted {os.getloadavg()[1]:.0f}"
     head = [
-        f"{date.today()}, Python {platform.python_version()}, {platform.machine()}, {busy}.",
-        "",
+        f"{date.today()}, Python {platform.python_version()}, {platform.machine()}, {busy}.\n",
+        "| command | runs | processor seconds | ms a run | MiB | files a run | KiB a run |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    head.append("| command | runs | processor seconds | ms a run | MiB | files a run | KiB a run |")
-    head.append("| --- | --- | --- | --- | --- | --- | --- |")
     with TemporaryDirectory(dir=given.out) as folder:
         sweeps = [rows(int(n), Path(folder) / n) for n in given.runs.split(",")]
     lines = [line for lines in zip(*sweeps, strict=True) for line in lines]
