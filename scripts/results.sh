@@ -79,4 +79,4 @@ fi
 bnexp figures $figures --runs "results/$name" --out "results/$name/figures" --format png
 bnexp claims --runs "results/$name" --out "results/$name/claims" >/dev/null
 [ -z "$report" ] || bnexp report --runs "results/$name" --out "results/$name/report.html" >/dev/null
-bnexp verify results --write --document README.md --document docs/findings.md
+bnexp verify results --write --document README.md --document docs/findings.md --document docs/quick_task.md

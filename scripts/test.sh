@@ -17,7 +17,7 @@ ruff format --check .
 ruff check .
 mypy &
 types=$!
-[ ${#tests[@]} -gt 0 ] || bnexp verify results --document README.md --document docs/findings.md
+[ ${#tests[@]} -gt 0 ] || bnexp verify results --document README.md --document docs/findings.md --document docs/quick_task.md
 wait $types
 cores=$(nproc)
 exec python -m pytest -n $((cores < 8 ? cores : 8)) --dist worksteal "${tests[@]}" "$@"

@@ -153,6 +153,7 @@ def unit_moment(run: Run, layer: int, moment: str) -> tuple[Array, Array]:
     """
     units = rows(run, "activations", ["unit"], layer=layer, step=0)["unit"].unique().tolist()
     frame = rows(run, "moments", ["step", moment], layer=layer, unit=units)
-    frame = frame[frame["step"] % int(run.option("probes.moments.every")) == 0]
+    if len(frame):
+        frame = frame[frame["step"] % int(run.option("probes.moments.every")) == 0]
     frame = frame.drop_duplicates("step")
     return floats(frame["step"]), floats(frame[moment])

@@ -34,6 +34,16 @@ def test_e7_has_a_line_per_norm_over_the_batch_size(root, draw):
     assert "Not drawn, no such run: VGG none lr 0.1; VGG ghost lr 0.1" in words(drawn)
 
 
+def test_e7_draws_what_there_is_of_runs_without_probes(root, draw):
+    for size in (2, 32):
+        path = make_run(
+            root, "vgg", "bn", 0.1, tables=["train"], batch_size=size, probes={"train": {}}
+        )
+        _evaluated(path, 0.01 * size)
+    axes = {label: found for label, (found,) in panels(draw("E7", of=runs_in(root))).items()}
+    np.testing.assert_allclose(line(axes["a:test accuracy (%)"], "line:bn")[1], [2, 32])
+
+
 def test_e8_says_how_far_apart_the_layers_of_the_deepest_network_are(root, draw):
     for norm, factor in {"none": 10.0, "bn": 2.0}.items():
         for depth in (11, 19):
