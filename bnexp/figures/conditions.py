@@ -76,7 +76,9 @@ def over(axes: Axes, frame: pd.DataFrame, x: str, label: str, log: bool = False)
         axes.fill_between(
             middle.index, group.min(), group.max(), color=style.colour, alpha=0.13, linewidth=0
         )
-    axes.set(xscale="log", yscale="log" if log else "linear", ylabel=label)
+    axes.set_ylabel(label)
+    if np.isfinite(frame["value"]).any():  # a logarithmic axis needs a value
+        axes.set(xscale="log", yscale="log" if log else "linear")
     axes.tick_params(labelsize=SMALL)
     return frame.pivot_table("value", x, "norm", "median", sort=False).sort_index()
 

@@ -40,8 +40,10 @@ def test_e7_draws_what_there_is_of_runs_without_probes(root, draw):
             root, "vgg", "bn", 0.1, tables=["train"], batch_size=size, probes={"train": {}}
         )
         _evaluated(path, 0.01 * size)
-    axes = {label: found for label, (found,) in panels(draw("E7", of=runs_in(root))).items()}
+    drawn = draw("E7", of=runs_in(root))
+    axes = {label: found for label, (found,) in panels(drawn).items()}
     np.testing.assert_allclose(line(axes["a:test accuracy (%)"], "line:bn")[1], [2, 32])
+    drawn.draw_without_rendering()
 
 
 def test_e8_says_how_far_apart_the_layers_of_the_deepest_network_are(root, draw):
