@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnexp.analysis.coverage import coverage
@@ -23,13 +22,13 @@ from bnexp.claims.report import as_json
 from bnexp.commands import claims
 from bnexp.errors import UserError
 from bnexp.figures import figure, figure_ids
-from bnexp.figures.style import style
+from bnexp.figures.page import Page
 from bnexp.report import generated
 from bnexp.runs import Run, find_runs, write_atomic
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of ``bnexp verify``."""
+    """Options of ``bnexp verify``."""
     add = parser.add_argument
     add("results", type=Path, nargs="?", default=Path("results"), help="default: results")
     document = "also the generated blocks of this Markdown file; may be repeated"
@@ -69,12 +68,12 @@ def main(arguments: argparse.Namespace) -> int:
 def remade(folder: Path, runs: list[Run]) -> dict[Path, str]:
     """The files of numbers that belong to the ``runs`` in ``folder``, and what they should hold."""
     judged = as_json(claims.judge([], runs, folder))
-    drawn = {}
-    for name in figure_ids():
-        selection = select(figure(name).needs, runs)
-        if not selection.empty:
-            with style():
-                drawn[name] = numbers(figure(name).draw(selection, True))
+    selections = {name: select(figure(name).needs, runs) for name in figure_ids()}
+    drawn = {
+        name: numbers(figure(name).page(selection))
+        for name, selection in selections.items()
+        if not selection.empty
+    }
     of_paper = [int(name) for name in figure_ids() if name.isdecimal()]
     curves = pd.concat([coverage(number, runs).assign(figure=number) for number in of_paper])
     return {
@@ -84,14 +83,14 @@ def remade(folder: Path, runs: list[Run]) -> dict[Path, str]:
     }
 
 
-def numbers(figure: Figure) -> dict[str, Any]:
+def numbers(page: Page) -> dict[str, Any]:
     """What a drawn figure shows, so that it can be compared without its pixels.
 
     By line or band: how many points it has, then the mean, least and greatest of x and of y; and
     its ``remarks``, the sentences at its foot.
     """
-    shown: dict[str, Any] = {"remarks": figure.get_label()}
-    for place, axes in enumerate(figure.axes):
+    shown: dict[str, Any] = {"remarks": " ".join(page.remarks)}
+    for place, axes in enumerate(page.figure.axes):
         artists: list[tuple[Any, Any]] = []
         for artist in axes.get_children():
             if isinstance(artist, Line2D):

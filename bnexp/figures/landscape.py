@@ -142,7 +142,7 @@ def _row(page: Page, row: Sequence[Axes], half: Experiment) -> None:
     theirs = [_printed(letter, norm, lr, steps) if page.paper else [] for norm in norms]
     lo, hi = limits([line.lo for lines in (*ours, *theirs) for _, line in lines], half.log)
     for ax, norm, run, mine, printed in zip(row, norms, runs, ours, theirs, strict=False):
-        page.made_from |= {ax: run[0]} if run else {}
+        page.shows[ax] = run
         ax.set_label(f"{letter}:gradient_difference:{norm}")
         ax.set(title=f"({letter}) {family.upper()}, {look(norm).label}", xlabel="step size η")
         for kind, lines in (("line", mine), ("paper", printed)):

@@ -57,6 +57,7 @@ class Panel:
         siblings: the panels that share its y limits, itself among them.
         references: by key the height of a horizontal line, and its name in the legend.
         set_x: sets scale, limits and ticks of x where they are not those of steps.
+        lacking: what a panel says that shows no runs.
     """
 
     axes: Axes
@@ -69,19 +70,20 @@ class Panel:
     siblings: Sequence[Panel] = ()
     references: dict[str, tuple[float, str]] = field(default_factory=dict)
     set_x: Callable[[], None] | None = None
+    lacking: str = "no runs"
 
     def add(
         self, key: str, look: Look, traces: Sequence[Trace], kind: str = "line", remark: str = ""
     ) -> None:
-        """Our runs of one series, one trace per seed; empty traces are left out."""
+        """One series, a trace per seed; the paper's over the steps that our runs cover.
+
+        Empty traces are left out.
+        """
+        if kind == "paper" and self.x_max is not None:
+            traces = [trace.until(self.x_max, self.log) for trace in traces]
         if drawn := [trace for t in traces if len((trace := t.until_diverged()).x)]:
             ends = [(t.x[-1], t.hi[-1]) for t in drawn if t.diverged and kind != "beside"]
             self.series.append(Series(kind, key, look, over_seeds(drawn), ends, remark, drawn))
-
-    def add_paper(self, key: str, look: Look, curve: Trace) -> None:
-        """A curve of the paper, over the steps that our runs cover."""
-        shown = curve if self.x_max is None else curve.until(self.x_max, self.log)
-        self.add(key, look, [shown], "paper")
 
     def reference(self, key: str, y: float, label: str) -> None:
         """A horizontal line at y, inside the limits whatever the data."""
@@ -107,6 +109,8 @@ class Panel:
             self._draw(series, lo, hi)
             self._mark_beyond(series, lo, hi)
             self._mark_end(series, lo, hi)
+        if all(series.kind == "paper" for series in self.series):
+            say(axes, self.lacking)
         for (key, (y, _)), dash in zip(self.references.items(), REFERENCE_DASHES, strict=False):
             axes.axhline(
                 y, color=GREY, linestyle=dash, linewidth=0.9, zorder=2.6, gid=f"reference:{key}"

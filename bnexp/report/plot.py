@@ -126,31 +126,35 @@ def _whose(page: Page, panel: Panel | None, axes: Axes, artist: Artist) -> Plain
     """The runs that an artist shows, what it is called and which parts of the legend switch it."""
     gid = artist.get_gid() or ""
     kind, _, rest = gid.partition(":")
-    kind = "paper" if ":paper:" in gid else kind
-    extra = _KINDS.get(kind, "")
-    groups = [extra] * bool(extra)
     if kind == "reference" and panel is not None:
         return {"name": panel.references[rest][1], "groups": [panel.references[rest][1]]}
+    kind = "paper" if ":paper:" in gid else kind
+    groups = [_KINDS[kind]] if kind in _KINDS else []
+    whose: Plain = {}
     if (series := _series(panel, gid)) is not None:
-        runs = [trace.of for trace in series.traces if trace.of]
-        norm, _, lr = series.key.partition(":")
-        plain: Plain = {"norm": norm, "lr": lr} if not runs else {}
-        for index, key in enumerate(("norm", "lr")):
-            if len(values := {f"{run[index]:g}" if index else run[index] for run in runs}) == 1:
-                plain[key] = values.pop()
-        if kind != "paper" and runs:
-            plain["seed"] = runs[0][2] if len(runs) == 1 else "all"
-        label = series.look.label
-        return {**plain, "name": ", ".join([label, *groups]), "groups": [label, *groups]}
-    run = page.made_from.get(artist) or page.made_from.get(axes)
-    if run is None:
-        mine = {"norm": page.norm_of[axes]} if axes in page.norm_of else {}
-        return {**mine, "name": ", ".join([*map(short, mine.values()), *groups]), "groups": groups}
-    plain = {"norm": run.norm, "lr": f"{run.lr:g}"}
-    last = "step " + gid.rpartition(":")[2]
-    if artist in page.made_from:
-        plain["seed"], last = run.seed, f"seed {run.seed}"
-    return {**plain, "name": ", ".join([short(run.norm), last, *groups]), "groups": groups}
+        of = [trace.of for trace in series.traces if trace.of]
+        if not of:
+            whose["norm"], _, whose["lr"] = series.key.partition(":")
+        elif kind != "paper":
+            whose["seed"] = of[0][2] if len(of) == 1 else "all"
+        groups = names = [series.look.label, *groups]
+    else:
+        runs = page.shows.get(artist) or page.shows.get(axes, ())
+        of = [(run.norm, run.lr, run.seed) for run in runs]
+        names = [short(norm) for norm in dict.fromkeys(run.norm for run in runs)]
+        if artist in page.shows:
+            whose["seed"] = of[0][2]
+            names.append(f"seed {of[0][2]}")
+        elif runs and gid:
+            names.append(f"step {gid.rpartition(':')[2]}")
+        names += groups
+    for key, values in (
+        ("norm", {norm for norm, _, _ in of}),
+        ("lr", {f"{lr:g}" for _, lr, _ in of}),
+    ):
+        if len(values) == 1:
+            whose[key] = values.pop()
+    return {**whose, "name": ", ".join(names), "groups": groups}
 
 
 def _drawn(page: Page, panel: Panel | None, axes: Axes) -> Iterator[Plain]:

@@ -99,7 +99,7 @@ def test_e14_compares_test_losses_at_equal_train_loss(root, draw):
         losses = np.concatenate([ratio * loss, loss])
         add_table(path, "eval", {**rows, "loss": losses, "accuracy": 1 / (1 + losses)})
     drawn = draw("E14", of=runs_in(root))
-    (found,) = panels(drawn)["b:test_loss"]
+    (found,) = panels(drawn)["b:test_loss:at equal loss"]
     x, y = line(found, "line:Standard, dropout 0.1:0")
     np.testing.assert_allclose(y, 2 * x)
     assert "the test loss of Standard is 2 times that with BN alone" in words(drawn)

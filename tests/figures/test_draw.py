@@ -11,15 +11,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 from synthetic_runs import make_run, runs_in
 
-from bnexp.analysis.quantities import TRAIN_LOSS
-from bnexp.analysis.select import needs
 from bnexp.cli import main
 from bnexp.commands.figures import chosen
 from bnexp.errors import UserError
 from bnexp.figures import draw_figures, figure, figure_ids, message
 from bnexp.figures.draw import write_figure
-from bnexp.figures.page import figure as register
-from bnexp.registry import FIGURES
 
 IDS = ["1", "2", "3", "4", "5", "6", "8", "9", "10", "11", "12", "13"]
 
@@ -29,7 +25,6 @@ def test_figures_are_registered_in_order_with_the_recipes_of_their_needs():
     assert figure_ids() == [*IDS, *ours, "vgg_level", "vgg_settings"]
     for recipe in map(figure, figure_ids()):
         assert {need.recipe for need in recipe.needs} <= set(recipe.recipes)
-        assert recipe.of_paper == (recipe.id in IDS)
 
 
 @pytest.mark.parametrize("number", ["5", "10", "11"])
@@ -49,7 +44,7 @@ def test_with_the_paper_its_curves_are_dashed_and_within_the_panels_steps(draw, 
 
 
 def test_the_same_tables_give_the_same_bytes(runs, tmp_path):
-    one, two = (draw_figures(["5"], runs, tmp_path / name)[0].paths for name in ("one", "two"))
+    one, two = (draw_figures(["5"], runs, tmp_path / name)[0] for name in ("one", "two"))
     assert [path.name for path in one] == [path.name for path in two]
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
@@ -70,9 +65,9 @@ def test_colours_that_are_numbers_are_kept_and_others_are_few(tmp_path):
 
 
 def test_files_are_named_by_figure_and_hold_no_dates(runs, tmp_path):
-    (drawn,) = draw_figures(["4"], runs, tmp_path)
-    assert [path.name for path in drawn.paths] == ["fig04.png", "fig04.pdf"]
-    assert not message([drawn])
+    paths, drawn = draw_figures(["4"], runs, tmp_path)
+    assert [path.name for path in paths] == ["fig04.png", "fig04.pdf"]
+    assert not message(drawn)
     pdf = (tmp_path / "fig04.pdf").read_bytes()
     assert not re.search(rb"CreationDate|ModDate|Producer", pdf)
     assert b"/FontFile2" in pdf  # TrueType, embedded
@@ -94,8 +89,8 @@ def test_the_users_own_style_changes_nothing_and_is_left_as_it_was(runs, tmp_pat
 
 
 def test_no_runs_no_file_and_one_message_with_the_command(tmp_path):
-    drawn = draw_figures(["1", "4"], [], tmp_path / "out")
-    assert [one.paths for one in drawn] == [(), ()]
+    paths, drawn = draw_figures(["1", "4"], [], tmp_path / "out")
+    assert paths == []
     assert not (tmp_path / "out").exists()
     words = message(drawn)
     assert "figure 4: not drawn, no runs: VGG none lr 0.1; VGG bn lr 0.1" in words
@@ -106,9 +101,9 @@ def test_some_runs_are_drawn_and_the_figure_says_what_lacks(root, tmp_path, draw
     make_run(root, "dln", "bn", 1e-6)
     make_run(root, "dln", "none", 1e-6, tables=["train"])
     runs = runs_in(root)
-    (drawn,) = draw_figures(["13"], runs, tmp_path / "out", ["png"])
-    assert drawn.paths
-    assert "DLN l1 lr 1e-06" in message([drawn])
+    paths, drawn = draw_figures(["13"], runs, tmp_path / "out", ["png"])
+    assert paths
+    assert "DLN l1 lr 1e-06" in message(drawn)
     assert "DLN none lr 1e-06 (table smoothness)" in words(draw("13", of=runs))
 
 
@@ -117,32 +112,6 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(runs, tmp_pa
     with pytest.raises(UserError, match=r"expected one of"):
         draw_figures(ids, runs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_plugins_figure_is_drawn_like_the_others(root):
-    """Of a registered function that makes the whole figure, or of one that fills a page."""
-    mine = needs("fig4", "mlp", ["none"], [0.1], ["train"])
-
-    @FIGURES.register("whole", title="Mine", recipes=("fig4",), needs=mine)
-    def whole(selection, paper):
-        page = Figure()
-        run = selection.runs("mlp", "none", 0.1, "train")[0]
-        page.add_subplot().plot(run.table("train")["loss"])
-        return page
-
-    @register("filled", "Mine", mine)
-    def filled(page):
-        page.panel(page.figure.subplots(), "", TRAIN_LOSS, "mlp", title="loss")
-
-    try:
-        make_run(root, "vgg", "none", 0.1, model={"name": "mlp", "family": "mlp"})
-        assert {"filled", "whole"} <= set(figure_ids()[13:])  # after the paper's
-        command = ["figures", "whole", "filled", "--runs", str(root), "--format", "png"]
-        assert main(command) == 0
-        assert sorted(p.name for p in (root / "figures").iterdir()) == ["filled.png", "whole.png"]
-    finally:
-        FIGURES._entries.pop("whole")
-        FIGURES._entries.pop("filled")
 
 
 def test_figures_draws_those_asked_for_or_the_papers(root, capsys):

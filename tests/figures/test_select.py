@@ -55,7 +55,7 @@ def test_needs_tell_runs_apart_by_settings_that_make_no_other_scale(root):
     for more in kinds:
         make_run(root, "vgg", "bn", 0.1, **more)
     one, other = (
-        needs("mine", "vgg", ["bn"], [0.1], ["train"], where=where)
+        needs("mine", "vgg", ["bn"], [0.1], ["train"], [where])
         for where in (
             (("optim.weight_decay", 0.02), ("optim.schedule", None)),
             (("optim.weight_decay", 0.0), ("optim.schedule", "grow")),
@@ -98,7 +98,7 @@ def test_other_norms_and_rates_are_drawn_with_looks_of_their_own(root):
     recipe = figure("4")
     selection = select(with_choice(recipe.needs, ["none", "group"], [0.05]), runs_in(root))
     assert not selection.describe_missing()
-    drawn = recipe.draw(selection, True)
+    drawn = recipe.page(selection).figure
     assert line(panels(drawn)["c:beta_smoothness"][0], "line:group:0.05")[0].size
     assert not artists(drawn, "paper:"), "the paper has no run at this learning rate"
     assert look("group") == look("group") != look("instance")
