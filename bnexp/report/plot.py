@@ -17,7 +17,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PathCollection, PolyCollection, QuadMesh
+from matplotlib.collections import PolyCollection, QuadMesh
 from matplotlib.colors import to_hex
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
@@ -28,7 +28,7 @@ from bnexp.analysis.series import Array, clipped
 from bnexp.claims.report import number
 from bnexp.figures.page import Page
 from bnexp.figures.panel import Panel, Series
-from bnexp.figures.style import PAPER_DASH, REFERENCE_DASHES, WIDTH, Dash, short, variant
+from bnexp.figures.style import WIDTH, Dash, short, variant
 
 Plain = dict[str, Any]
 _PIXELS = 1.6  # of a line per point of its width
@@ -51,7 +51,7 @@ def plot(page: Page) -> Plain:
         panel = next((panel for panel in page.panels if panel.axes is axes), None)
         panels.append({
             "box": [round(float(end), 4) for end in (box.x0, box.x1, box.y0, box.y1)],
-            "title": escape(_title(axes), quote=False),
+            "title": escape(axes.get_title("left"), quote=False),
             "x": _axis(x, axes.get_xlim()),
             "y": _axis(y, axes.get_ylim()),
             "steps": panel is not None,
@@ -88,10 +88,6 @@ def packed(values: Any, log: bool) -> tuple[str, float, float, bool]:
     scaled = 1 + (np.where(known, v, lo) - lo) / (hi - lo or 1.0) * 65534
     whole = np.where(known, scaled.round().clip(1, 65535), 0).astype("<u2")
     return base64.b64encode(whole.tobytes()).decode(), lo, hi, log
-
-
-def _title(axes: Axes) -> str:
-    return axes.get_title(loc="left") or axes.get_title()
 
 
 def _axis(axis: Axis, ends: tuple[float, float]) -> Plain:
@@ -164,12 +160,7 @@ def _drawn(page: Page, panel: Panel | None, axes: Axes) -> Iterator[Plain]:
         whose["name"] = escape(whose["name"], quote=False)
         if isinstance(artist, Line2D):
             x, y = _in_data(axes, it.get_xydata(), it.get_transform())
-            yield {**whose, "at": {"": (x, y)}, **_line_style(panel, artist)}
-        elif isinstance(artist, PathCollection):
-            x, y = _in_data(axes, it.get_offsets(), it.get_offset_transform())
-            if len(x):
-                style = {"colour": to_hex(it.get_edgecolor()[0]), "symbol": "triangle-up"}
-                yield {**whose, "at": {"": (x, y)}, **style}
+            yield {**whose, "at": {"": (x, y)}, **_line_style(artist)}
         elif isinstance(artist, QuadMesh):
             edges = it.get_coordinates()
             yield {"at": {"": (edges[0, :, 0], edges[:, 0, 1])}, **_colours(artist)}
@@ -209,9 +200,8 @@ def _in_data(axes: Axes, points: Any, transform: Any) -> list[Any]:
     return columns
 
 
-def _line_style(panel: Panel | None, line: Line2D) -> Plain:
-    gid, width = str(line.get_gid() or ""), float(line.get_linewidth())
-    kind, _, key = gid.partition(":")
+def _line_style(line: Any) -> Plain:
+    width = float(line.get_linewidth())
     style: Plain = {"colour": to_hex(line.get_color())}
     if (alpha := line.get_alpha()) is not None:
         style["alpha"] = alpha
@@ -219,12 +209,8 @@ def _line_style(panel: Panel | None, line: Line2D) -> Plain:
         style["symbol"] = _SYMBOLS.get(str(line.get_marker()), "circle")
     if line.get_linestyle() != "None":
         style["width"] = round(width * _PIXELS, 2)
-        dash: Dash = PAPER_DASH if kind == "paper" else "-"
-        if (series := _series(panel, gid)) is not None:
-            dash = variant(series.look, kind).dash
-        elif panel is not None and kind == "reference":
-            dash = REFERENCE_DASHES[list(panel.references).index(key)]
-        style["dash"] = _dash(dash, width)
+        dash = line._unscaled_dash_pattern[1]  # no public way gives more than "--"
+        style["dash"] = _dash((0.0, tuple(dash or ())), width)
     return style
 
 
@@ -240,9 +226,9 @@ def _colours(artist: ScalarMappable) -> Plain:
 
 def _seeds(panel: Panel | None) -> Iterator[Plain]:
     """Of the series drawn as the median of several seeds the lines or bands of each."""
-    for series in panel.series if panel else ():
-        if panel is None or series.kind == "paper" or len(series.traces) < 2:
-            continue
+    if panel is None:
+        return
+    for series in (s for s in panel.series if s.kind != "paper" and len(s.traces) > 1):
         look, label, seeds = variant(series.look, series.kind), series.look.label, dict[str, Any]()
         (low, high), band = panel.axes.get_ylim(), series.kind == "band"
         for trace in series.traces:
@@ -293,6 +279,6 @@ def _words(page: Page) -> list[str]:
                 both = dict.fromkeys(number(float(y[at[-1]])) for y in (s.lo, s.hi))
                 label = series.look.label + " in the paper" * (series.kind == "paper")
                 ends.append(f"{label} {' to '.join(both)} at {s.x[at[-1]]:g}")
-        what = ", ".join(filter(None, [_title(panel.axes), panel.axes.get_ylabel()]))
+        what = ", ".join(filter(None, [panel.axes.get_title("left"), panel.axes.get_ylabel()]))
         sentences.append(f"{what}: {'; '.join(ends) or 'nothing drawn'}.")
     return sentences
