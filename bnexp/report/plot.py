@@ -45,7 +45,7 @@ def plot(page: Page) -> Plain:
     `packed`); those of single seeds, shown when one is chosen, by seed.
     """
     panels, traces = list[Plain](), list[Plain]()
-    arrays: dict[tuple[str, float, float, bool], int] = {}
+    arrays: dict[str, int] = {}
     for place, axes in enumerate(page.figure.axes):
         box, (x, y) = axes.get_position(), (axes.xaxis, axes.yaxis)
         panel = next((panel for panel in page.panels if panel.axes is axes), None)
@@ -58,11 +58,9 @@ def plot(page: Page) -> Plain:
             "bar": axes.get_label() == "<colorbar>",
             "notes": list(_notes(page, panel, axes)),
         })  # fmt: skip
-        logs = [panels[-1][key]["log"] for key in ("x", "y", "y")]
         for trace in (*_drawn(page, panel, axes), *_seeds(panel)):
             for key, columns in (at := trace["at"]).items():
-                both = zip(columns, logs, strict=False)
-                at[key] = [arrays.setdefault(packed(*one), len(arrays)) for one in both]
+                at[key] = [arrays.setdefault(packed(column), len(arrays)) for column in columns]
             traces.append({"panel": place, **trace})
     legend = [{"label": it.label, "colour": to_hex(it.colour), "dash": _dash(it.dash, it.width)}
               for it in page.looks()]  # fmt: skip
@@ -74,20 +72,10 @@ def plot(page: Page) -> Plain:
     }  # fmt: skip
 
 
-def packed(values: Any, log: bool) -> tuple[str, float, float, bool]:
-    """Numbers as 16 bits between the least and the greatest (of their log10), 0 for a gap.
-
-    A sixty-thousandth of the range is finer than a screen, and half the bytes of float32.
-    """
-    v = np.asarray(values, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        v = np.log10(v) if log else v
-    known = np.isfinite(v)
-    ends = (v[known].min(), v[known].max()) if known.any() else (0.0, 0.0)
-    lo, hi = (float(f"{end:.9g}") for end in ends)
-    scaled = 1 + (np.where(known, v, lo) - lo) / (hi - lo or 1.0) * 65534
-    whole = np.where(known, scaled.round().clip(1, 65535), 0).astype("<u2")
-    return base64.b64encode(whole.tobytes()).decode(), lo, hi, log
+def packed(values: Any) -> str:
+    """Numbers as float32 in base64; what is too large for them is infinite and drawn as a gap."""
+    with np.errstate(over="ignore"):
+        return base64.b64encode(np.asarray(values, dtype="<f4").tobytes()).decode()
 
 
 def _axis(axis: Axis, ends: tuple[float, float]) -> Plain:
