@@ -7,7 +7,6 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +40,15 @@ def main(arguments: argparse.Namespace) -> int:
     results: Path = arguments.results
     if not results.is_dir():
         raise UserError(f"results: expected a folder of results; there is no {results}")
-    problems = []
+    settle = written if arguments.write else differences
+    problems = list[str]()
     for folder in sorted(path.parent for path in results.glob("*/runs")):
         runs = find_runs(folder)
         problems += [f"{run.path}: {problem}" for run in runs for problem in run.verify()]
         for path, text in remade(folder, runs).items():
-            if arguments.write:
-                write_atomic(path, text)
-            else:
-                problems += differences(path, text)
+            problems += settle(path, text)
     for document in arguments.document:
-        text = document.read_text(encoding="utf-8")
-        if (now := generated(text, results)) == text:
-            continue
-        if arguments.write:
-            write_atomic(document, now)
-        else:
-            problems.append(f"{document}: a generated block differs from {results}")
+        problems += settle(document, generated(document.read_text(encoding="utf-8"), results))
     for problem in problems:
         print(f"bnexp: {problem}", file=sys.stderr)
     words = f"{len(problems)} differences" if problems else "all numbers as committed"
@@ -107,20 +98,26 @@ def numbers(page: Page) -> dict[str, Any]:
     return shown
 
 
-def differences(path: Path, text: str) -> Iterator[str]:
+def written(path: Path, text: str) -> list[str]:
+    """Write the file; no problems."""
+    write_atomic(path, text)
+    return []
+
+
+def differences(path: Path, text: str) -> list[str]:
     """What of the file at ``path`` differs from ``text``: claims, figures or columns by name."""
     if not path.exists():
-        yield f"{path}: expected the numbers made by bnexp verify --write; it is missing"
-        return
+        return [f"{path}: expected the numbers made by bnexp verify --write; it is missing"]
     now, was = _items(path, text), _items(path, path.read_text(encoding="utf-8"))
     tiny = 1e-300 if path.name == "numbers.json" else 1e-12  # a claim's number may be a difference
     names = [name for name in now | was if not same(now.get(name), was.get(name), tiny)]
-    if names:
-        yield f"{path}: expected what the runs give; {', '.join(names)} differ"
+    return [f"{path}: expected what the runs give; {', '.join(names)} differ"] * bool(names)
 
 
 def _items(path: Path, text: str) -> dict[str, Any]:
-    """The file's numbers by the claim's id, by the figure or by the column."""
+    """What the file holds by the claim's id, by the figure or by the column."""
+    if path.suffix == ".md":
+        return {"generated blocks": text}
     if path.suffix == ".csv":
         return {str(k): v for k, v in pd.read_csv(io.StringIO(text)).to_dict("list").items()}
     plain = json.loads(text)

