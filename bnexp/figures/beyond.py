@@ -10,16 +10,9 @@ from bnexp.analysis.quantities import Quantity
 from bnexp.analysis.scales import BOTH
 from bnexp.analysis.select import needs
 from bnexp.analysis.series import Trace
-from bnexp.analysis.summaries import (
-    by_seed,
-    last_half,
-    last_third,
-    median,
-    median_of,
-    ratio_at_equal_loss,
-)
-from bnexp.figures.edges import against_loss, by_edge
-from bnexp.figures.page import Page, figure
+from bnexp.analysis.summaries import by_seed, last_third, median_of, ratio_at_equal_loss
+from bnexp.figures.edges import against_loss, by_edge, late
+from bnexp.figures.page import Lines, Page, figure
 from bnexp.figures.panel import Panel
 from bnexp.figures.style import Look, look, looks, short
 from bnexp.runs import Run
@@ -27,9 +20,9 @@ from bnexp.runs import Run
 LR = 0.1
 
 
-def late(runs: Sequence[Run], quantity: Quantity, layer: int | None = None) -> float:
+def end_of(runs: Sequence[Run], quantity: Quantity, layer: int | None = None) -> float:
     """The median over the last third of the run and over seeds."""
-    return median_of([median(last_third(quantity.trace(run, layer), run.steps)) for run in runs])
+    return median_of([late(quantity, layer, last_third)(run) for run in runs])
 
 
 @figure(
@@ -44,7 +37,7 @@ def fig_e12(page: Page) -> None:
     Wan et al. (2021), Kosson et al. (2023).
     """
     *panels, last = page.grid(1, 3, 2.3)[0]
-    spreads = dict[str, tuple[Look, list[Trace]]]()
+    spreads: Lines = {}
     for axes, norm in zip(panels, BOTH, strict=True):
         runs = page.selection.runs("vgg", norm, LR, "updates")
         known = {int(layer) for run in runs for layer in run.table("updates", ["layer"])["layer"]}
@@ -57,13 +50,13 @@ def fig_e12(page: Page) -> None:
         panel.reference("equilibrium", 1.0, "√(2ηλ)")
         spreads[norm] = look(norm), page.traces(q.UPDATE_SPREAD, "vgg", norm, LR)
         if runs:
-            ends = [late(runs, q.ROTATION, layer) for layer in layers]
+            ends = [end_of(runs, q.ROTATION, layer) for layer in layers]
             first = median_of([trace.lo[0] for trace in spreads[norm][1]])
             page.remarks.append(
                 f"{short(norm)}: over the last third the layers' relative updates are "
                 f"{min(ends):.2g} to {max(ends):.2g} times √(2ηλ); the largest is "
-                f"{late(runs, q.UPDATE_SPREAD):.2g} times the smallest, at first {first:.2g} "
-                f"times; train accuracy {late(runs, q.TRAIN_ACCURACY):.0f} %."
+                f"{end_of(runs, q.UPDATE_SPREAD):.2g} times the smallest, at first {first:.2g} "
+                f"times; train accuracy {end_of(runs, q.TRAIN_ACCURACY):.0f} %."
             )
     page.lines(last, q.UPDATE_SPREAD, "vgg", spreads, "largest over smallest")
     alone = [
@@ -90,14 +83,14 @@ def fig_e13(page: Page) -> None:
     """A panel per net, a line per batch size (Andreyev and Beneventano 2024, arXiv 2412.20553)."""
     quantity, panels = by_edge(q.BATCH_SHARPNESS), list[Panel]()
     for axes, norm in zip(page.grid(1, 2, 2.3, sharey=True)[0], BOTH, strict=True):
-        lines, ends = dict[str, tuple[Look, list[Trace]]](), list[str]()
+        lines: Lines = {}
+        ends = list[str]()
         for size, its_look in looks("batch", _SIZES).items():
-            mine = page.traces(quantity, "vgg", norm, LR, (("batch_size", size),))
-            lines[f"batch {size}"] = its_look, mine
-            if mine:
-                steps = page.selection.steps("vgg") or 0
-                late = median_of([median(last_half(trace, steps)) for trace in mine])
-                ends.append(f"{late:.2g} (batch {size})")
+            kind, where = ("vgg", norm, LR), (("batch_size", size),)
+            lines[f"batch {size}"] = its_look, page.traces(quantity, *kind, where)
+            if runs := page.selection.runs(*kind, quantity.table, where=where):
+                end = median_of([late(quantity)(run) for run in runs])
+                ends.append(f"{end:.2g} (batch {size})")
         panels.append(page.lines(axes, quantity, "vgg", lines, short(norm)))
         panels[-1].reference("2/lr", 1.0, "2/lr")
         panels[-1].siblings = panels
@@ -132,7 +125,8 @@ def fig_e14(page: Page) -> None:
     counts (Luo et al. 2019 on BN as a regulariser).
     """
     left, right = page.grid(1, 2, 2.3)[0]
-    lines, each = dict[str, tuple[Look, list[Trace]]](), dict[str, tuple[Look, Run]]()
+    lines: Lines = {}
+    each = dict[str, tuple[Look, Run]]()
     losses = dict[tuple[str, float], list[list[Trace]]]()
     for (norm, dropout), its_look in _KINDS.items():
         where = (("model.dropout", dropout),)

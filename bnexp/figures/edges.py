@@ -30,9 +30,11 @@ def by_edge(quantity: Quantity) -> Quantity:
     return quantity.times(lambda run: run.lr / 2, f"{quantity.label} / (2/lr)")
 
 
-def late(quantity: Quantity, layer: int | None = None) -> Callable[[Run], float]:
-    """What gives of a run the median of the quantity over its last half."""
-    return lambda run: median(last_half(quantity.trace(run, layer), run.steps))
+def late(
+    quantity: Quantity, layer: int | None = None, part: Callable[..., Trace] = last_half
+) -> Callable[[Run], float]:
+    """What gives of a run the median of the quantity over its last half, or another part."""
+    return lambda run: median(part(quantity.trace(run, layer), run.steps))
 
 
 @figure(
@@ -76,10 +78,9 @@ def fig_e2(page: Page) -> None:
     kinds = [(lr, norm) for lr in lrs for norm in norms]
     grid = page.grid(len(lrs), len(norms), 2.1)
     for axes, (lr, norm) in zip(grid.ravel(), kinds, strict=True):
-        runs = page.selection.runs("vgg", norm, lr, "landscape")
         lines = {
-            f"{least:g}": (look, [q.beta_from(least).trace(run, None) for run in runs])
-            for least, look in _GRIDS.items()
+            f"{least:g}": (its_look, page.traces(q.beta_from(least), "vgg", norm, lr))
+            for least, its_look in _GRIDS.items()
         }
         panel = page.lines(axes, q.BETA, "vgg", lines, f"{short(norm)}, lr {lr:g}")
         for least in _GRIDS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from string import ascii_lowercase
@@ -41,7 +41,8 @@ from bnexp.figures.style import (
 from bnexp.registry import FIGURES
 from bnexp.runs import Run
 
-Lines = Mapping[str, tuple[Look, Sequence[Trace]]]
+Lines = dict[str, tuple[Look, list[Trace]]]
+"""By key the look of a line, and a trace per seed."""
 _LINE = 0.125  # inches per line of the footer
 _CHARACTERS = 144  # per line of the footer
 

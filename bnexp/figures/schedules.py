@@ -11,8 +11,8 @@ from bnexp.analysis.scales import BOTH
 from bnexp.analysis.select import Where, needs
 from bnexp.analysis.series import Trace
 from bnexp.analysis.summaries import by_seed, greatest_difference, median_of, share_of_gap
-from bnexp.figures.beyond import LR, late
-from bnexp.figures.page import Page, figure
+from bnexp.figures.beyond import LR, end_of
+from bnexp.figures.page import Lines, Page, figure
 from bnexp.figures.style import Dash, Look, look, short
 
 _WARMUP = {name: (("optim.schedule", name),) for name in ("constant", "warmup_constant")}
@@ -27,7 +27,8 @@ _RATES = 0.2, 0.5
 def fig_e10(page: Page) -> None:
     """Train accuracy with and without BN, with and without warm-up (Gilmer et al. 2022)."""
     for axes, lr in zip(page.grid(1, len(_RATES), 2.3, sharey=True)[0], _RATES, strict=True):
-        lines, ends = dict[str, tuple[Look, list[Trace]]](), dict[str, float]()
+        lines: Lines = {}
+        ends = dict[str, float]()
         for norm in BOTH:
             for name, where in _WARMUP.items():
                 warm = name != "constant"
@@ -37,7 +38,7 @@ def fig_e10(page: Page) -> None:
                 lines[label] = its_look, page.traces(q.TRAIN_ACCURACY, "vgg", norm, lr, where)
                 runs = page.selection.runs("vgg", norm, lr, "train", where=where)
                 lost = bool(runs) and all(run.state == "diverged" for run in runs)
-                ends[norm + "+" * warm] = 0.0 if lost else late(runs, q.TRAIN_ACCURACY)
+                ends[norm + "+" * warm] = 0.0 if lost else end_of(runs, q.TRAIN_ACCURACY)
         page.lines(axes, q.TRAIN_ACCURACY, "vgg", lines, f"lr {lr:g}")
         share = share_of_gap(ends["none+"], ends["none"], ends["bn"])
         if not np.isnan(list(ends.values())).any():
@@ -85,7 +86,7 @@ def fig_e11(page: Page) -> None:
     step t the direction of SGD without it and with lr eta (1 - eta lambda)^(-2t - 1).
     """
     *panels, last = page.grid(1, 3, 2.3)[0]
-    differences = dict[str, tuple[Look, list[Trace]]]()
+    differences: Lines = {}
     for axes, norm in zip(panels, BOTH, strict=True):
         lines = {
             name: (_LOOKS[name], page.traces(q.DATA_LOSS, "vgg", norm, lr, where))
