@@ -51,10 +51,14 @@ def needs(
     norms: Iterable[str],
     lrs: Iterable[float],
     tables: Iterable[str],
+    wheres: Iterable[Where] = ((),),
     **more: Any,
 ) -> tuple[Need, ...]:
-    """The product of norms, learning rates and tables; ``more`` as `Need` has them."""
-    return tuple(Need(recipe, family, *kind, **more) for kind in product(norms, lrs, tables))
+    """The product of norms, rates, tables and other settings; ``more`` as `Need` has them."""
+    return tuple(
+        Need(recipe, family, norm, lr, table, where=where, **more)
+        for norm, lr, table, where in product(norms, lrs, tables, wheres)
+    )
 
 
 def with_choice(
@@ -120,7 +124,8 @@ class Selection:
         """Whether there is nothing to draw: no runs, or none that differ where the figure asks."""
         met = [run for runs in self._required.values() for run in runs]
         varied = {key for need in self._required for key in need.varies}
-        alike = all(len({written(run.settings.get(key)) for run in met}) < 2 for key in varied)
+        values = ({written(r.settings.get(key, NEUTRAL.get(key))) for r in met} for key in varied)
+        alike = all(len(its) < 2 for its in values)
         return not met or (bool(varied) and alike)
 
     @property

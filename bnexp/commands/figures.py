@@ -8,16 +8,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bnexp.analysis.select import Selection
 from bnexp.commands.choose import filtered, where_option
 from bnexp.commands.runs import found, number_of, plugins_option, runs_option
-from bnexp.errors import UserError
-from bnexp.figures import FORMATS, draw_figures, figure, figure_ids, message
+from bnexp.figures import FORMATS, draw_figures, figure_ids, message
 from bnexp.registry import expect, load_plugins, one_of
 from bnexp.runs import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of ``bnexp figures``."""
+    """Options of ``bnexp figures``."""
     add = parser.add_argument
     add("ids", nargs="*", metavar="ID", help="figures to draw (default: the paper's)")
     runs_option(parser)
@@ -36,19 +36,19 @@ def main(arguments: argparse.Namespace) -> int:
     Returns 0, or 1 when a figure was asked for by number and none of its runs are there.
     """
     load_plugins(arguments.plugins)
-    wanted = chosen(arguments.ids)
-    formats_of(arguments.format)
-    norms = [] if arguments.norms is None else list(map(str.strip, arguments.norms.split(",")))
-    ok = "" not in norms and len(set(norms)) == len(norms)
-    expect(ok, "--norms", "different names separated by commas", arguments.norms)
-    lrs = lrs_of(arguments.lr)
+    wanted, formats = chosen(arguments.ids), formats_of(arguments.format)
+    norms, lrs = listed(arguments.norms), lrs_of(arguments.lr)
     runs = filtered(found(arguments.runs), arguments.where)
     root = arguments.runs.parent if arguments.runs.name == "runs" else arguments.runs
     out = arguments.out or root / "figures"
-    paper = not arguments.no_paper
-    drawn = draw(wanted, runs, out, arguments.format, paper=paper, norms=norms, lrs=lrs)
+    drawn = draw(wanted, runs, out, formats, not arguments.no_paper, norms, lrs)
     print(out)
-    return 1 if arguments.ids and drawn < len(wanted) else 0
+    return 1 if arguments.ids and any(its.empty for its in drawn.values()) else 0
+
+
+def listed(text: str | None) -> list[str]:
+    """The different parts of ``text`` between commas; none of None."""
+    return [] if text is None else list(dict.fromkeys(map(str.strip, text.split(","))))
 
 
 def chosen(ids: Sequence[str]) -> list[str]:
@@ -62,45 +62,37 @@ def chosen(ids: Sequence[str]) -> list[str]:
         number = number_of("figures", name, known)
         expect(number not in names, "figures", "each figure once", name)
         names.append(number)
-    return names or [name for name in known if figure(name).of_paper]
+    return names or [name for name in known if name.isdecimal()]
 
 
 def lrs_of(text: str | None) -> list[float]:
     """The learning rates given by ``--lr``."""
     try:
-        rates = [] if text is None else [float(part) for part in text.split(",")]
+        rates = [float(part) for part in listed(text)]
     except ValueError:
         rates = [math.nan]
     ok = all(0 < rate < math.inf for rate in rates)
     expect(ok, "--lr", "positive numbers separated by commas", text)
-    return list(dict.fromkeys(rates))
+    return rates
 
 
-def formats_of(formats: str) -> list[str]:
-    """The file formats named by ``formats``, separated by commas; `UserError` for unknown ones."""
-    names = [name.strip() for name in formats.split(",")]
-    for name in names:
+def formats_of(text: str) -> list[str]:
+    """The file formats given by ``--format``; `UserError` for unknown ones."""
+    for name in listed(text):
         one_of("--format", name, FORMATS)
-    return list(dict.fromkeys(names))
+    return listed(text)
 
 
 def draw(
     ids: Sequence[str],
     runs: Sequence[Run],
     out: Path,
-    formats: str,
-    *,
+    formats: Sequence[str],
     paper: bool,
     norms: Sequence[str] = (),
     lrs: Sequence[float] = (),
-) -> int:
-    """Draw, say on stderr what was drawn and what is missing; returns how many were drawn."""
-    try:
-        results = draw_figures(ids, runs, out, formats_of(formats), paper, norms, lrs)
-    except OSError as error:
-        raise UserError(
-            f"--out {out}: expected a folder that can be written; {error.strerror}"
-        ) from None
-    lines = [str(path) for result in results for path in result.paths]
-    print(*filter(None, [*lines, message(results)]), sep="\n", file=sys.stderr)
-    return sum(bool(result.paths) for result in results)
+) -> dict[str, Selection]:
+    """`draw_figures`; says on stderr what was drawn and what is missing."""
+    paths, drawn = draw_figures(ids, runs, out, formats, paper, norms, lrs)
+    print(*filter(None, [*map(str, paths), message(drawn)]), sep="\n", file=sys.stderr)
+    return drawn

@@ -44,5 +44,5 @@ def _drawn(out: Path, folder: Path) -> Path:
     from bnexp.figures import draw_figures
     from bnexp.runs import find_runs
 
-    draw_figures(chosen([]), find_runs(out), folder, ["png"], True, (), ())
+    draw_figures(chosen([]), find_runs(out), folder, ["png"])
     return folder

@@ -14,12 +14,11 @@ from bnexp.commands.choose import filtered, where_option
 from bnexp.commands.runs import found, runs_option
 from bnexp.figures.draw import FORMATS, write_figure
 from bnexp.figures.plot import INDICES, Plot
-from bnexp.figures.style import style
 from bnexp.registry import expect, one_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of ``bnexp plot``."""
+    """Options of ``bnexp plot``."""
     add = parser.add_argument
     add("what", metavar="TABLE.COLUMN", help="such as train.loss or smoothness.beta")
     key = "a config key or a column of the table"
@@ -46,9 +45,8 @@ def main(arguments: argparse.Namespace) -> int:
     runs = filtered(runs, [c for c in arguments.where if c not in on_rows])
     rows = {key.strip(): text.split(",") for key, _, text in (c.partition("=") for c in on_rows)}
     axes = {name: getattr(arguments, name) for name in ("x", "hue", "col", "row", "log")}
-    with style():
-        figure, said = Plot(table, column, **axes, rows=rows).draw(runs)
-        write_figure(figure, out)
-    print(*(f"bnexp: {line}" for line in said), sep="\n", end="\n" * bool(said), file=sys.stderr)
-    print(out)
+    page = Plot(table, column, **axes, rows=rows).draw(runs)
+    for warning in page.warnings:
+        print(f"bnexp: {warning}", file=sys.stderr)
+    print(write_figure(page.figure, out))
     return 0

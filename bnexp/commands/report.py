@@ -18,7 +18,7 @@ from bnexp.runs import Run, write_atomic
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of ``bnexp report``."""
+    """Options of ``bnexp report``."""
     runs_option(parser)
     where_option(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: report.html by the runs")
@@ -41,9 +41,6 @@ def main(arguments: argparse.Namespace) -> int:
 def write(runs: Sequence[Run], judgements: Sequence[Judgement], out: Path) -> Path:
     """Write the page of ``runs`` and ``judgements`` to the file ``out``, which is returned."""
     text = html(runs, judgements, {run.id: command(run.config) for run in runs})
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(out, text)
-    except OSError as error:
-        raise UserError(f"--out {out}: expected a file to write; {error.strerror}") from None
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, text)
     return out

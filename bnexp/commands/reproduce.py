@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
     plugins = values.get("plugins")
     load_plugins(map(str, plugins) if isinstance(plugins, list) else ())
     ids = figures.chosen([] if wanted == "all" else wanted.strip("[]").split(","))
-    figures.formats_of(arguments.format)
+    formats = figures.formats_of(arguments.format)
     out = Path(given.get("out") or f"outputs/{preset}").expanduser()
     jobs = needed(ids, [f"preset={preset}", f"out={quoted(str(out))}", *rest])
     configs = [job.config for job in jobs]
@@ -89,9 +89,9 @@ def main(arguments: argparse.Namespace) -> int:
     code, paths = make(jobs, rest)
     if code > 1:
         return code
-    there, paper = find_runs(out), not arguments.no_paper
+    there = find_runs(out)
     mine = [run for run in there if run.path.name in {path.name for path in paths}]
-    figures.draw(ids, mine, out / "figures", arguments.format, paper=paper, norms=norms, lrs=lrs)
+    figures.draw(ids, mine, out / "figures", formats, not arguments.no_paper, norms, lrs)
     logs.complete(jobs, out / "figures")
     judgements = claims.judge([], there, out)
     claims.write(judgements, out / "claims")

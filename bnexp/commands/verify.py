@@ -7,14 +7,12 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnexp.analysis.coverage import coverage
@@ -23,13 +21,13 @@ from bnexp.claims.report import as_json
 from bnexp.commands import claims
 from bnexp.errors import UserError
 from bnexp.figures import figure, figure_ids
-from bnexp.figures.style import style
+from bnexp.figures.page import Page
 from bnexp.report import generated
 from bnexp.runs import Run, find_runs, write_atomic
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of ``bnexp verify``."""
+    """Options of ``bnexp verify``."""
     add = parser.add_argument
     add("results", type=Path, nargs="?", default=Path("results"), help="default: results")
     document = "also the generated blocks of this Markdown file; may be repeated"
@@ -42,23 +40,15 @@ def main(arguments: argparse.Namespace) -> int:
     results: Path = arguments.results
     if not results.is_dir():
         raise UserError(f"results: expected a folder of results; there is no {results}")
-    problems = []
+    settle = written if arguments.write else differences
+    problems = list[str]()
     for folder in sorted(path.parent for path in results.glob("*/runs")):
         runs = find_runs(folder)
         problems += [f"{run.path}: {problem}" for run in runs for problem in run.verify()]
         for path, text in remade(folder, runs).items():
-            if arguments.write:
-                write_atomic(path, text)
-            else:
-                problems += differences(path, text)
+            problems += settle(path, text)
     for document in arguments.document:
-        text = document.read_text(encoding="utf-8")
-        if (now := generated(text, results)) == text:
-            continue
-        if arguments.write:
-            write_atomic(document, now)
-        else:
-            problems.append(f"{document}: a generated block differs from {results}")
+        problems += settle(document, generated(document.read_text(encoding="utf-8"), results))
     for problem in problems:
         print(f"bnexp: {problem}", file=sys.stderr)
     words = f"{len(problems)} differences" if problems else "all numbers as committed"
@@ -69,12 +59,12 @@ def main(arguments: argparse.Namespace) -> int:
 def remade(folder: Path, runs: list[Run]) -> dict[Path, str]:
     """The files of numbers that belong to the ``runs`` in ``folder``, and what they should hold."""
     judged = as_json(claims.judge([], runs, folder))
-    drawn = {}
-    for name in figure_ids():
-        selection = select(figure(name).needs, runs)
-        if not selection.empty:
-            with style():
-                drawn[name] = numbers(figure(name).draw(selection, True))
+    selections = {name: select(figure(name).needs, runs) for name in figure_ids()}
+    drawn = {
+        name: numbers(figure(name).page(selection))
+        for name, selection in selections.items()
+        if not selection.empty
+    }
     of_paper = [int(name) for name in figure_ids() if name.isdecimal()]
     curves = pd.concat([coverage(number, runs).assign(figure=number) for number in of_paper])
     return {
@@ -84,14 +74,14 @@ def remade(folder: Path, runs: list[Run]) -> dict[Path, str]:
     }
 
 
-def numbers(figure: Figure) -> dict[str, Any]:
+def numbers(page: Page) -> dict[str, Any]:
     """What a drawn figure shows, so that it can be compared without its pixels.
 
     By line or band: how many points it has, then the mean, least and greatest of x and of y; and
     its ``remarks``, the sentences at its foot.
     """
-    shown: dict[str, Any] = {"remarks": figure.get_label()}
-    for place, axes in enumerate(figure.axes):
+    shown: dict[str, Any] = {"remarks": " ".join(page.remarks)}
+    for place, axes in enumerate(page.figure.axes):
         artists: list[tuple[Any, Any]] = []
         for artist in axes.get_children():
             if isinstance(artist, Line2D):
@@ -108,20 +98,26 @@ def numbers(figure: Figure) -> dict[str, Any]:
     return shown
 
 
-def differences(path: Path, text: str) -> Iterator[str]:
+def written(path: Path, text: str) -> list[str]:
+    """Write the file; no problems."""
+    write_atomic(path, text)
+    return []
+
+
+def differences(path: Path, text: str) -> list[str]:
     """What of the file at ``path`` differs from ``text``: claims, figures or columns by name."""
     if not path.exists():
-        yield f"{path}: expected the numbers made by bnexp verify --write; it is missing"
-        return
+        return [f"{path}: expected the numbers made by bnexp verify --write; it is missing"]
     now, was = _items(path, text), _items(path, path.read_text(encoding="utf-8"))
     tiny = 1e-300 if path.name == "numbers.json" else 1e-12  # a claim's number may be a difference
     names = [name for name in now | was if not same(now.get(name), was.get(name), tiny)]
-    if names:
-        yield f"{path}: expected what the runs give; {', '.join(names)} differ"
+    return [f"{path}: expected what the runs give; {', '.join(names)} differ"] * bool(names)
 
 
 def _items(path: Path, text: str) -> dict[str, Any]:
-    """The file's numbers by the claim's id, by the figure or by the column."""
+    """What the file holds by the claim's id, by the figure or by the column."""
+    if path.suffix == ".md":
+        return {"generated blocks": text}
     if path.suffix == ".csv":
         return {str(k): v for k, v in pd.read_csv(io.StringIO(text)).to_dict("list").items()}
     plain = json.loads(text)

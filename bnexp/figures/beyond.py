@@ -10,30 +10,19 @@ from bnexp.analysis.quantities import Quantity
 from bnexp.analysis.scales import BOTH
 from bnexp.analysis.select import needs
 from bnexp.analysis.series import Trace
-from bnexp.analysis.summaries import (
-    by_seed,
-    last_half,
-    last_third,
-    median,
-    median_of,
-    ratio_at_equal_loss,
-)
-from bnexp.figures.edges import against_loss, by_edge
-from bnexp.figures.page import Page, figure
+from bnexp.analysis.summaries import by_seed, last_third, median_of, ratio_at_equal_loss
+from bnexp.figures.edges import against_loss, by_edge, late
+from bnexp.figures.page import Lines, Page, figure
 from bnexp.figures.panel import Panel
-from bnexp.figures.style import Look, look, mixed, short
+from bnexp.figures.style import Look, look, looks, short
 from bnexp.runs import Run
 
 LR = 0.1
 
 
-def traces(runs: Sequence[Run], quantity: Quantity, layer: int | None = None) -> list[Trace]:
-    return [quantity.trace(run, layer) for run in runs]
-
-
-def late(runs: Sequence[Run], quantity: Quantity, layer: int | None = None) -> float:
+def end_of(runs: Sequence[Run], quantity: Quantity, layer: int | None = None) -> float:
     """The median over the last third of the run and over seeds."""
-    return median_of([median(last_third(quantity.trace(run, layer), run.steps)) for run in runs])
+    return median_of([late(quantity, layer, last_third)(run) for run in runs])
 
 
 @figure(
@@ -48,29 +37,28 @@ def fig_e12(page: Page) -> None:
     Wan et al. (2021), Kosson et al. (2023).
     """
     *panels, last = page.grid(1, 3, 2.3)[0]
-    spreads = dict[str, tuple[Look, list[Trace]]]()
+    spreads: Lines = {}
     for axes, norm in zip(panels, BOTH, strict=True):
         runs = page.selection.runs("vgg", norm, LR, "updates")
         known = {int(layer) for run in runs for layer in run.table("updates", ["layer"])["layer"]}
         layers = sorted(known)[:-1]
         lines = {
-            f"layer {layer}": (_shade(layer, layers), traces(runs, q.ROTATION, layer))
-            for layer in layers
+            f"layer {layer}": (its_look, [q.ROTATION.trace(run, layer) for run in runs])
+            for layer, its_look in looks("layer", layers).items()
         }
-        panel = page.lines(axes, q.ROTATION.name, "vgg", lines, short(norm), q.ROTATION.label)
+        panel = page.lines(axes, q.ROTATION, "vgg", lines, short(norm))
         panel.reference("equilibrium", 1.0, "√(2ηλ)")
-        spreads[norm] = (look(norm), traces(runs, q.UPDATE_SPREAD))
+        spreads[norm] = look(norm), page.traces(q.UPDATE_SPREAD, "vgg", norm, LR)
         if runs:
-            ends = [late(runs, q.ROTATION, layer) for layer in layers]
+            ends = [end_of(runs, q.ROTATION, layer) for layer in layers]
             first = median_of([trace.lo[0] for trace in spreads[norm][1]])
             page.remarks.append(
                 f"{short(norm)}: over the last third the layers' relative updates are "
                 f"{min(ends):.2g} to {max(ends):.2g} times √(2ηλ); the largest is "
-                f"{late(runs, q.UPDATE_SPREAD):.2g} times the smallest, at first {first:.2g} "
-                f"times; train accuracy {late(runs, q.TRAIN_ACCURACY):.0f} %."
+                f"{end_of(runs, q.UPDATE_SPREAD):.2g} times the smallest, at first {first:.2g} "
+                f"times; train accuracy {end_of(runs, q.TRAIN_ACCURACY):.0f} %."
             )
-    label = q.UPDATE_SPREAD.label
-    page.lines(last, q.UPDATE_SPREAD.name, "vgg", spreads, "largest over smallest", label)
+    page.lines(last, q.UPDATE_SPREAD, "vgg", spreads, "largest over smallest")
     alone = [
         (run.lr * run.option("optim.weight_decay") / 2) ** 0.5 for run in page.selection.of("vgg")
     ]
@@ -80,42 +68,30 @@ def fig_e12(page: Page) -> None:
     )
 
 
-def _shade(layer: int, layers: Sequence[int]) -> Look:
-    """Lighter with depth."""
-    share = (layer - layers[0]) / max(1, layers[-1] - layers[0])
-    return Look(mixed("#332288", "#99DDFF", share), "-", f"layer {layer}")
-
-
-_SIZES = {8: "#CC6677", 32: "#117733", 128: "#332288"}
+_SIZES = 8, 32, 128
 
 
 @figure(
     "E13",
     "The edge of stochastic stability: batch sharpness in units of 2/lr (VGG)",
-    [
-        need
-        for size in _SIZES
-        for need in needs(
-            "figE13", "vgg", BOTH, [LR], ["batch_sharpness"], where=(("batch_size", size),)
-        )
-    ],
-)
+    needs(
+        "figE13", "vgg", BOTH, [LR], ["batch_sharpness"],
+        wheres=[(("batch_size", size),) for size in _SIZES],
+    ),
+)  # fmt: skip
 def fig_e13(page: Page) -> None:
     """A panel per net, a line per batch size (Andreyev and Beneventano 2024, arXiv 2412.20553)."""
     quantity, panels = by_edge(q.BATCH_SHARPNESS), list[Panel]()
     for axes, norm in zip(page.grid(1, 2, 2.3, sharey=True)[0], BOTH, strict=True):
-        lines, ends = dict[str, tuple[Look, list[Trace]]](), list[str]()
-        for size, colour in _SIZES.items():
-            where = (("batch_size", size),)
-            runs = page.selection.runs("vgg", norm, LR, "batch_sharpness", where=where)
-            mine = traces(runs, quantity)
-            lines[f"batch {size}"] = Look(colour, "-", f"batch {size}"), mine
-            if runs:
-                halves = [
-                    last_half(*pair) for pair in zip(mine, [r.steps for r in runs], strict=True)
-                ]
-                ends.append(f"{median_of(list(map(median, halves))):.2g} (batch {size})")
-        panels.append(page.lines(axes, quantity.name, "vgg", lines, short(norm), quantity.label))
+        lines: Lines = {}
+        ends = list[str]()
+        for size, its_look in looks("batch", _SIZES).items():
+            kind, where = ("vgg", norm, LR), (("batch_size", size),)
+            lines[f"batch {size}"] = its_look, page.traces(quantity, *kind, where)
+            if runs := page.selection.runs(*kind, quantity.table, where=where):
+                end = median_of([late(quantity)(run) for run in runs])
+                ends.append(f"{end:.2g} (batch {size})")
+        panels.append(page.lines(axes, quantity, "vgg", lines, short(norm)))
         panels[-1].reference("2/lr", 1.0, "2/lr")
         panels[-1].siblings = panels
         if ends:
@@ -137,14 +113,11 @@ _KINDS = {
 @figure(
     "E14",
     "Does BN regularise? Test loss at equal train loss (VGG)",
-    [
-        need
-        for norm, dropout in _KINDS
-        for need in needs(
-            "figE14", "vgg", [norm], [LR], ["eval"], where=(("model.dropout", dropout),)
-        )
-    ],
-)
+    needs(
+        "figE14", "vgg", BOTH, [LR], ["eval"],
+        wheres=[(("model.dropout", dropout),) for dropout in (0.0, 0.1)],
+    ),
+)  # fmt: skip
 def fig_e14(page: Page) -> None:
     """Test accuracy over steps, and test loss against the loss of the whole training split.
 
@@ -152,19 +125,20 @@ def fig_e14(page: Page) -> None:
     counts (Luo et al. 2019 on BN as a regulariser).
     """
     left, right = page.grid(1, 2, 2.3)[0]
-    lines, each = dict[str, tuple[Look, list[Trace]]](), dict[str, tuple[Look, Run, Trace, Trace]]()
+    lines: Lines = {}
+    each = dict[str, tuple[Look, Run]]()
     losses = dict[tuple[str, float], list[list[Trace]]]()
     for (norm, dropout), its_look in _KINDS.items():
         where = (("model.dropout", dropout),)
-        runs = page.selection.runs("vgg", norm, LR, "eval", where=where)
-        lines[its_look.label] = its_look, traces(runs, q.TEST_ACCURACY)
-        losses[norm, dropout] = [traces(runs, loss) for loss in (q.SPLIT_LOSS, q.TEST_LOSS)]
-        for run, loss, test in zip(runs, *losses[norm, dropout], strict=True):
-            each[f"{its_look.label}:{run.seed}"] = its_look, run, loss, test
-    label, name = q.TEST_ACCURACY.label, q.TEST_ACCURACY.name
-    panel = page.lines(left, name, "vgg", lines, "test accuracy", label, log=False)
-    panel.fixed = q.TEST_ACCURACY.limits
-    against_loss(page, right, "test_loss", q.TEST_LOSS.label, each)
+        accuracies, *losses[norm, dropout] = (
+            page.traces(quantity, "vgg", norm, LR, where)
+            for quantity in (q.TEST_ACCURACY, q.SPLIT_LOSS, q.TEST_LOSS)
+        )
+        lines[its_look.label] = its_look, accuracies
+        for run in page.selection.runs("vgg", norm, LR, "eval", where=where):
+            each[f"{its_look.label}:{run.seed}"] = its_look, run
+    page.lines(left, q.TEST_ACCURACY, "vgg", lines, "test accuracy")
+    against_loss(page, right, q.TEST_LOSS, q.SPLIT_LOSS, each)
     for kind in [("none", 0.0), ("none", 0.1), ("bn", 0.1)]:
         seeds = by_seed(*losses[kind], *losses["bn", 0.0])
         ratio = median_of([ratio_at_equal_loss((a, b), (c, d)) for a, b, c, d in seeds])

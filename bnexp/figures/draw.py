@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,29 +33,9 @@ FORMATS = tuple(_METADATA)
 class Recipe:
     """One figure: which experiments make its runs, what it needs of them, how its page is drawn."""
 
-    id: str
-    title: str
     recipes: Sequence[str]
     needs: Sequence[Need]
     page: Callable[..., Page]
-
-    def draw(self, selection: Selection, paper: bool) -> Figure:
-        """The figure drawn from these runs, with or without the paper's curves."""
-        return self.page(selection, paper).figure
-
-    @property
-    def of_paper(self) -> bool:
-        """Whether it is one of the paper's; the others are drawn when asked for."""
-        return self.id.isdecimal()
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What came of one figure: the files written, none where it has no runs, and its runs."""
-
-    id: str
-    paths: tuple[Path, ...]
-    selection: Selection
 
 
 def figure_ids() -> list[str]:
@@ -71,7 +51,7 @@ def figure_ids() -> list[str]:
 def figure(number: str) -> Recipe:
     """The figure of this id; a `UserError` where there is none."""
     entry = FIGURES[number]
-    return Recipe(number, page=entry.item, **entry.more)
+    return Recipe(page=entry.item, **entry.more)
 
 
 def draw_figures(
@@ -82,39 +62,39 @@ def draw_figures(
     paper: bool = True,
     norms: Sequence[str] = (),
     lrs: Sequence[float] = (),
-) -> list[Drawn]:
+) -> tuple[list[Path], dict[str, Selection]]:
     """Draws figures as `<out>/figNN.<format>`, each file whole or not at all.
 
     ``ids`` are those of `figure_ids`; ``norms`` and ``lrs``, if any, are drawn in place of the
     figures' own. A figure with some of its runs is drawn with those and says what is missing; one
     with none is not drawn.
 
+    Returns:
+        The files, and by figure the runs that it is drawn from.
+
     Raises:
         UserError: an unknown figure, or a damaged table.
     """
-    drawn = []
-    for recipe in list(map(figure, ids)):
-        selection = select(with_choice(recipe.needs, norms, lrs), runs)
-        paths: list[Path] = []
+    paths, selections = list[Path](), dict[str, Selection]()
+    for number, recipe in {number: figure(number) for number in ids}.items():
+        selection = selections[number] = select(with_choice(recipe.needs, norms, lrs), runs)
         if not selection.empty:
-            with style():
-                canvas = recipe.draw(selection, paper)
-                stem = re.sub(r"^(?=E?\d+$)", "fig", recipe.id.zfill(2))
-                paths = [write_figure(canvas, out / f"{stem}.{name}") for name in formats]
-        drawn.append(Drawn(recipe.id, tuple(paths), selection))
-    return drawn
+            drawn = recipe.page(selection, paper).figure
+            stem = re.sub(r"^(?=E?\d+$)", "fig", number.zfill(2))
+            paths += [write_figure(drawn, out / f"{stem}.{name}") for name in formats]
+    return paths, selections
 
 
-def message(drawn: Iterable[Drawn]) -> str:
+def message(selections: Mapping[str, Selection]) -> str:
     """What the figures lack or left out, and what to do about it; "" when there is nothing."""
     left_out, lacking, ids = [], [], []
-    for figure in drawn:
-        if words := figure.selection.describe_left_out():
-            left_out.append(f"figure {figure.id}: left out {words}")
-        if words := figure.selection.describe_missing():
-            state = "drawn without" if figure.paths else "not drawn, no runs:"
-            lacking.append(f"figure {figure.id}: {state} {words}")
-            ids.append(figure.id)
+    for number, selection in selections.items():
+        if words := selection.describe_left_out():
+            left_out.append(f"figure {number}: left out {words}")
+        if words := selection.describe_missing():
+            state = "not drawn, no runs:" if selection.empty else "drawn without"
+            lacking.append(f"figure {number}: {state} {words}")
+            ids.append(number)
     if left_out:
         left_out.append("choose other runs with: bnexp figures ID --where KEY=VALUE")
     if ids:
@@ -128,6 +108,7 @@ def _shaded(artist: Any) -> bool:
     return isinstance(artist, ScalarMappable) and artist.get_array() is not None
 
 
+@style()
 def write_figure(figure: Figure, path: Path) -> Path:
     """Writes a .png or .pdf whole or not at all, the same bytes each time; returns ``path``.
 

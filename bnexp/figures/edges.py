@@ -5,7 +5,9 @@ What E1 to E4 come to in numbers stands in the claims of the same id, and in cla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +18,7 @@ from bnexp.analysis.quantities import Quantity
 from bnexp.analysis.scales import BOTH, DLN, EXPERIMENTS, LP, VGG
 from bnexp.analysis.select import needs
 from bnexp.analysis.series import Trace
-from bnexp.analysis.summaries import falling
+from bnexp.analysis.summaries import falling, last_half, median
 from bnexp.figures.page import Page, figure
 from bnexp.figures.panel import say
 from bnexp.figures.style import Look, look, set_log_ticks, short
@@ -26,6 +28,13 @@ from bnexp.runs import Run
 def by_edge(quantity: Quantity) -> Quantity:
     """The quantity in units of 2/lr."""
     return quantity.times(lambda run: run.lr / 2, f"{quantity.label} / (2/lr)")
+
+
+def late(
+    quantity: Quantity, layer: int | None = None, part: Callable[..., Trace] = last_half
+) -> Callable[[Run], float]:
+    """What gives of a run the median of the quantity over its last half, or another part."""
+    return lambda run: median(part(quantity.trace(run, layer), run.steps))
 
 
 @figure(
@@ -69,39 +78,28 @@ def fig_e2(page: Page) -> None:
     kinds = [(lr, norm) for lr in lrs for norm in norms]
     grid = page.grid(len(lrs), len(norms), 2.1)
     for axes, (lr, norm) in zip(grid.ravel(), kinds, strict=True):
-        runs = page.selection.runs("vgg", norm, lr, "landscape")
         lines = {
-            f"{least:g}": (look, [q.beta_from(least).trace(run, None) for run in runs])
-            for least, look in _GRIDS.items()
+            f"{least:g}": (its_look, page.traces(q.beta_from(least), "vgg", norm, lr))
+            for least, its_look in _GRIDS.items()
         }
-        panel = page.lines(axes, "beta", "vgg", lines, f"{short(norm)}, lr {lr:g}", q.BETA.label)
+        panel = page.lines(axes, q.BETA, "vgg", lines, f"{short(norm)}, lr {lr:g}")
         for least in _GRIDS:
             end = f"1/ηₘᵢₙ = {1 / least:g}/lr"
             panel.reference(f"1/eta_min {least:g}", 1 / (least * lr), end)
     page.remarks.append("In numbers: claims E2.1 and E2.2.")
 
 
-_ROWS = {
-    ("vgg", "random"): "figE3a", ("vgg", "gradient"): "fig4",
-    ("dln", "random"): "figE3b", ("dln", "gradient"): "fig10",
-}  # fmt: skip
-"""Network and direction, and the recipe of the runs."""
-
-
 @figure(
     "E3",
     "Along random directions of the gradient's length, and along the gradient",
-    [
-        need
-        for (name, along), recipe in _ROWS.items()
-        for need in needs(
-            recipe, name, BOTH, [EXPERIMENTS[name].lr], ["smoothness"], direction=along
-        )
-    ],
+    needs("figE3a", "vgg", BOTH, [VGG.lr], ["smoothness"], direction="random")
+    + needs("fig4", "vgg", BOTH, [VGG.lr], ["smoothness"])
+    + needs("figE3b", "dln", BOTH, [DLN.lr], ["smoothness"], direction="random")
+    + needs("fig10", "dln", BOTH, [DLN.lr], ["smoothness"]),
 )
 def fig_e3(page: Page) -> None:
     """A row per net and direction (sec. 3.2, claim 6): bands of loss and gradient change, beta."""
-    rows = [key for key in _ROWS if key[0] in page.families]
+    rows = list(product(page.families, ("random", "gradient")))
     quantities = q.LOSS_BAND, q.predictiveness_band(), q.BETA
     for row, (family, along) in zip(page.grid(len(rows), 3, 1.85), rows, strict=True):
         kind = f"{family.upper()}, {along}"
@@ -124,38 +122,33 @@ def fig_e4(page: Page) -> None:
         for axes, quantity in zip(row, (q.BETA_0, q.BETA_0_SCALED), strict=False):
             page.panel(axes, "", quantity, family, title=f"{family.upper()}, lr {lr:g}")
         lines = {
-            f"{norm}:{run.seed}": (
-                look(norm),
-                run,
-                q.TRAIN_LOSS.trace(run, None),
-                q.BETA_0.trace(run, None),
-            )
+            f"{norm}:{run.seed}": (look(norm), run)
             for norm in page.selection.norms(family)
             for run in page.selection.runs(family, norm, lr, "curvature")
         }
-        against_loss(page, row[2], "beta_against_loss", q.BETA_0.label, lines)
+        against_loss(page, row[2], q.BETA_0, q.TRAIN_LOSS, lines)
     page.remarks.append("In numbers: claims E4.1 to E4.6.")
 
 
 def against_loss(
     page: Page,
     axes: Axes,
-    name: str,
-    label: str,
-    lines: Mapping[str, tuple[Look, Run, Trace, Trace]],
+    quantity: Quantity,
+    loss: Quantity,
+    lines: Mapping[str, tuple[Look, Run]],
 ) -> None:
-    """A quantity against the least loss so far, right to left as training goes; a line per run, of
-    a look, the run, its loss and the quantity."""
+    """A quantity against the least loss so far, right to left as training goes; a line per run."""
     letter = page.letter(axes)
     axes.set(
-        title=f"({letter}) at equal loss", xlabel="least train loss so far", ylabel=label,
-        xscale="log", yscale="log", label=f"{letter}:{name}",
+        title=f"({letter}) at equal loss", xlabel="least train loss so far", ylabel=quantity.label,
+        xscale="log", yscale="log", label=f"{letter}:{quantity.name}:at equal loss",
     )  # fmt: skip
-    for key, (its_look, run, loss, quantity) in lines.items():
-        x, y = falling(loss, quantity)
-        gid = f"line:{key}"
-        drawn = axes.plot(x, y, color=its_look.colour, linewidth=0.6, alpha=0.6, gid=gid)
-        page.made_from[drawn[0]] = run
+    for key, (its_look, run) in lines.items():
+        x, y = falling(loss.trace(run, None), quantity.trace(run, None))
+        (drawn,) = axes.plot(
+            x, y, color=its_look.colour, linewidth=0.6, alpha=0.6, gid=f"line:{key}"
+        )
+        page.shows[drawn] = [run]
     if not axes.lines:
         say(axes, "no runs")
         return
@@ -168,19 +161,18 @@ _LOOKS = {
     "plain": Look("#CC3311", "-", "without BN: ‖g‖², g′Hg"),
     "scaled": Look("#E0A100", "-", "scaled only: γ²/σ²‖g‖², γ²/σ² v′Hv"),
     "bound": Look("#0077BB", "-", "right side"),
-    "left": Look("black", (0.0, (3.0, 3.0)), "left side: ‖∇L̂‖², v′Ĥv"),
-    "mean": Look("#009988", "-", "share taken off: ⟨1,g⟩²/m"),
-    "yhat": Look("#AA4499", (0.0, (1.4, 0.9)), "share taken off: ⟨g,ŷ⟩²/m"),
+    "grad": Look("black", (0.0, (3.0, 3.0)), "left side: ‖∇L̂‖², v′Ĥv"),
+    "mean_term": Look("#009988", "-", "share taken off: ⟨1,g⟩²/m"),
+    "yhat_term": Look("#AA4499", (0.0, (1.4, 0.9)), "share taken off: ⟨g,ŷ⟩²/m"),
 }
+_LOOKS |= {f"curv_{key}": _LOOKS[key] for key in ("plain", "scaled", "bound")}
+_LOOKS["curv"] = _LOOKS["grad"]
 _COLUMNS = {
-    "4.1": ("squared gradient", "plain=plain scaled=scaled bound=bound left=grad"),
-    "4.1, share": ("taken off", "mean=mean_term/scaled yhat=yhat_term/scaled"),
-    "4.2": (
-        "curvature",
-        "plain=curv_plain/plain scaled=curv_scaled/grad bound=curv_bound/grad left=curv/grad",
-    ),
+    "4.1": ("squared gradient", "plain scaled bound grad"),
+    "4.1, share": ("taken off", "mean_term/scaled yhat_term/scaled"),
+    "4.2": ("curvature", "curv_plain/plain curv_scaled/grad curv_bound/grad curv/grad"),
 }
-"""Per column of panels its label, and per series the columns of table ``theory``."""
+"""Per column of panels its label, and the columns of table ``theory`` or their ratios."""
 
 
 @figure(
@@ -196,11 +188,11 @@ def fig_e5(page: Page) -> None:
         runs = page.selection.of(family)
         for axes, (theorem, (label, terms)) in zip(row, _COLUMNS.items(), strict=True):
             lines = {
-                key: (_LOOKS[key], [_trace(run, layer, *ratio.split("/")) for run in runs])
-                for key, _, ratio in (term.partition("=") for term in terms.split())
+                above: (_LOOKS[above], [_trace(run, layer, above, below) for run in runs])
+                for above, _, below in (term.partition("/") for term in terms.split())
             }
-            title, name = f"{family.upper()} {layer}: {theorem}", f"{theorem}:layer{layer}"
-            page.lines(axes, name, family, lines, title, label).small = True
+            shown = replace(q.BETA, name=f"{theorem}:layer{layer}", label=label, small=True)
+            page.lines(axes, shown, family, lines, f"{family.upper()} {layer}: {theorem}")
     page.remarks += [
         "Sums over the layer's units. g: gradient that arrives at the BN layer; v = ∇L̂ by its "
         "input. 4.2 along v of the whole layer, absolute values per ‖v‖² (g′Hg per ‖g‖²).",
@@ -210,8 +202,8 @@ def fig_e5(page: Page) -> None:
     ]
 
 
-def _trace(run: Run, layer: int, above: str, below: str = "") -> Trace:
-    frame = read.rows(run, "theory", ["step", above, *filter(None, [below])], layer=layer)
+def _trace(run: Run, layer: int, above: str, below: str) -> Trace:
+    frame = read.rows(run, "theory", ["step", above, below or above], layer=layer)
     y = frame[above].abs()
     if below:
         y = y / frame[below].abs().replace(0, np.nan)

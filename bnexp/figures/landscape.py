@@ -26,7 +26,7 @@ from bnexp.analysis.scales import BOTH, DLN, EXPERIMENTS, LP, VGG, Experiment, e
 from bnexp.analysis.select import has_table, needs
 from bnexp.analysis.series import Trace, clipped, limits
 from bnexp.figures.page import Page, figure
-from bnexp.figures.panel import Panel, say
+from bnexp.figures.panel import Panel, mark_beyond, say
 from bnexp.figures.style import PAPER_DASH, SMALL, look, short
 from bnexp.runs import Run
 
@@ -142,23 +142,17 @@ def _row(page: Page, row: Sequence[Axes], half: Experiment) -> None:
     theirs = [_printed(letter, norm, lr, steps) if page.paper else [] for norm in norms]
     lo, hi = limits([line.lo for lines in (*ours, *theirs) for _, line in lines], half.log)
     for ax, norm, run, mine, printed in zip(row, norms, runs, ours, theirs, strict=False):
-        page.made_from |= {ax: run[0]} if run else {}
+        page.shows[ax] = run
         ax.set_label(f"{letter}:gradient_difference:{norm}")
         ax.set(title=f"({letter}) {family.upper()}, {look(norm).label}", xlabel="step size η")
-        for kind, lines in (("line", mine), ("paper", printed)):
-            of_paper = kind == "paper"
+        for kind, lines, dash in (("line", mine, "-"), ("paper", printed, PAPER_DASH)):
             for step, line in lines:
                 colour, beyond = _COLOURS(step / steps), line.x[line.lo > hi]
                 ax.plot(
-                    line.x, clipped(line.lo, lo, hi, half.log), color=colour,
-                    linestyle=PAPER_DASH if of_paper else "-", linewidth=1.0 if of_paper else 0.8,
-                    gid=f"{kind}:{norm}:{step}",
+                    line.x, clipped(line.lo, lo, hi, half.log), color=colour, linestyle=dash,
+                    linewidth=0.8 if dash == "-" else 1.0, gid=f"{kind}:{norm}:{step}",
                 )  # fmt: skip
-                ax.scatter(
-                    beyond, np.ones(len(beyond)), 9, marker="^", linewidth=0.6, zorder=4,
-                    facecolor="white" if of_paper else [colour], edgecolor=[colour],
-                    transform=ax.get_xaxis_transform(), clip_on=False,
-                )  # fmt: skip
+                mark_beyond(ax, beyond, 1.0, colour, kind == "paper", f"beyond:{norm}:{step}")
         if half.log:
             ax.set(xscale="log", yscale="log")
         elif mine:  # ticks at the step sizes that were measured, as the paper has them

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from string import ascii_lowercase
@@ -22,9 +22,9 @@ from matplotlib.ticker import LogFormatter, LogFormatterMathtext
 from bnexp.analysis import paper as paper_curves
 from bnexp.analysis.quantities import Quantity, stuck_at_chance
 from bnexp.analysis.scales import EXPERIMENTS, at_paper_scale
-from bnexp.analysis.select import Need, Selection
+from bnexp.analysis.select import Need, Selection, Where
 from bnexp.analysis.series import MAX_POINTS, Trace
-from bnexp.figures.panel import Panel, Series, say
+from bnexp.figures.panel import Panel, Series
 from bnexp.figures.style import (
     GREY,
     POWERS,
@@ -35,35 +35,40 @@ from bnexp.figures.style import (
     Look,
     look,
     mixed,
+    style,
     variant,
 )
 from bnexp.registry import FIGURES
 from bnexp.runs import Run
 
-Lines = Mapping[str, tuple[Look, Sequence[Trace]]]
+Lines = dict[str, tuple[Look, list[Trace]]]
+"""By key the look of a line, and a trace per seed."""
 _LINE = 0.125  # inches per line of the footer
 _CHARACTERS = 144  # per line of the footer
 
 
 class Page:
-    """One figure being drawn from the runs of ``selection``; ``paper``: with its own curves.
+    """One figure being drawn from the runs of ``selection``; ``paper``: with the paper's curves.
 
-    Panels are put on ``figure`` by matplotlib's own means, ``height`` inches in all; those of
-    ``panels`` are drawn by `finish`, and ``made_from`` gives the run that other axes or artists
-    show, ``norm_of`` the normalisation where these are of many runs. ``remarks`` and ``warnings``:
-    sentences for the foot of the page; ``over``: what bands are over; ``families``: the networks to
-    draw. ``bare``: panels without room for labels between them and with nothing around them.
+    Attributes:
+        figure: where panels are put, by matplotlib's own means; ``height`` inches in all.
+        panels: are drawn by `finish`.
+        shows: the runs that axes or artists which are not of a panel show.
+        remarks, warnings: sentences for the foot of the page.
+        over: what bands are over. families: the networks to draw.
+        bare: without title, legend and foot, and without room for labels between the panels.
     """
 
-    def __init__(self, number: str, selection: Selection, paper: bool, bare: bool = False) -> None:
-        self.number, self.selection, self.paper = number, selection, paper
+    def __init__(
+        self, number: str, title: str, selection: Selection, paper: bool, bare: bool = False
+    ) -> None:
+        self.number, self.title, self.selection, self.paper = number, title, selection, paper
         self.figure = Figure(layout=None if bare else "constrained")
         self.height, self.bare = 2.5, bare
         if bare:
             self.figure.subplots_adjust(0, 0, 1, 1, 0, 0)
         self.panels: list[Panel] = []
-        self.made_from: dict[Artist, Run] = {}
-        self.norm_of: dict[Axes, str] = {}
+        self.shows: dict[Artist, Sequence[Run]] = {}
         self.remarks: list[str] = []
         self.warnings: list[str] = []
         self.over = "seeds"
@@ -81,17 +86,23 @@ class Page:
         spec = axes.get_subplotspec()
         return ascii_lowercase[0 if spec is None else spec.num1]
 
-    def lines(
-        self, axes: Axes, name: str, family: str, lines: Lines, title: str, label: str,
-        log: bool = True,
-    ) -> Panel:  # fmt: skip
-        """A panel with a line per entry: its look, and a trace per seed."""
-        panel = Panel(axes, log, self.selection.steps(family))
+    def traces(
+        self, quantity: Quantity, family: str, norm: str, lr: float, where: Where = (),
+        layer: int | None = None,
+    ) -> list[Trace]:  # fmt: skip
+        """A trace per seed of the runs of one kind."""
+        runs = self.selection.runs(family, norm, lr, quantity.table, where=where)
+        return [quantity.trace(run, layer) for run in runs]
+
+    def lines(self, axes: Axes, quantity: Quantity, family: str, lines: Lines, title: str) -> Panel:
+        """A panel with a line per entry of ``lines``: its look, and a trace per seed."""
         letter = self.letter(axes)
-        axes.set(label=f"{letter}:{name}", title=f"({letter}) {title}", ylabel=label)
+        panel = self._added(axes, quantity, family, f"{letter}:{quantity.name}")
+        axes.set_title(f"({letter}) {title}")
+        panel.lacking = "no data" if self.selection.of(family) else "no runs"
         for key, (its_look, traces) in lines.items():
             panel.add(key, its_look, traces)
-        return self.entered(panel, bool(self.selection.of(family)), "no data")
+        return panel
 
     def panel(
         self, axes: Axes, letter: str, quantity: Quantity, family: str, layer: int | None = None,
@@ -104,15 +115,13 @@ class Page:
         learning rate is drawn faded. Says in the panel what it could not draw. Without a letter
         its place in the grid gives one.
         """
-        steps = self.selection.steps(family)
-        panel = Panel(axes, quantity.log, steps, quantity.limits, quantity.small)
         if not letter:
             letter = self.letter(axes)
             title = f"({letter}) {title}"
-        axes.set_label(":".join([letter, quantity.name] + [f"layer{layer}"] * (layer is not None)))
-        axes.set(title=f"({letter})" if title is None else title, ylabel=quantity.label)
+        of_layer = [] if layer is None else [f"layer{layer}"]
+        panel = self._added(axes, quantity, family, ":".join([letter, quantity.name, *of_layer]))
+        axes.set_title(f"({letter})" if title is None else title)
         rates = lrs or self.selection.lrs(family, quantity.table)
-        any_runs = False
         for lr, norm in product(rates, norms or self.selection.norms(family)):
             its_look, key = look(norm), f"{norm}:{lr:g}"
             if len(rates) > 1:
@@ -120,7 +129,8 @@ class Page:
             if lr != rates[0]:
                 its_look = replace(its_look, colour=mixed(its_look.colour, "white", 0.5))
             runs = self.selection.runs(family, norm, lr, quantity.table, direction)
-            any_runs |= bool(runs)
+            if runs:
+                panel.lacking = f"these runs have no layer {layer}" if of_layer else "no data"
             again = quantity.small and any(s.remark and s.key == key for s in self._series)
             remark = "" if again else _remark_of_chance(runs)
             traces = [quantity.trace(run, layer) for run in runs]
@@ -129,18 +139,17 @@ class Page:
                 number = int(self.number)
                 curve = paper_curves.curve(number, letter, quantity.name, norm, lr, layer)
                 if curve is not None:
-                    panel.add_paper(key, its_look, curve)
-        lacking = f"these runs have no layer {layer}" if layer is not None else "no data"
-        return self.entered(panel, any_runs, lacking)
+                    panel.add(key, its_look, [curve], "paper")
+        return panel
 
-    def entered(self, panel: Panel, any_runs: bool, lacking: str) -> Panel:
-        """``panel``, now on the page; in it ``lacking`` where it has nothing of ours."""
-        if all(series.kind == "paper" for series in panel.series):
-            say(panel.axes, lacking if any_runs else "no runs")
+    def _added(self, axes: Axes, quantity: Quantity, family: str, name: str) -> Panel:
+        axes.set(label=name, ylabel=quantity.label)
+        steps = self.selection.steps(family)
+        panel = Panel(axes, quantity.log, steps, quantity.limits, quantity.small)
         self.panels.append(panel)
         return panel
 
-    def finish(self) -> Figure:
+    def finish(self) -> None:
         """Draws all panels, then sets title, legend and footer around them unless it is bare."""
         rows = set()
         for panel in self.panels:
@@ -155,7 +164,6 @@ class Page:
             rows.add(row)
         if not self.bare:
             self._set_around()
-        return self.figure
 
     def _set_around(self) -> None:
         lines = [
@@ -194,13 +202,6 @@ class Page:
         engine.set(rect=(0, foot / total, 1, self.height / total))
         engine.execute(figure)
         figure.set_layout_engine("none")
-
-    @property
-    def title(self) -> str:
-        known = self.number in FIGURES
-        return (
-            f"Figure {self.number}.  {FIGURES[self.number].more['title']}" if known else self.number
-        )
 
     @property
     def _series(self) -> list[Series]:
@@ -256,7 +257,6 @@ class Page:
             words.append((f"Faint bands: median and min to max over {over}.", GREY))
         words += [(remark, GREY) for remark in self.remarks]
         words += [(f"{warning[0].upper()}{warning[1:]}.", WARNING) for warning in self.warnings]
-        self.figure.set_label(" ".join(self.remarks))
         if missing := selection.describe_missing():
             words.append((f"Not drawn, no such run: {missing}.", WARNING))
         return words
@@ -279,13 +279,14 @@ def figure(
 
     def enter(fill: Callable[[Page], None]) -> Callable[[Page], None]:
         @functools.wraps(fill)
-        def draw(selection: Selection, paper: bool, bare: bool = False) -> Page:
-            page = Page(number, selection, paper, bare)
+        @style()
+        def draw(selection: Selection, paper: bool = True, bare: bool = False) -> Page:
+            page = Page(number, f"Figure {number}.  {title}", selection, paper, bare)
             fill(page)
             page.finish()
             return page
 
-        FIGURES.register(number, title=title, recipes=made_by, needs=needs)(draw)
+        FIGURES.register(number, recipes=made_by, needs=needs)(draw)
         return fill
 
     return enter

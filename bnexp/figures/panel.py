@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from bnexp.analysis.series import Summary, Trace, clipped, limits, over_seeds, thinned
+from bnexp.analysis.series import Array, Summary, Trace, clipped, limits, over_seeds, thinned
 from bnexp.figures.style import (
     GREY,
     HALO,
@@ -57,6 +58,7 @@ class Panel:
         siblings: the panels that share its y limits, itself among them.
         references: by key the height of a horizontal line, and its name in the legend.
         set_x: sets scale, limits and ticks of x where they are not those of steps.
+        lacking: what a panel says that shows no runs.
     """
 
     axes: Axes
@@ -69,19 +71,20 @@ class Panel:
     siblings: Sequence[Panel] = ()
     references: dict[str, tuple[float, str]] = field(default_factory=dict)
     set_x: Callable[[], None] | None = None
+    lacking: str = "no runs"
 
     def add(
         self, key: str, look: Look, traces: Sequence[Trace], kind: str = "line", remark: str = ""
     ) -> None:
-        """Our runs of one series, one trace per seed; empty traces are left out."""
+        """One series, a trace per seed; the paper's over the steps that our runs cover.
+
+        Empty traces are left out.
+        """
+        if kind == "paper" and self.x_max is not None:
+            traces = [trace.until(self.x_max, self.log) for trace in traces]
         if drawn := [trace for t in traces if len((trace := t.until_diverged()).x)]:
             ends = [(t.x[-1], t.hi[-1]) for t in drawn if t.diverged and kind != "beside"]
             self.series.append(Series(kind, key, look, over_seeds(drawn), ends, remark, drawn))
-
-    def add_paper(self, key: str, look: Look, curve: Trace) -> None:
-        """A curve of the paper, over the steps that our runs cover."""
-        shown = curve if self.x_max is None else curve.until(self.x_max, self.log)
-        self.add(key, look, [shown], "paper")
 
     def reference(self, key: str, y: float, label: str) -> None:
         """A horizontal line at y, inside the limits whatever the data."""
@@ -105,8 +108,14 @@ class Panel:
             axes.yaxis.set_major_locator(MaxNLocator(3 if self.small else 6, steps=_STEPS))
         for series in self.series:
             self._draw(series, lo, hi)
-            self._mark_beyond(series, lo, hi)
+            line, paper = series.whole, series.kind == "paper"
+            colour = variant(series.look, series.kind).colour
+            for name, beyond, y in (("above", line.hi > hi, 1.0), ("below", line.lo < lo, 0.0)):
+                gid = f"beyond:{name}:{'paper:' * paper}{series.key}"
+                mark_beyond(axes, line.x[beyond], y, colour, paper, gid)
             self._mark_end(series, lo, hi)
+        if all(series.kind == "paper" for series in self.series):
+            say(axes, self.lacking)
         for (key, (y, _)), dash in zip(self.references.items(), REFERENCE_DASHES, strict=False):
             axes.axhline(
                 y, color=GREY, linestyle=dash, linewidth=0.9, zorder=2.6, gid=f"reference:{key}"
@@ -147,20 +156,6 @@ class Panel:
                 marker="." if len(s.x) <= _POINTS else "",
             )  # fmt: skip
 
-    def _mark_beyond(self, series: Series, lo: float, hi: float) -> None:
-        """Triangles at the edge where a line lies outside the limits, inf included."""
-        line, paper = series.whole, series.kind == "paper"
-        colour = variant(series.look, series.kind).colour
-        for name, beyond, y in (("above", line.hi > hi, 1.0), ("below", line.lo < lo, 0.0)):
-            x = line.x[beyond][:: max(1, beyond.sum() // _MARKS)]
-            if len(x):
-                self.axes.plot(
-                    x, np.full(len(x), y), "^" if y else "v", color=colour, markersize=3,
-                    markerfacecolor="white" if paper else colour, markeredgewidth=0.6, zorder=4,
-                    transform=self.axes.get_xaxis_transform(), clip_on=False,
-                    gid=f"beyond:{name}:{'paper:' * paper}{series.key}",
-                )  # fmt: skip
-
     def _mark_end(self, series: Series, lo: float, hi: float) -> None:
         """A cross where each diverged run ended; the remark."""
         s, colour = series.whole, series.look.colour
@@ -177,6 +172,16 @@ class Panel:
                 ha="right", va="bottom", fontsize=SMALL, color=colour, bbox=HALO, zorder=6,
                 gid=f"chance:{series.key}",
             )  # fmt: skip
+
+
+def mark_beyond(axes: Axes, x: Array, y: float, colour: Any, paper: bool, gid: str) -> None:
+    """Triangles at the upper (1) or lower (0) edge where a line lies beyond the limits."""
+    if len(x := x[:: max(1, len(x) // _MARKS)]):
+        axes.plot(
+            x, np.full(len(x), y), "^" if y else "v", color=colour, markersize=3,
+            markerfacecolor="white" if paper else colour, markeredgewidth=0.6, zorder=4,
+            transform=axes.get_xaxis_transform(), clip_on=False, gid=gid,
+        )  # fmt: skip
 
 
 def say(axes: Axes, text: str) -> None:

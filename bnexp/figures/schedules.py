@@ -11,8 +11,8 @@ from bnexp.analysis.scales import BOTH
 from bnexp.analysis.select import Where, needs
 from bnexp.analysis.series import Trace
 from bnexp.analysis.summaries import by_seed, greatest_difference, median_of, share_of_gap
-from bnexp.figures.beyond import LR, late, traces
-from bnexp.figures.page import Page, figure
+from bnexp.figures.beyond import LR, end_of
+from bnexp.figures.page import Lines, Page, figure
 from bnexp.figures.style import Dash, Look, look, short
 
 _WARMUP = {name: (("optim.schedule", name),) for name in ("constant", "warmup_constant")}
@@ -22,30 +22,24 @@ _RATES = 0.2, 0.5
 @figure(
     "E10",
     "Is it only warm-up? (VGG)",
-    [
-        need
-        for where in _WARMUP.values()
-        for need in needs("figE10", "vgg", BOTH, _RATES, ["train"], where=where)
-    ],
+    needs("figE10", "vgg", BOTH, _RATES, ["train"], _WARMUP.values()),
 )
 def fig_e10(page: Page) -> None:
     """Train accuracy with and without BN, with and without warm-up (Gilmer et al. 2022)."""
     for axes, lr in zip(page.grid(1, len(_RATES), 2.3, sharey=True)[0], _RATES, strict=True):
-        lines, ends = dict[str, tuple[Look, list[Trace]]](), dict[str, float]()
+        lines: Lines = {}
+        ends = dict[str, float]()
         for norm in BOTH:
             for name, where in _WARMUP.items():
-                warm, its_look = name != "constant", look(norm)
-                runs = page.selection.runs("vgg", norm, lr, "train", where=where)
+                warm = name != "constant"
                 label = f"{short(norm)}{', warm-up' * warm}"
                 dash: Dash = (0.0, (2.0, 1.0)) if warm else "-"
-                lines[label] = (
-                    replace(its_look, dash=dash, label=label), traces(runs, q.TRAIN_ACCURACY)
-                )  # fmt: skip
+                its_look = replace(look(norm), dash=dash, label=label)
+                lines[label] = its_look, page.traces(q.TRAIN_ACCURACY, "vgg", norm, lr, where)
+                runs = page.selection.runs("vgg", norm, lr, "train", where=where)
                 lost = bool(runs) and all(run.state == "diverged" for run in runs)
-                ends[norm + "+" * warm] = 0.0 if lost else late(runs, q.TRAIN_ACCURACY)
-        label, name = q.TRAIN_ACCURACY.label, q.TRAIN_ACCURACY.name
-        panel = page.lines(axes, name, "vgg", lines, f"lr {lr:g}", label, log=False)
-        panel.fixed = q.TRAIN_ACCURACY.limits
+                ends[norm + "+" * warm] = 0.0 if lost else end_of(runs, q.TRAIN_ACCURACY)
+        page.lines(axes, q.TRAIN_ACCURACY, "vgg", lines, f"lr {lr:g}")
         share = share_of_gap(ends["none+"], ends["none"], ends["bn"])
         if not np.isnan(list(ends.values())).any():
             closes = f"warm-up closes {share:z.0f} % of the gap"
@@ -56,23 +50,24 @@ def fig_e10(page: Page) -> None:
             )
 
 
-DECAY = 0.05
+_DECAY = 0.05
 
 
-def costume(schedule: str, decay: float) -> Where:
+def _where(schedule: str, decay: float) -> Where:
     return ("optim.schedule", schedule), ("optim.weight_decay", decay)
 
 
-_COSTUMES: dict[str, tuple[float, Where, Look]] = {
-    "decay": (LR, costume("constant", DECAY), Look("#332288", "-", "weight decay, lr constant")),
-    "growth": (
-        LR / (1 - LR * DECAY),
-        costume("exponential", 0.0),
-        Look("#E0A100", (0.0, (2.0, 2.0)), "no decay, lr grows exponentially", 1.6),
-    ),
-    "neither": (LR, costume("constant", 0.0), Look("#999999", "-", "no decay, lr constant")),
+_COSTUMES: dict[str, tuple[str, float, Where]] = {
+    "decay": ("figE11a", LR, _where("constant", _DECAY)),
+    "growth": ("figE11b", LR / (1 - LR * _DECAY), _where("exponential", 0.0)),
+    "neither": ("figE11a", LR, _where("constant", 0.0)),
 }
-"""Of E11: learning rate at the start, what else the run is made with, and its look."""
+"""Of E11: recipe, learning rate at the start, what else the run is made with."""
+_LOOKS = {
+    "decay": Look("#332288", "-", "weight decay, lr constant"),
+    "growth": Look("#E0A100", (0.0, (2.0, 2.0)), "no decay, lr grows exponentially", 1.6),
+    "neither": Look("#999999", "-", "no decay, lr constant"),
+}
 
 
 @figure(
@@ -80,10 +75,8 @@ _COSTUMES: dict[str, tuple[float, Where, Look]] = {
     "One run in two costumes: weight decay as a growing learning rate (VGG, float64)",
     [
         need
-        for name, (lr, where, _) in _COSTUMES.items()
-        for need in needs(
-            f"figE11{'ab'[name == 'growth']}", "vgg", BOTH, [lr], ["train"], where=where
-        )
+        for recipe, lr, where in _COSTUMES.values()
+        for need in needs(recipe, "vgg", BOTH, [lr], ["train"], [where])
     ],
 )
 def fig_e11(page: Page) -> None:
@@ -93,16 +86,13 @@ def fig_e11(page: Page) -> None:
     step t the direction of SGD without it and with lr eta (1 - eta lambda)^(-2t - 1).
     """
     *panels, last = page.grid(1, 3, 2.3)[0]
-    differences = dict[str, tuple[Look, list[Trace]]]()
+    differences: Lines = {}
     for axes, norm in zip(panels, BOTH, strict=True):
-        runs = {
-            name: page.selection.runs("vgg", norm, lr, "train", where=where)
-            for name, (lr, where, _) in _COSTUMES.items()
-        }
         lines = {
-            name: (_COSTUMES[name][2], traces(mine, q.DATA_LOSS)) for name, mine in runs.items()
+            name: (_LOOKS[name], page.traces(q.DATA_LOSS, "vgg", norm, lr, where))
+            for name, (_, lr, where) in _COSTUMES.items()
         }
-        page.lines(axes, q.DATA_LOSS.name, "vgg", lines, short(norm), q.DATA_LOSS.label)
+        page.lines(axes, q.DATA_LOSS, "vgg", lines, short(norm))
         (_, one), (_, other), (_, third) = lines.values()
         differences[norm] = (look(norm), [apart(*pair) for pair in by_seed(one, other)])
         if not (one and other and third):
@@ -114,9 +104,8 @@ def fig_e11(page: Page) -> None:
             f"costumes differ by {10**most:.1g} of themselves at most; without decay at constant "
             f"lr by {10**control:.1g}."
         )
-    page.lines(
-        last, "difference", "vgg", differences, "decay against growth", "relative difference"
-    )
+    difference = replace(q.DATA_LOSS, name="difference", label="relative difference")
+    page.lines(last, difference, "vgg", differences, "decay against growth")
 
 
 def apart(one: Trace, other: Trace) -> Trace:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.style
 import numpy as np
@@ -72,14 +72,15 @@ def look(norm: str) -> Look:
     return _LOOKS.get(norm) or Look(_COLOURS[column], _DASHES[row % len(_DASHES)], norm)
 
 
-def looks(key: str, values: Sequence[str]) -> dict[str, Look]:
+def looks(key: str, values: Sequence[Any]) -> dict[Any, Look]:
     """A look for each of the ``values`` of a setting, in their order: from dark to light."""
     if key == "norm":
         return {value: look(value) for value in values}
     shades = colormaps["viridis"](np.linspace(0.0, 0.85, len(values)))
+    labels = [f"{key}={value}" if key else "runs" for value in values]
     return {
-        value: Look(to_hex(shade), "-", f"{key}={value}" if key else "runs")
-        for value, shade in zip(values, shades, strict=True)
+        value: Look(to_hex(shade), "-", label)
+        for value, shade, label in zip(values, shades, labels, strict=True)
     }
 
 

@@ -216,7 +216,7 @@ def _ridges(
             axes.set_xlabel("activation" * spec.is_last_row())
             axes.tick_params(length=2, labelleft=spec.is_first_col())
             if past := recorded[norm].get(layer):
-                page.made_from[axes] = runs[norm][0]
+                page.shows[axes] = runs[norm]
                 _draw(axes, past, extent, runs[norm][0], colour)
                 if one:
                     axes.set_xlim(shared_range([past]))

@@ -36,6 +36,14 @@ from bnexp.runs import load_runs
 BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
+_FACTORS = {
+    "log10 of the ": "",
+    "log10 of ": "",
+    "log10(top/bottom)": "top/bottom",
+    " less ": " / ",
+}
+
+
 def generated(text: str, results: Path) -> str:
     """``text`` with its blocks made anew from ``results``.
 
@@ -58,9 +66,8 @@ def generated(text: str, results: Path) -> str:
 
 def claims_block(results: Path, name: str, ids: str) -> str:
     """The claims ``ids`` (separated by commas) as judged in ``results/<name>``."""
-    judged = {claim["id"]: claim for claim in _claims(results, name)}
     rows = []
-    for claim in (judged[number] for number in ids.split(",")):
+    for claim in _claims(results, name, ids):
         quantity = f"{claim['statistic']} ({claim['unit']})"
         for part in claim["parts"]:
             title = claim["statement"] + (f" ({part['name']})" if part["name"] else "")
@@ -74,25 +81,20 @@ def answers_block(results: Path, *sets: str) -> str:
     """The claims of each set in turn: names of sets and their claims' ids, alternating."""
     rows = []
     for name, ids in zip(sets[::2], sets[1::2], strict=True):
-        judged = {claim["id"]: claim for claim in _claims(results, name)}
-        for claim in (judged[number] for number in ids.split(",")):
-            unit, parts = claim["unit"], claim["parts"]
-            papers, values = zip(*(cells(part, unit)[:2] for part in parts), strict=True)
-            names = [f" ({part['name']})" * bool(part["name"]) for part in parts]
-            ours = [value + name for value, name in zip(values, names, strict=True)]
-            measured = claim["statistic"]
-            if unit == "decades":
-                measured = measured.removeprefix("log10 of ").removeprefix("the ")
-                measured = measured.replace("log10(top/bottom)", "top/bottom").replace(
-                    " less ", " / "
-                )
+        for claim in _claims(results, name, ids):
+            measured, unit, parts = claim["statistic"], claim["unit"], claim["parts"]
+            if unit == "decades":  # the cells give factors
+                for words, factor in _FACTORS.items():
+                    measured = measured.replace(words, factor)
+            papers = dict.fromkeys(cells(part, unit)[0] for part in parts)
+            ours = [
+                cells(part, unit)[1] + f" ({part['name']})" * bool(part["name"]) for part in parts
+            ]
             seeds = max(part["seeds"] for part in parts)
-            claimed = f"{claim['id']} {claim['statement']}"
-            paper = ", ".join(dict.fromkeys(paper for paper in papers if paper != "-")) or "-"
             where = f"{claim['scale'].split(', batch')[0]}, {seeds} seed{'s' * (seeds != 1)}"
-            rows.append(
-                [claimed, measured, paper, "; ".join(ours), where, f"**{claim['verdict']}**"]
-            )
+            paper = ", ".join(value for value in papers if value != "-") or "-"
+            row = [f"{claim['id']} {claim['statement']}", measured, paper, "; ".join(ours), where]
+            rows.append([*row, f"**{claim['verdict']}**"])
     head = ["claim", "measured", "the paper", "ours", "on", "verdict"]
     return markdown_table(head, rows)
 
@@ -176,10 +178,11 @@ KINDS: dict[str, Callable[..., str]] = {
 }
 
 
-def _claims(results: Path, name: str) -> list[dict[str, Any]]:
+def _claims(results: Path, name: str, ids: str = "") -> list[dict[str, Any]]:
+    """The claims ``ids``, in their order, or all."""
     text = (results / name / "claims" / "claims.json").read_text(encoding="utf-8")
-    claims: list[dict[str, Any]] = json.loads(text)
-    return claims
+    claims = {claim["id"]: claim for claim in json.loads(text)}
+    return [claims[number] for number in (ids.split(",") if ids else claims)]
 
 
 def _coverage(results: Path, name: str) -> pd.DataFrame:

@@ -19,9 +19,7 @@ from bnexp.analysis.select import select
 from bnexp.claims import Judgement
 from bnexp.claims import report as words
 from bnexp.claims.statistics import DEAD, FAILS, HOLDS, MIXED, OPEN
-from bnexp.figures import figure, figure_ids
-from bnexp.figures.draw import Drawn, message
-from bnexp.figures.style import style
+from bnexp.figures import figure, figure_ids, message
 from bnexp.report.plot import plot
 from bnexp.runs import Run, describe, versions
 from bnexp.runs.files import as_yaml, read_json
@@ -39,13 +37,12 @@ def html(runs: Sequence[Run], judgements: Sequence[Judgement], commands: Mapping
 
     ``commands``: by a run's id what makes it again, "" where nothing does.
     """
-    drawn, plots = list[Drawn](), list[dict[str, Any]]()
-    for name in figure_ids():
-        selection = select(figure(name).needs, runs)
-        drawn.append(Drawn(name, () if selection.empty else (Path(),), selection))
-        if not selection.empty:
-            with style():
-                plots.append(plot(figure(name).page(selection, True, bare=True)))
+    selections = {name: select(figure(name).needs, runs) for name in figure_ids()}
+    plots = [
+        plot(figure(name).page(selection, bare=True))
+        for name, selection in selections.items()
+        if not selection.empty
+    ]
     claims, configs = words.as_json(judgements), dict[str, int]()
     numbers = [configs.setdefault(_config(run), len(configs) + 1) for run in runs]
     remarks = {j.claim.id: "; ".join(words.remarks(j)) for j in judgements}
@@ -68,7 +65,7 @@ def html(runs: Sequence[Run], judgements: Sequence[Judgement], commands: Mapping
             "lr": [f"{lr:g}" for lr in sorted({run.lr for run in runs})],
             "seed": sorted({run.seed for run in runs}),
         },
-        not_run=message(drawn).splitlines(), wanted=words.commands(judgements)[1:],
+        not_run=message(selections).splitlines(), wanted=words.commands(judgements)[1:],
         citation=_citation(), plotly=get_plotlyjs(), zipped=zipped,
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PathCollection, PolyCollection, QuadMesh
+from matplotlib.collections import PolyCollection, QuadMesh
 from matplotlib.colors import to_hex
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
@@ -28,7 +28,7 @@ from bnexp.analysis.series import Array, clipped
 from bnexp.claims.report import number
 from bnexp.figures.page import Page
 from bnexp.figures.panel import Panel, Series
-from bnexp.figures.style import PAPER_DASH, REFERENCE_DASHES, WIDTH, Dash, short, variant
+from bnexp.figures.style import WIDTH, Dash, short, variant
 
 Plain = dict[str, Any]
 _PIXELS = 1.6  # of a line per point of its width
@@ -45,24 +45,22 @@ def plot(page: Page) -> Plain:
     `packed`); those of single seeds, shown when one is chosen, by seed.
     """
     panels, traces = list[Plain](), list[Plain]()
-    arrays: dict[tuple[str, float, float, bool], int] = {}
+    arrays: dict[str, int] = {}
     for place, axes in enumerate(page.figure.axes):
         box, (x, y) = axes.get_position(), (axes.xaxis, axes.yaxis)
         panel = next((panel for panel in page.panels if panel.axes is axes), None)
         panels.append({
             "box": [round(float(end), 4) for end in (box.x0, box.x1, box.y0, box.y1)],
-            "title": escape(_title(axes), quote=False),
+            "title": escape(axes.get_title("left"), quote=False),
             "x": _axis(x, axes.get_xlim()),
             "y": _axis(y, axes.get_ylim()),
             "steps": panel is not None,
             "bar": axes.get_label() == "<colorbar>",
             "notes": list(_notes(page, panel, axes)),
         })  # fmt: skip
-        logs = [panels[-1][key]["log"] for key in ("x", "y", "y")]
         for trace in (*_drawn(page, panel, axes), *_seeds(panel)):
             for key, columns in (at := trace["at"]).items():
-                both = zip(columns, logs, strict=False)
-                at[key] = [arrays.setdefault(packed(*one), len(arrays)) for one in both]
+                at[key] = [arrays.setdefault(packed(column), len(arrays)) for column in columns]
             traces.append({"panel": place, **trace})
     legend = [{"label": it.label, "colour": to_hex(it.colour), "dash": _dash(it.dash, it.width)}
               for it in page.looks()]  # fmt: skip
@@ -74,24 +72,10 @@ def plot(page: Page) -> Plain:
     }  # fmt: skip
 
 
-def packed(values: Any, log: bool) -> tuple[str, float, float, bool]:
-    """Numbers as 16 bits between the least and the greatest (of their log10), 0 for a gap.
-
-    A sixty-thousandth of the range is finer than a screen, and half the bytes of float32.
-    """
-    v = np.asarray(values, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        v = np.log10(v) if log else v
-    known = np.isfinite(v)
-    ends = (v[known].min(), v[known].max()) if known.any() else (0.0, 0.0)
-    lo, hi = (float(f"{end:.9g}") for end in ends)
-    scaled = 1 + (np.where(known, v, lo) - lo) / (hi - lo or 1.0) * 65534
-    whole = np.where(known, scaled.round().clip(1, 65535), 0).astype("<u2")
-    return base64.b64encode(whole.tobytes()).decode(), lo, hi, log
-
-
-def _title(axes: Axes) -> str:
-    return axes.get_title(loc="left") or axes.get_title()
+def packed(values: Any) -> str:
+    """Numbers as float32 in base64; what is too large for them is infinite and drawn as a gap."""
+    with np.errstate(over="ignore"):
+        return base64.b64encode(np.asarray(values, dtype="<f4").tobytes()).decode()
 
 
 def _axis(axis: Axis, ends: tuple[float, float]) -> Plain:
@@ -126,31 +110,35 @@ def _whose(page: Page, panel: Panel | None, axes: Axes, artist: Artist) -> Plain
     """The runs that an artist shows, what it is called and which parts of the legend switch it."""
     gid = artist.get_gid() or ""
     kind, _, rest = gid.partition(":")
-    kind = "paper" if ":paper:" in gid else kind
-    extra = _KINDS.get(kind, "")
-    groups = [extra] * bool(extra)
     if kind == "reference" and panel is not None:
         return {"name": panel.references[rest][1], "groups": [panel.references[rest][1]]}
+    kind = "paper" if ":paper:" in gid else kind
+    groups = [_KINDS[kind]] if kind in _KINDS else []
+    whose: Plain = {}
     if (series := _series(panel, gid)) is not None:
-        runs = [trace.of for trace in series.traces if trace.of]
-        norm, _, lr = series.key.partition(":")
-        plain: Plain = {"norm": norm, "lr": lr} if not runs else {}
-        for index, key in enumerate(("norm", "lr")):
-            if len(values := {f"{run[index]:g}" if index else run[index] for run in runs}) == 1:
-                plain[key] = values.pop()
-        if kind != "paper" and runs:
-            plain["seed"] = runs[0][2] if len(runs) == 1 else "all"
-        label = series.look.label
-        return {**plain, "name": ", ".join([label, *groups]), "groups": [label, *groups]}
-    run = page.made_from.get(artist) or page.made_from.get(axes)
-    if run is None:
-        mine = {"norm": page.norm_of[axes]} if axes in page.norm_of else {}
-        return {**mine, "name": ", ".join([*map(short, mine.values()), *groups]), "groups": groups}
-    plain = {"norm": run.norm, "lr": f"{run.lr:g}"}
-    last = "step " + gid.rpartition(":")[2]
-    if artist in page.made_from:
-        plain["seed"], last = run.seed, f"seed {run.seed}"
-    return {**plain, "name": ", ".join([short(run.norm), last, *groups]), "groups": groups}
+        of = [trace.of for trace in series.traces if trace.of]
+        if not of:
+            whose["norm"], _, whose["lr"] = series.key.partition(":")
+        elif kind != "paper":
+            whose["seed"] = of[0][2] if len(of) == 1 else "all"
+        groups = names = [series.look.label, *groups]
+    else:
+        runs = page.shows.get(artist) or page.shows.get(axes, ())
+        of = [(run.norm, run.lr, run.seed) for run in runs]
+        names = [short(norm) for norm in dict.fromkeys(run.norm for run in runs)]
+        if artist in page.shows:
+            whose["seed"] = of[0][2]
+            names.append(f"seed {of[0][2]}")
+        elif runs and gid:
+            names.append(f"step {gid.rpartition(':')[2]}")
+        names += groups
+    for key, values in (
+        ("norm", {norm for norm, _, _ in of}),
+        ("lr", {f"{lr:g}" for _, lr, _ in of}),
+    ):
+        if len(values) == 1:
+            whose[key] = values.pop()
+    return {**whose, "name": ", ".join(names), "groups": groups}
 
 
 def _drawn(page: Page, panel: Panel | None, axes: Axes) -> Iterator[Plain]:
@@ -160,12 +148,7 @@ def _drawn(page: Page, panel: Panel | None, axes: Axes) -> Iterator[Plain]:
         whose["name"] = escape(whose["name"], quote=False)
         if isinstance(artist, Line2D):
             x, y = _in_data(axes, it.get_xydata(), it.get_transform())
-            yield {**whose, "at": {"": (x, y)}, **_line_style(panel, artist)}
-        elif isinstance(artist, PathCollection):
-            x, y = _in_data(axes, it.get_offsets(), it.get_offset_transform())
-            if len(x):
-                style = {"colour": to_hex(it.get_edgecolor()[0]), "symbol": "triangle-up"}
-                yield {**whose, "at": {"": (x, y)}, **style}
+            yield {**whose, "at": {"": (x, y)}, **_line_style(artist)}
         elif isinstance(artist, QuadMesh):
             edges = it.get_coordinates()
             yield {"at": {"": (edges[0, :, 0], edges[:, 0, 1])}, **_colours(artist)}
@@ -205,9 +188,8 @@ def _in_data(axes: Axes, points: Any, transform: Any) -> list[Any]:
     return columns
 
 
-def _line_style(panel: Panel | None, line: Line2D) -> Plain:
-    gid, width = str(line.get_gid() or ""), float(line.get_linewidth())
-    kind, _, key = gid.partition(":")
+def _line_style(line: Any) -> Plain:
+    width = float(line.get_linewidth())
     style: Plain = {"colour": to_hex(line.get_color())}
     if (alpha := line.get_alpha()) is not None:
         style["alpha"] = alpha
@@ -215,12 +197,8 @@ def _line_style(panel: Panel | None, line: Line2D) -> Plain:
         style["symbol"] = _SYMBOLS.get(str(line.get_marker()), "circle")
     if line.get_linestyle() != "None":
         style["width"] = round(width * _PIXELS, 2)
-        dash: Dash = PAPER_DASH if kind == "paper" else "-"
-        if (series := _series(panel, gid)) is not None:
-            dash = variant(series.look, kind).dash
-        elif panel is not None and kind == "reference":
-            dash = REFERENCE_DASHES[list(panel.references).index(key)]
-        style["dash"] = _dash(dash, width)
+        dash = line._unscaled_dash_pattern[1]  # no public way gives more than "--"
+        style["dash"] = _dash((0.0, tuple(dash or ())), width)
     return style
 
 
@@ -236,9 +214,9 @@ def _colours(artist: ScalarMappable) -> Plain:
 
 def _seeds(panel: Panel | None) -> Iterator[Plain]:
     """Of the series drawn as the median of several seeds the lines or bands of each."""
-    for series in panel.series if panel else ():
-        if panel is None or series.kind == "paper" or len(series.traces) < 2:
-            continue
+    if panel is None:
+        return
+    for series in (s for s in panel.series if s.kind != "paper" and len(s.traces) > 1):
         look, label, seeds = variant(series.look, series.kind), series.look.label, dict[str, Any]()
         (low, high), band = panel.axes.get_ylim(), series.kind == "band"
         for trace in series.traces:
@@ -289,6 +267,6 @@ def _words(page: Page) -> list[str]:
                 both = dict.fromkeys(number(float(y[at[-1]])) for y in (s.lo, s.hi))
                 label = series.look.label + " in the paper" * (series.kind == "paper")
                 ends.append(f"{label} {' to '.join(both)} at {s.x[at[-1]]:g}")
-        what = ", ".join(filter(None, [_title(panel.axes), panel.axes.get_ylabel()]))
+        what = ", ".join(filter(None, [panel.axes.get_title("left"), panel.axes.get_ylabel()]))
         sentences.append(f"{what}: {'; '.join(ends) or 'nothing drawn'}.")
     return sentences

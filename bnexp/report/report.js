@@ -20,12 +20,9 @@ function shade(hex, alpha = 1) { // colours are made for white; on black the dar
 }
 
 // Data
-function unpack([text, least, most, log]) { // 16 bits each, 0 a gap
-  const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0)), view = new DataView(bytes.buffer);
-  return Array.from({ length: bytes.length / 2 }, (_, i) => {
-    const v = view.getUint16(2 * i, true), at = least + (most - least) * (v - 1) / 65534;
-    return v ? (log ? 10 ** at : at) : null;
-  });
+function unpack(text) { // what `packed` made; null is a gap
+  const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0));
+  return Array.from(new Float32Array(bytes.buffer), v => Number.isFinite(v) ? v : null);
 }
 function column(figure, index) {
   figure.unpacked ??= [];

@@ -12,7 +12,6 @@ from synthetic_runs import make_run, runs_in
 
 from bnexp.analysis.select import select
 from bnexp.figures import figure
-from bnexp.figures.style import style
 from bnexp.runs import Run
 
 Draw = Callable[..., Figure]
@@ -42,10 +41,10 @@ def draw(runs: list[Run]) -> Draw:
         if of is None and (number, paper) in drawn:
             return drawn[number, paper]
         recipe = figure(number)
-        with style(), pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             # Most of the time goes there.
             patch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
-            result = recipe.draw(select(recipe.needs, runs if of is None else of), paper)
+            result = recipe.page(select(recipe.needs, runs if of is None else of), paper).figure
         if of is None:
             drawn[number, paper] = result
         return result

@@ -1,5 +1,7 @@
 """Our own figures: lines and maps are the tables, sentences are made of their numbers."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from looking import artists, line, panels, run_of, words
@@ -8,7 +10,7 @@ from synthetic_runs import add_table, make_run, runs_in
 from bnexp.analysis import paper
 from bnexp.analysis.scales import EXPERIMENTS
 from bnexp.analysis.select import select
-from bnexp.figures import figure, settings
+from bnexp.figures import figure, maps, settings
 
 FINE = {"every": 2, "dense": 0, "etas": [0.125, 0.25, 0.5, 1, 2, 4], "direction": "gradient"}
 
@@ -56,7 +58,7 @@ def test_e1_is_beta_and_sharpness_in_units_of_the_edge(draw, ours):
 
 def test_e2_takes_the_largest_beta_of_each_grid(draw, ours):
     runs = along(ours, "gradient")
-    axes = panels(draw("E2", of=runs))["b:beta"][0]
+    axes = panels(draw("E2", of=runs))["b:beta_smoothness"][0]
     rows = run_of(runs, "vgg", "bn", 0.1).table("landscape")
     for multiple in (0.125, 0.25, 0.5):
         inside = rows[rows["eta"] >= multiple * 0.1 * 0.999]
@@ -80,7 +82,7 @@ def test_e4_compares_at_equal_loss(draw, ours):
     run = run_of(runs, "dln", "none", 1e-6)
     _, y = line(axes["d:beta_0"][0], "line:none:1e-06")
     np.testing.assert_allclose(y, run.table("curvature")["beta_0"])
-    x, y = line(axes["f:beta_against_loss"][0], "line:none:0")
+    x, y = line(axes["f:beta_0:at equal loss"][0], "line:none:0")
     least = np.minimum.accumulate(run.table("train")["loss"])
     came_down = np.diff(least, prepend=np.inf) < 0
     np.testing.assert_allclose(x, least[came_down])
@@ -101,11 +103,11 @@ def test_e5_has_the_sides_and_shares_of_the_table(draw, root):
     assert len(axes) == 6, "the VGG has no runs and no panels"
     for panel, key, expected in (
         ("a:4.1:layer9", "plain", one["plain"]),
-        ("a:4.1:layer9", "left", one["grad"]),
-        ("b:4.1, share:layer9", "mean", 0.1 / one["scaled"]),
-        ("b:4.1, share:layer9", "yhat", 1e-8),
-        ("c:4.2:layer9", "left", -one["curv"] / one["grad"]),
-        ("c:4.2:layer9", "plain", one["curv_plain"] / one["plain"]),
+        ("a:4.1:layer9", "grad", one["grad"]),
+        ("b:4.1, share:layer9", "mean_term", 0.1 / one["scaled"]),
+        ("b:4.1, share:layer9", "yhat_term", 1e-8),
+        ("c:4.2:layer9", "curv_bound", -one["curv"] / one["grad"]),
+        ("c:4.2:layer9", "curv_plain", one["curv_plain"] / one["plain"]),
     ):
         np.testing.assert_allclose(line(axes[panel], f"line:{key}")[1], expected)
     assert not artists(drawn, "paper:")
@@ -113,21 +115,19 @@ def test_e5_has_the_sides_and_shares_of_the_table(draw, root):
 
 
 def test_e6_has_a_cell_per_setting_and_crosses_where_runs_diverged(root, draw):
-    for norm in ("none", "bn"):
-        for lr in (1e-7, 1e-6):
-            for k in (2, 5):
-                for d in (5, 10):
-                    stop = 10 if (norm, lr, k) == ("none", 1e-6, 5) else None
-                    size = {"model__k": k, "model__d": d, "data__d": d, "layers": k}
-                    make_run(root, "dln", norm, lr, stop=stop, steps=20, every=10, **size)
+    for norm, lr, k, d in product(("none", "bn"), (1e-7, 1e-6), (2, 5), (5, 10)):
+        stop = 10 if (norm, lr, k) == ("none", 1e-6, 5) else None
+        size = {"model__k": k, "model__d": d, "data__d": d, "layers": k}
+        make_run(root, "dln", norm, lr, stop=stop, steps=20, every=10, **size)
     phase = runs_in(root)
-    values = settings.measured(select(figure("E6").needs, phase))
+    values = maps.measured(select(figure("E6").needs, phase))
     assert len(values) == 16
     run = next(r for r in phase if (r.norm, r.lr) == ("bn", 1e-7) and "-2-5-5" in r.id)
     loss = run.table("train")["loss"].to_numpy()
     beta = run.table("smoothness")["beta"].iloc[1:].median() * 1e-7 / 2
     cos = run.table("gradient_shift").query("layer > 1 and step >= 10")["cos"].median()
-    assert values.loc["bn", 2, 1e-7, 5].tolist() == pytest.approx([loss[-1] / loss[0], beta, cos])
+    values = values.set_index(["norm", "model.k", "model.d", "lr"])
+    assert values.loc["bn", 2, 5, 1e-7].tolist() == pytest.approx([loss[-1] / loss[0], beta, cos])
     axes = panels(draw("E6", of=phase))
     assert len(axes) == 3 * 2 * 2
     (crosses,) = axes["final loss / first:none:10"][0].lines

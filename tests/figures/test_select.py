@@ -1,6 +1,5 @@
 """Which runs a figure takes, which a user can choose, and what is said of those left out."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -51,21 +50,18 @@ def test_of_two_scales_the_more_complete_is_taken_then_the_longer(root):
 
 
 def test_needs_tell_runs_apart_by_settings_that_make_no_other_scale(root):
-    kinds = [{"optim__weight_decay": 0.02}, {"optim__weight_decay": 0, "optim__schedule": "grow"}]
-    for more in kinds:
-        make_run(root, "vgg", "bn", 0.1, **more)
-    one, other = (
-        needs("mine", "vgg", ["bn"], [0.1], ["train"], where=where)
-        for where in (
-            (("optim.weight_decay", 0.02), ("optim.schedule", None)),
-            (("optim.weight_decay", 0.0), ("optim.schedule", "grow")),
-        )
+    make_run(root, "vgg", "bn", 0.1, optim__weight_decay=0.02)
+    make_run(root, "vgg", "bn", 0.1, optim__weight_decay=0, optim__schedule="grow")
+    wheres = (
+        (("optim.weight_decay", 0.02), ("optim.schedule", None)),
+        (("optim.weight_decay", 0.0), ("optim.schedule", "grow")),
     )
-    found = select([*one, *other], runs_in(root))
-    values = [found.runs("vgg", "bn", 0.1, "train", where=need.where) for (need,) in (one, other)]
+    both = needs("mine", "vgg", ["bn"], [0.1], ["train"], wheres)
+    found = select(both, runs_in(root))
+    values = [found.runs("vgg", "bn", 0.1, "train", where=where) for where in wheres]
     assert [run.option("optim.weight_decay") for (run,) in values] == [0.02, 0]
     assert not found.describe_left_out()
-    lacking = select([*one, *other], [run for (run,) in values[:1]])
+    lacking = select(both, values[0])
     assert lacking.describe_missing() == "VGG bn lr 0.1 optim.weight_decay=0 optim.schedule=grow"
 
 
@@ -98,7 +94,7 @@ def test_other_norms_and_rates_are_drawn_with_looks_of_their_own(root):
     recipe = figure("4")
     selection = select(with_choice(recipe.needs, ["none", "group"], [0.05]), runs_in(root))
     assert not selection.describe_missing()
-    drawn = recipe.draw(selection, True)
+    drawn = recipe.page(selection).figure
     assert line(panels(drawn)["c:beta_smoothness"][0], "line:group:0.05")[0].size
     assert not artists(drawn, "paper:"), "the paper has no run at this learning rate"
     assert look("group") == look("group") != look("instance")
@@ -146,8 +142,8 @@ def test_options_of_a_norm_are_never_mixed_and_what_is_left_out_is_said(root):
             make_run(root, "vgg", "bn", 0.1, seed=seed, norm__eps=eps)
     make_run(root, "vgg", "bn", 0.1, seed=2, norm__eps=1e-4)
     chosen = select(NEEDS, runs_in(root))
-    met = chosen.runs("vgg", "bn", 0.1, "train")
-    assert [(run.seed, run.option("norm.eps")) for run in met] == [(n, 1e-4) for n in range(3)]
+    assert {run.option("norm.eps") for run in chosen.of("vgg")} == {1e-4}
+    assert seeds(chosen, "bn") == [0, 1, 2]
     said = chosen.describe_left_out()
     assert "2 runs with norm.eps=1e-05" in said
     assert "2 runs with norm.eps=0.001" in said
@@ -161,32 +157,19 @@ def test_seeds_of_their_own_are_seeds(root):
     assert chosen.describe_left_out() == ""
 
 
-def test_a_run_of_other_code_is_left_out_aloud(root):
-    path = make_run(root, "vgg", "bn", 0.1)
-    for code in ("aaaa", "bbbb"):
-        copy = path.with_name(f"vgg16-bn-{code}")
-        shutil.copytree(path, copy)
-        config, status = (copy / name for name in ("config.yaml", "status.json"))
-        config.write_text(config.read_text().partition("\n")[2].replace(path.name, copy.name))
-        status.write_text('{"state": "done", "step": 40}')
-    shutil.rmtree(path)
-    chosen = select(NEEDS, runs_in(root))
-    assert [run.code for run in chosen.runs("vgg", "bn", 0.1, "train")] == ["aaaa"]
-    assert chosen.describe_left_out() == "1 run with code=bbbb"
-
-
-def test_a_run_of_the_code_of_other_probes_is_not_said_to_be_left_out(root):
-    probe = {"probes__curvature": {"every": 2, "dense": 0}}
-    for code, more in {"aaaa": {}, "bbbb": probe}.items():
+@pytest.mark.parametrize("probes", [{}, {"probes__curvature": {"every": 2, "dense": 0}}])
+def test_a_run_of_other_code_is_left_out_aloud_unless_it_is_that_of_other_probes(root, probes):
+    for code, more in {"aaaa": {}, "bbbb": probes}.items():
         path = make_run(root, "vgg", "bn", 0.1, **more)
-        copy = path.with_name(f"vgg16-bn-{code}")
-        path.rename(copy)
+        copy = path.rename(path.with_name(f"vgg16-bn-{code}"))
         config = copy / "config.yaml"
         config.write_text(config.read_text().partition("\n")[2].replace(path.name, copy.name))
         (copy / "status.json").write_text('{"state": "done", "step": 40}')
     chosen = select(NEEDS, runs_in(root))
     assert {run.code for run in runs_in(root)} == {"aaaa", "bbbb"}
-    assert chosen.describe_left_out() == ""
+    if not probes:
+        assert [run.code for run in chosen.runs("vgg", "bn", 0.1, "train")] == ["aaaa"]
+    assert chosen.describe_left_out() == ("" if probes else "1 run with code=bbbb")
 
 
 @pytest.mark.parametrize("other", [{}, {"batch_size": 64}])

@@ -8,7 +8,7 @@ from bnexp.analysis import paper
 from bnexp.analysis import quantities as q
 from bnexp.analysis.select import select
 from bnexp.figures import figure
-from bnexp.figures.vgg_settings import distances, papers_level
+from bnexp.figures.settings import distances, papers_level
 
 STEPS = np.arange(0, 401, 20)
 
