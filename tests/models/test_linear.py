@@ -7,17 +7,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from numba.core import caching
 from torch import Tensor
 
-from bnexp.models.linear import NORMS, LinearPass, sufficient
-from bnexp.models.linear_kernels import compiled
-
-LOSSES = {
-    "sum_squares": lambda z, y: (z - y).square().sum(),
-    "half_sum_squares": lambda z, y: (z - y).square().sum() / 2,
-    "mean_squares": lambda z, y: (z - y).square().mean(),
-}
+from bnexp.models.linear import LOSSES, NORMS, LinearPass, sufficient
+from bnexp.objective import DATA_LOSSES
 
 
 class Samplewise:
@@ -62,7 +55,7 @@ class Samplewise:
                 divisor = (scale + self.eps).sqrt() if bn else scale + self.eps
                 x = own["gamma"] * (x - mean) / divisor + own["beta"]
             outputs.append(x)
-        data_loss = LOSSES[self.loss](x, y)
+        data_loss = DATA_LOSSES[self.loss](x, y)
         decayed = (value for own in layers for name, value in own.items()
                    if self.decay == "all" or name == "weight")  # fmt: skip
         penalty = sum(value.square().sum() for value in decayed) * self.weight_decay / 2
@@ -210,21 +203,3 @@ def test_overflow_is_inf_or_nan_and_raises_nothing(norm):
         assert not np.isfinite(engine.hvp(huge, v, data)).all()
         if not np.isfinite(huge).all():
             assert not np.isfinite(engine.hvp(theta, huge, data)).all()
-
-
-@pytest.mark.parametrize("failure", ["no folder", "full disk"])
-def test_where_no_cache_can_be_written_functions_are_compiled_all_the_same(failure, monkeypatch):
-    def fail(*args):
-        raise OSError("no space left on device")
-
-    if failure == "no folder":
-        monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
-    else:
-        monkeypatch.setattr(caching.FunctionCache, "save_overload", fail)
-    filled = np.zeros(3)
-    compiled(fill)(filled)
-    assert filled.tolist() == [1.0, 1.0, 1.0]
-
-
-def fill(x):
-    x[:] = 1.0
