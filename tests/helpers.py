@@ -198,15 +198,20 @@ def trainer(
     batches: Any,
     probes: Mapping[str, Mapping[str, Any]],
     *,
-    objective: Objective,
-    lr: float,
+    objective: Objective | None = None,
+    lr: float | None = None,
     momentum: float = 0.0,
     steps: int = 100,
     seed: int = 0,
     extra: Sequence[type[Probe]] = (),
     evaluation: Callable[[str], Iterator[tuple[Tensor, Tensor]]] = no_test_split,
 ) -> Trainer:
-    """A trainer as ``bnexp/training/run.py`` makes it; probe classes ``extra`` measure first."""
+    """A trainer as ``bnexp/training/run.py`` makes it; probe classes ``extra`` measure first.
+
+    Loss and learning rate are by default those of the family of ``batches``.
+    """
+    objective = objective or Objective(LOSS[batches.family])
+    lr = LR[batches.family] if lr is None else lr
 
     def draw(number: int) -> tuple[Tensor, Tensor]:
         batch = batches.at(number)

@@ -24,7 +24,9 @@ class BatchSharpnessOptions(Schedule):
         at_least(f"{key}.batches", self.batches, 1)
 
 
-@PROBES.register("batch_sharpness", BatchSharpnessOptions)
+@PROBES.register(
+    "batch_sharpness", BatchSharpnessOptions, passes=lambda options, _layers: 4.0 * options.batches
+)
 class BatchSharpness(Probe):
     """Table ``batch_sharpness`` (Andreyev and Beneventano 2024, arXiv 2412.20553).
 
@@ -42,10 +44,6 @@ class BatchSharpness(Probe):
         }
     }
     options: BatchSharpnessOptions
-
-    @staticmethod
-    def passes(options: BatchSharpnessOptions, layers: int) -> float:  # noqa: ARG004
-        return 4.0 * options.batches
 
     def before_update(self, step: Step) -> Rows:
         model, objective, draw = self.setting.model, self.setting.objective, self.setting.draw

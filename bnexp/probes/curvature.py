@@ -13,7 +13,7 @@ from bnexp.probes.base import Probe, Rows, Schedule, Step
 from bnexp.registry import PROBES
 
 
-@PROBES.register("curvature", Schedule)
+@PROBES.register("curvature", Schedule, passes=lambda _options, _layers: 4.0)
 class Curvature(Probe):
     """Table ``curvature``.
 
@@ -34,10 +34,6 @@ class Curvature(Probe):
             "beta_0_scaled": "beta_0 times ||w||^2",
         }
     }
-
-    @staticmethod
-    def passes(options: Schedule, layers: int) -> float:  # noqa: ARG004
-        return 4.0  # forward, gradient with its graph, and that graph's own backward pass
 
     def before_update(self, step: Step) -> Rows:
         there = second_order(self, step)

@@ -16,7 +16,7 @@ from bnexp.models import Network, Task, build_model, layer_count
 from bnexp.objective import Objective
 from bnexp.optim import schedule, takes_no_closure
 from bnexp.probes import Rows, Setting, build_probes
-from bnexp.registry import OPTIMISERS, expect
+from bnexp.registry import OPTIMISERS, PROBES, expect
 from bnexp.training.loop import Trainer
 
 EVALUATION_BATCH = 1000
@@ -118,9 +118,10 @@ def estimate(runs: Iterable[tuple[Config, torch.device]], threads: int | None = 
             known[sizes] = _step_seconds(config, device, threads)
         layers = layer_count(model.name, model.options, norm.name, norm.options)
         passes = float(config.run.steps + 1)
-        for probe in config.probes.values():
+        for name, probe in config.probes.items():
+            cost = PROBES[name].more.get("passes", lambda _options, _layers: 0.0)
             due = sum(probe.options.due(step) for step in range(config.run.steps + 1))
-            passes += due * probe.item.passes(probe.options, layers)
+            passes += due * cost(probe.options, layers)
         total += known[sizes] * passes
     return total
 

@@ -155,7 +155,7 @@ def test_an_optimiser_goes_on_with_a_network_whose_storage_was_replaced() -> Non
     """What is optimised is one vector; it stays the network's own."""
     model, chain = network("dln", "bn"), samplewise("bn")
     for each in (model, chain):
-        made = trainer(each, Draws("dln"), {}, objective=OBJECTIVE, lr=1e-3, momentum=0.9)
+        made = trainer(each, Draws("dln"), {}, objective=OBJECTIVE, momentum=0.9)
         measured(made, 2)
         for parameter in each.parameters():
             parameter.data = parameter.detach().clone()

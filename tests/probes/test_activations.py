@@ -38,7 +38,7 @@ def tables(
     samples = {name: options.pop(name) for name in ("unit", "samples") if name in options}
     probes = {**probe("activations", **samples), **probe("moments", **options)}
     objective = Objective(LOSS[family])
-    made = trainer(model, Draws(family), probes, objective=objective, lr=LR[family], seed=seed)
+    made = trainer(model, Draws(family), probes, objective=objective, seed=seed)
     return measured(made, steps)
 
 
@@ -107,9 +107,7 @@ def test_a_unit_that_a_layer_lacks_is_refused() -> None:
 
 def test_values_are_copies_that_training_does_not_change() -> None:
     objective = Objective("half_sum_squares")
-    made = trainer(
-        network("dln", "none"), Draws("dln"), probe("activations"), objective=objective, lr=1e-3
-    )
+    made = trainer(network("dln", "none"), Draws("dln"), probe("activations"), objective=objective)
     rows = measured(made, 1)["activations"]["values"]
     before = [values.copy() for values in rows]
     measured(made, 3, first=1)

@@ -50,10 +50,7 @@ def test_the_stable_rank_of_parallel_samples_is_1_and_of_orthogonal_ones_their_n
 
 
 def test_every_layer_has_a_rank_of_at_most_its_units() -> None:
-    made = trainer(
-        network("vgg", "bn"), Draws("vgg"), probe("stable_rank"),
-        objective=Objective("cross_entropy"), lr=0.1,
-    )  # fmt: skip
+    made = trainer(network("vgg", "bn"), Draws("vgg"), probe("stable_rank"))
     rows = at(measured(made, 1)["stable_rank"])
     assert [row["layer"] for row in rows] == list(range(1, 10))
     assert all(1 - 1e-12 <= row["stable_rank"] <= row["units"] for row in rows)

@@ -35,7 +35,6 @@ def evaluated(norm: str) -> Trainer:
         Draws("vgg"),
         probe("eval"),
         objective=Objective("cross_entropy", 0.5),
-        lr=0.1,
         evaluation=test_split,
     )
 
@@ -75,9 +74,12 @@ def test_each_split_asked_for_has_its_row() -> None:
 
     model, objective = network("vgg", "bn"), Objective("cross_entropy")
     made = trainer(
-        model, Draws("vgg"), probe("eval", splits=["test", "train"]), objective=objective, lr=0.1,
+        model,
+        Draws("vgg"),
+        probe("eval", splits=["test", "train"]),
+        objective=objective,
         evaluation=splits,
-    )  # fmt: skip
+    )
     before = copy.deepcopy(model)
     found = measured(made, 1)["eval"]
     assert found["split"] == ["test", "train"]
@@ -89,25 +91,12 @@ def test_each_split_asked_for_has_its_row() -> None:
 
 
 def test_no_rows_where_there_is_no_test_split() -> None:
-    made = trainer(
-        network("dln", "bn"),
-        Draws("dln"),
-        probe("eval"),
-        objective=Objective("half_sum_squares"),
-        lr=1e-3,
-    )
+    made = trainer(network("dln", "bn"), Draws("dln"), probe("eval"))
     assert measured(made, 2) == {}
 
 
 def schedule(steps: int, **options: int) -> Table:
-    made = trainer(
-        network("dln", "bn"),
-        Draws("dln"),
-        probe("train", **options),
-        objective=Objective("half_sum_squares"),
-        lr=1e-3,
-        steps=steps,
-    )
+    made = trainer(network("dln", "bn"), Draws("dln"), probe("train", **options), steps=steps)
     return measured(made, steps + 1)["train"]
 
 
@@ -136,13 +125,7 @@ class Diverging(Probe):
 
 def test_a_step_that_is_not_finite_is_recorded_but_not_taken() -> None:
     model = network("dln", "none")
-    made = trainer(
-        model,
-        Draws("dln"),
-        probe("train"),
-        objective=Objective("half_sum_squares"),
-        lr=1e300,
-    )
+    made = trainer(model, Draws("dln"), probe("train"), lr=1e300)
     made.probes = [*made.probes, Diverging(Schedule(1, 0), made.setting)]
     found = measured(made, 1)
     before = [p.clone() for p in model.parameters()]

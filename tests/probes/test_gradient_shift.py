@@ -199,7 +199,6 @@ def test_at_the_last_step_it_measures_the_update_that_is_then_undone(
             Draws(family),
             probe("gradient_shift"),
             objective=Objective(LOSS[family], 0.01),
-            lr=LR[family],
             momentum=0.9,
             steps=steps,
         )

@@ -84,11 +84,7 @@ def test_is_the_reference_at_every_eta(family: str, norm: str, decay: tuple[floa
 def test_smoothness_follows_from_the_landscape(family: str, norm: str) -> None:
     model, objective = network(family, norm), Objective(LOSS[family], 0.01)
     made = trainer(
-        model,
-        Draws(family),
-        {**probe("landscape"), **probe("train")},
-        objective=objective,
-        lr=LR[family],
+        model, Draws(family), {**probe("landscape"), **probe("train")}, objective=objective
     )
     found = measured(made, 1)
     grid, (here,) = at(found["landscape"]), at(found["train"])
@@ -185,7 +181,6 @@ def random_directions(seed: int, norm: str = "bn") -> tuple[list[dict[str, Tenso
         Draws("vgg"),
         probe("landscape", direction="random"),
         objective=Objective("cross_entropy", 0.01),
-        lr=0.1,
         seed=seed,
     )
     (before,) = made.probes

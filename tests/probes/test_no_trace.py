@@ -19,7 +19,6 @@ from bnexp.probes.base import leaving_no_trace
 from bnexp.training.loop import Trainer
 from tests.helpers import (
     LOSS,
-    LR,
     NOISY,
     Draws,
     every_family,
@@ -115,7 +114,6 @@ def build(family: str, norm: str, probes: Any, extra: Any = ()) -> Trainer:
         Draws(family),
         probes,
         objective=Objective(LOSS[family], 0.01),
-        lr=LR[family],
         momentum=0.9,
         steps=STEPS - 1,
         extra=extra,

@@ -11,7 +11,6 @@ from bnexp.theory import TERMS, Point, Unit, inputs_of, layer_terms, real_case
 from bnexp.theory.theorems import terms_4_1
 from tests.helpers import (
     LOSS,
-    LR,
     Draws,
     Table,
     at,
@@ -31,7 +30,7 @@ STEPS = 2
 def table(family: str, norm: str, dtype: torch.dtype = torch.float64, eps: float = 1e-5) -> Table:
     model = network(family, norm, dtype=dtype, eps=eps)
     objective = Objective(LOSS[family], 0.01)
-    made = trainer(model, Draws(family, dtype), probe("theory"), objective=objective, lr=LR[family])
+    made = trainer(model, Draws(family, dtype), probe("theory"), objective=objective)
     return measured(made, STEPS)["theory"]
 
 

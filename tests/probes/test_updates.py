@@ -44,10 +44,7 @@ def test_a_small_angle_has_all_its_digits() -> None:
 
 def test_every_layer_has_a_row_and_others_can_be_chosen() -> None:
     model = network("vgg", "bn")
-    made = trainer(
-        model, Draws("vgg"), probe("updates", layers=[2, 5]), objective=Objective("cross_entropy"),
-        lr=0.1,
-    )  # fmt: skip
+    made = trainer(model, Draws("vgg"), probe("updates", layers=[2, 5]))
     before = {name: p.detach().clone() for name, p in model.own_params.items()}
     found = at(measured(made, 1)["updates"])
     assert [row["layer"] for row in found] == [2, 5]
