@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bnexp.errors import UserError
 from bnexp.models.dropout import add_dropout
 from bnexp.models.network import Network
-from bnexp.registry import MODELS, NORMS, Options, expect, one_of
+from bnexp.registry import MODELS, NORMS, Options, expect, one_of, positive
 from bnexp.seeds import derive, generator
 
 MakeNorm = Callable[[int, int], nn.Module]
@@ -47,6 +47,34 @@ class ModelOptions(Options):
             expect(0 <= value < 1, f"{key}.{name}", "a number in [0, 1)", value)
         ok = self.label_smoothing == 0 or self.loss == "cross_entropy"
         expect(ok, f"{key}.label_smoothing", f"0 with the loss {self.loss}", self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class ClassifierOptions(ModelOptions):
+    """``width`` multiplies the channels or units of every hidden layer."""
+
+    width: float
+
+    def check(self, key: str) -> None:
+        super().check(key)
+        one_of(f"{key}.loss", self.loss, ("cross_entropy",))
+        positive(f"{key}.width", self.width)
+
+
+@dataclass(frozen=True)
+class ConvolutionalOptions(ClassifierOptions):
+    """``stem`` is cifar (a 3x3 convolution) or imagenet (7x7 with stride 2, then a max-pool)."""
+
+    stem: str
+
+    def check(self, key: str) -> None:
+        super().check(key)
+        one_of(f"{key}.stem", self.stem, ("cifar", "imagenet"))
+
+    def stem_convolution(self, channels: int, out: int) -> nn.Conv2d:
+        """The first layer's affine map."""
+        size, stride = (3, 1) if self.stem == "cifar" else (7, 2)
+        return nn.Conv2d(channels, out, size, stride, size // 2, bias=False)
 
 
 @dataclass(frozen=True)
