@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from bnexp.objective import norm
 from bnexp.probes.base import Probe, Rows, Schedule, Step
-from bnexp.probes.curvature import finite, flat
+from bnexp.probes.curvature import along_gradient, finite
 from bnexp.registry import PROBES, at_least
 from bnexp.seeds import derive
 
@@ -54,9 +53,8 @@ class BatchSharpness(Probe):
         curvatures, squares = [], []
         for inputs, targets in batches:
             there = model.second_order(objective, inputs, targets, step.params)
-            length = norm(there.gradient)
-            unit = torch._foreach_div(there.gradient, length)
-            curvatures.append(flat(unit).double() @ flat(there.hvp(unit)).double())
+            length, along, _ = along_gradient(there)
+            curvatures.append(along)
             squares.append(length.double().square())
         curvature, square = torch.stack(curvatures), torch.stack(squares)
         mean, ratio = curvature.mean(), (curvature * square).sum() / square.sum()

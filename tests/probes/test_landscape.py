@@ -140,21 +140,6 @@ def test_a_quadratic_has_the_same_beta_at_every_eta(lr: float) -> None:
         assert row["beta_tensors"] == pytest.approx(row["beta"])
 
 
-def test_an_eigenvector_of_the_hessian_has_its_eigenvalue_for_beta() -> None:
-    model, gram, _ = quadratic()
-    values, vectors = torch.linalg.eigh(gram)
-    batch = Draws("dln").at(0)
-    for value, vector in zip(values, vectors.T, strict=True):
-        # W chosen so that g = outer(e_1, vector): W X X' = Y X' + g
-        g = torch.zeros(4, 4, dtype=torch.float64)
-        g[0] = vector
-        with torch.no_grad():
-            W = (batch.targets.T @ batch.inputs + g) @ torch.linalg.inv(gram)
-            model.affine(1).weight.copy_(W)
-        (row,) = at(tables(model, "dln", lr=1e-9, etas=[1e5])["smoothness"])
-        assert row["beta"] == pytest.approx(float(value), rel=1e-8)
-
-
 def test_on_a_linear_loss_the_gradient_is_predicted_to_rounding() -> None:
     """Gradients that added up over the points would give ||g'|| instead of 0."""
     found = tables(bare()[0], "dln", lr=0.1, objective=LINEAR)
