@@ -186,7 +186,7 @@ class Draws:
             targets = torch.randint(0, CLASSES, (self.size,), generator=stream)
         else:
             targets = torch.randn(shape, generator=stream, dtype=torch.float64).to(self.dtype)
-        return Batch(inputs, targets, torch.arange(self.size))
+        return Batch(inputs, targets)
 
 
 def no_test_split(split: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -213,11 +213,7 @@ def trainer(
     objective = objective or Objective(LOSS[batches.family])
     lr = LR[batches.family] if lr is None else lr
 
-    def draw(number: int) -> tuple[Tensor, Tensor]:
-        batch = batches.at(number)
-        return batch.inputs, batch.targets
-
-    setting = Setting(model, objective, steps, seed, evaluation, draw)
+    setting = Setting(model, objective, steps, seed, evaluation, batches.at)
     measuring = [kind(Schedule(every=1, dense=0), setting) for kind in extra]
     measuring += build_probes(probes, setting)
     optimizer = torch.optim.SGD(model.optimised(True), lr=lr, momentum=momentum)

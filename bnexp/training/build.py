@@ -37,18 +37,12 @@ def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
     model = _network(config, dataset, device, dtype)
 
     def evaluation(split: str) -> Iterator[tuple[Tensor, Tensor]]:
-        if getattr(dataset, split) is not None:
-            for batch in batches.split(split, EVALUATION_BATCH):
-                yield batch.inputs, batch.targets
-
-    def draw(number: int) -> tuple[Tensor, Tensor]:
-        batch = batches.at(number)
-        return batch.inputs, batch.targets
+        return batches.split(split, EVALUATION_BATCH)
 
     optimizer, weight_decay = _optimizer(model, config.optim)
     loss, smoothing = str(plain["model"]["loss"]), plain["model"].get("label_smoothing", 0.0)
     objective = Objective(loss, weight_decay, config.optim.options.decay, smoothing)
-    other = None if run.batch_size is None else draw
+    other = None if run.batch_size is None else batches.at
     setting = Setting(model, objective, run.steps, run.seed, evaluation, other)
     probes, every = build_probes(plain["probes"], setting), SYNC_EVERY[device.type]
     rates = schedule(optimizer, config.optim.options, run.steps)

@@ -87,18 +87,16 @@ def test_frozen_statistics_stay_and_evaluation_uses_the_running_ones(norm: str) 
     model, batch = network("dln", norm), Draws("dln").at(0)
     before = {name: b.clone() for name, b in model.named_buffers()}
     with frozen_statistics(list(model.modules())):
-        frozen = model.evaluate(OBJECTIVE, batch.inputs, batch.targets)
+        frozen = model.evaluate(OBJECTIVE, *batch)
     assert all(torch.equal(b, before[name]) for name, b in model.named_buffers())
-    moving = model.evaluate(OBJECTIVE, batch.inputs, batch.targets)
+    moving = model.evaluate(OBJECTIVE, *batch)
     assert not any(torch.equal(b, before[name]) for name, b in model.named_buffers())
     assert float(moving.loss) == pytest.approx(float(frozen.loss), rel=1e-12)
     chain = samplewise(norm)
     chain.load_state_dict(model.state_dict())
     for each in (model, chain):
         each.eval()
-    ours, theirs = (
-        each.evaluate(OBJECTIVE, batch.inputs, batch.targets) for each in (model, chain)
-    )
+    ours, theirs = (each.evaluate(OBJECTIVE, *batch) for each in (model, chain))
     assert float(ours.loss) == pytest.approx(float(theirs.loss), rel=1e-12)
 
 
@@ -169,9 +167,7 @@ def test_what_the_statistics_do_not_suffice_for_is_the_chains(
 ) -> None:
     model, chain = network("dln", "bn").to(dtype), samplewise("bn").to(dtype)
     batch = Draws("dln", dtype).at(0)
-    ours, theirs = (
-        each.evaluate(objective, batch.inputs, batch.targets) for each in (model, chain)
-    )
+    ours, theirs = (each.evaluate(objective, *batch) for each in (model, chain))
     assert float(ours.loss) == pytest.approx(float(theirs.loss), rel=1e-6)
     for name, gradient in theirs.grads.items():
         torch.testing.assert_close(ours.grads[name], gradient, rtol=1e-4, atol=1e-6)

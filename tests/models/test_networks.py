@@ -60,7 +60,7 @@ def test_forward_and_pre_activations_are_the_references(family: str, norm: str) 
     outputs, expected = reference.forward(net, theta_of(model), batch.inputs)
     torch.testing.assert_close(model.outputs(batch.inputs), outputs, rtol=1e-10, atol=1e-10)
     captured = model.evaluate(
-        Objective(LOSS[family]), batch.inputs, batch.targets, capture=list(model.layers)
+        Objective(LOSS[family]), *batch, capture=list(model.layers)
     ).activations
     assert sorted(captured) == sorted(expected) == list(model.layers)
     for number, values in expected.items():

@@ -208,9 +208,7 @@ def test_bfloat16_is_of_the_products_only_and_rounds_as_it_should(norm: str) -> 
         rounded.affine(number).register_forward_hook(lambda *args: products.append(args[2].dtype))
     batch = Draws("vgg", torch.float32).at(0)
     ours, full = (
-        model.evaluate(
-            Objective("cross_entropy", 0.1), batch.inputs, batch.targets, capture=[1, 5, 9]
-        )
+        model.evaluate(Objective("cross_entropy", 0.1), *batch, capture=[1, 5, 9])
         for model in (rounded, exact)
     )
     assert set(products) == {torch.bfloat16}

@@ -74,7 +74,7 @@ def test_they_are_the_references_after_norm_and_noise_before_the_relu(
                 here = set(candidates.nonzero()[0].tolist())
                 places[layer, number] = places.get((layer, number), here) & here
                 assert places[layer, number]
-        loss = reference.objective(net, LOSS[family], batch.inputs, batch.targets)
+        loss = reference.objective(net, LOSS[family], *batch)
         theta = reference.descend(grad(loss)(theta), theta, {}, LR[family], 0.0)
     assert next(rows, None) is None
 

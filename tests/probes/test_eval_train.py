@@ -22,8 +22,7 @@ SIZES = (8, 8, 3)
 def test_split(split: str) -> Iterator[tuple[Tensor, Tensor]]:
     assert split == "test"
     for number, size in enumerate(SIZES):
-        batch = Draws("vgg", size=size).at(500 + number)
-        yield batch.inputs, batch.targets
+        yield Draws("vgg", size=size).at(500 + number)
 
 
 test_split.__test__ = False  # type: ignore[attr-defined]
@@ -144,7 +143,7 @@ def test_train_rows_are_at_theta_t_on_the_batch_of_step_t() -> None:
         other.load_state_dict(model.state_dict())
         at_step(other, step)
         batch = batches.at(step)
-        alone = other.evaluate(objective, batch.inputs, batch.targets)
+        alone = other.evaluate(objective, *batch)
         other.load_state_dict(model.state_dict())
         hits = (other(batch.inputs).argmax(1) == batch.targets).tolist()
         row = measured(made, 1, first=step)["train"]

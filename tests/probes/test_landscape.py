@@ -70,7 +70,7 @@ def test_is_the_reference_at_every_eta(family: str, norm: str, decay: tuple[floa
     for t in range(STEPS):
         batch = batches.at(t)
         net = twin(model, family, norm, batch.inputs, t)
-        loss = reference.objective(net, LOSS[family], batch.inputs, batch.targets, *decay)
+        loss = reference.objective(net, LOSS[family], *batch, *decay)
         direction = grad(loss)(theta)
         rows = at(found["landscape"], step=t)
         assert [row["eta"] for row in rows] == [m * lr for m in ETAS]
@@ -179,7 +179,7 @@ def test_random_directions_are_of_the_gradients_norm_new_each_step_and_reproduci
     (first, _, _), (again, _, _), (other, _, _) = (random_directions(seed) for seed in (0, 0, 1))
     model, batch = network("vgg", "bn"), Draws("vgg").at(0)
     objective = Objective("cross_entropy", 0.01)
-    grads = model.evaluate(objective, batch.inputs, batch.targets).grads
+    grads = model.evaluate(objective, *batch).grads
 
     def flat(direction: Any) -> Tensor:
         return torch.cat([direction[name].flatten() for name in grads])
@@ -200,7 +200,7 @@ def test_along_a_random_direction_it_is_the_reference_too(norm: str) -> None:
     directions, table, made = random_directions(seed=0, norm=norm)
     model, batch = network("vgg", norm), Draws("vgg").at(0)
     net = twin(made.setting.model, "vgg", norm, batch.inputs, 0)
-    loss = reference.objective(net, "cross_entropy", batch.inputs, batch.targets, 0.01)
+    loss = reference.objective(net, "cross_entropy", *batch, 0.01)
     along = theta_of(model, directions[0])
     for row in at(table, step=0):
         expected = asdict(reference.landscape(loss, theta_of(model), along, row["eta"]))
