@@ -27,7 +27,7 @@ INITS: dict[str, Callable[..., Tensor]] = {
     "orthogonal": nn.init.orthogonal_,
     "torch": partial(nn.init.kaiming_uniform_, a=math.sqrt(5)),
 }
-"""Of the weights, by name; ``torch`` is the law of torch's own linear and convolutional modules."""
+"""Laws of the initial weights; ``torch`` is that of torch's own modules."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ConvolutionalOptions(ClassifierOptions):
 
 @dataclass(frozen=True)
 class Task:
-    """What the data ask of a network: ``channels`` of the images and ``classes`` of the targets."""
+    """What the data need: ``channels`` of the images and ``classes`` of the targets."""
 
     channels: int = 3
     classes: int = 10
@@ -88,9 +88,9 @@ class Task:
 def build_model(
     name: str, options: Options, norm: str, norm_options: Options, task: Task, seed: int
 ) -> Network:
-    """The network called ``name`` with the norm called ``norm``, initialised from ``seed``.
+    """The network called ``name`` with the norm called ``norm``, all initialised from ``seed``.
 
-    So are parameters that belong to no layer. torch's random state is left as it is.
+    torch's random state is left as it is.
 
     Raises:
         UserError: there is no such model or norm, the model has no numbered layers, or the norm is

@@ -11,7 +11,7 @@ from bnexp.models.network import Chain, Stage
 from bnexp.registry import MODELS, expect
 
 UNITS = 1024
-"""Of each hidden layer, at width 1."""
+"""Units of each hidden layer, at width 1."""
 
 PIXELS = 32 * 32
 

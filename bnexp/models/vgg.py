@@ -20,7 +20,7 @@ STAGES = {
 """How many 3x3 convolutions each of the five stages has; a max-pool ends each stage."""
 
 CHANNELS = (64, 128, 256, 512, 512)
-"""Of the convolutions of each stage, at width 1."""
+"""Channels of the convolutions of each stage, at width 1."""
 
 WIDEST = 64
 """The greatest width: above it the weights fill any memory."""

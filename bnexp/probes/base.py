@@ -41,7 +41,7 @@ class Schedule(registry.Options):
 
 @dataclass(frozen=True)
 class LayerSchedule(Schedule):
-    """Of a probe that measures ``layers``: all, or a list of numbers."""
+    """The schedule of a probe that measures ``layers``: all, or a list of numbers."""
 
     layers: Any
 
@@ -138,7 +138,7 @@ class Probe:
         return {}
 
     def state(self) -> dict[str, Tensor]:
-        """What later measurements depend on besides their own step; saved with each checkpoint."""
+        """What later measurements depend on beside their own step; saved with each checkpoint."""
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

@@ -120,15 +120,6 @@ def test_under_bn_they_are_beta_and_gamma_squared(family: str) -> None:
     assert sum(varied) > 0.8 * len(varied)
 
 
-def test_a_layer_goes_by_its_number() -> None:
-    everything = tables(network("vgg", "bn"), "vgg")["moments"]
-    some = tables(network("vgg", "bn"), "vgg", layers=[9, 4])["moments"]
-    assert sorted(set(some["layer"])) == [4, 9]
-    for number in (4, 9):
-        assert at(some, layer=number) == at(everything, layer=number)
-    assert len(at(some, layer=9)) == 3  # the logits
-
-
 def test_fewer_units_are_a_fixed_part_of_all_with_the_one_of_the_activations() -> None:
     everything = tables(network("vgg", "noisy_bn"), "vgg", steps=2)["moments"]
     some = tables(network("vgg", "noisy_bn"), "vgg", steps=2, units=3)["moments"]
