@@ -186,7 +186,7 @@ class Draws:
             targets = torch.randint(0, CLASSES, (self.size,), generator=stream)
         else:
             targets = torch.randn(shape, generator=stream, dtype=torch.float64).to(self.dtype)
-        return Batch(inputs, targets, torch.arange(self.size))
+        return Batch(inputs, targets)
 
 
 def no_test_split(split: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -198,21 +198,22 @@ def trainer(
     batches: Any,
     probes: Mapping[str, Mapping[str, Any]],
     *,
-    objective: Objective,
-    lr: float,
+    objective: Objective | None = None,
+    lr: float | None = None,
     momentum: float = 0.0,
     steps: int = 100,
     seed: int = 0,
     extra: Sequence[type[Probe]] = (),
     evaluation: Callable[[str], Iterator[tuple[Tensor, Tensor]]] = no_test_split,
 ) -> Trainer:
-    """A trainer as ``bnexp/training/run.py`` makes it; probe classes ``extra`` measure first."""
+    """A trainer as ``bnexp/training/run.py`` makes it; probe classes ``extra`` measure first.
 
-    def draw(number: int) -> tuple[Tensor, Tensor]:
-        batch = batches.at(number)
-        return batch.inputs, batch.targets
+    Loss and learning rate are by default those of the family of ``batches``.
+    """
+    objective = objective or Objective(LOSS[batches.family])
+    lr = LR[batches.family] if lr is None else lr
 
-    setting = Setting(model, objective, steps, seed, evaluation, draw)
+    setting = Setting(model, objective, steps, seed, evaluation, batches.at)
     measuring = [kind(Schedule(every=1, dense=0), setting) for kind in extra]
     measuring += build_probes(probes, setting)
     optimizer = torch.optim.SGD(model.optimised(True), lr=lr, momentum=momentum)

@@ -94,7 +94,7 @@ def normalise(net: Net, i: int, x: Tensor, theta: Theta) -> Tensor:
         elif net.norm == "l1":
             divisor = x.abs().sum(over, keepdim=True) / count + net.eps
         elif net.norm == "l2":
-            divisor = ((x * x).sum(over, keepdim=True) / count) ** 0.5 + net.eps
+            divisor = torch.linalg.vector_norm(x, dim=over, keepdim=True) / count**0.5 + net.eps
         else:
             divisor = x.abs().amax(over, keepdim=True) + net.eps
         x = theta[f"gamma{i}"].view(shape) * centred / divisor + theta[f"beta{i}"].view(shape)

@@ -53,9 +53,9 @@ def test_loss_and_gradient_are_the_references(
 ) -> None:
     model, batch = network(family, name), Draws(family).at(0)
     net, theta = twin(model, family, name, batch.inputs, step=3), theta_of(model)
-    loss = reference.objective(net, LOSS[family], batch.inputs, batch.targets, *decay)
+    loss = reference.objective(net, LOSS[family], *batch, *decay)
     gradient, value = grad_and_value(loss)(theta)
-    here = model.evaluate(Objective(LOSS[family], *decay), batch.inputs, batch.targets)
+    here = model.evaluate(Objective(LOSS[family], *decay), *batch)
     assert float(here.loss) == pytest.approx(float(value), rel=1e-12)
     scale = reference.length(gradient)
     assert set(here.grads) == set(model.own_params)
@@ -74,8 +74,8 @@ def test_evaluating_touches_neither_parameters_nor_grad(family: str, norm: str) 
     model, batch = network(family, norm), Draws(family).at(0)
     before = {n: p.clone() for n, p in model.named_parameters()}
     objective, weight = Objective(LOSS[family], 0.1), model.weight_name(2)
-    here = model.evaluate(objective, batch.inputs, batch.targets)
-    part = model.evaluate(objective, batch.inputs, batch.targets, params=before, wrt=[weight])
+    here = model.evaluate(objective, *batch)
+    part = model.evaluate(objective, *batch, params=before, wrt=[weight])
     torch.testing.assert_close(part.grads[weight], here.grads[weight], rtol=1e-12, atol=1e-14)
     for n, p in model.named_parameters():
         assert p.grad is None
@@ -100,7 +100,7 @@ def test_the_optimiser_descends_the_measured_gradient_and_decays_nothing(
     for step in range(3):
         batch = batches.at(step)
         net = twin(network(family, "noisy_bn"), family, "noisy_bn", batch.inputs, step)
-        loss = reference.objective(net, LOSS[family], batch.inputs, batch.targets, *decay)
+        loss = reference.objective(net, LOSS[family], *batch, *decay)
         gradient, _ = grad_and_value(loss)(theta)
         theta = reference.descend(gradient, theta, velocity, 0.01, momentum)
         measured(made, 1, first=step)
@@ -117,7 +117,7 @@ def test_normalised_weights_are_orthogonal_to_their_gradient(family: str, name: 
     weights and bias together, which are scaled together.
     """
     model, batch = network(family, name, eps=1e-40), Draws(family).at(0)
-    grads = model.evaluate(Objective(LOSS[family]), batch.inputs, batch.targets).grads
+    grads = model.evaluate(Objective(LOSS[family]), *batch).grads
 
     def along(number: int) -> Tensor:
         weight = model.weight_name(number)
@@ -136,7 +136,7 @@ def test_normalised_weights_are_orthogonal_to_their_gradient(family: str, name: 
 
 def test_bn_makes_the_bias_before_it_idle() -> None:
     model, batch = network("vgg", "bn"), Draws("vgg").at(0)
-    here = model.evaluate(Objective("cross_entropy"), batch.inputs, batch.targets)
+    here = model.evaluate(Objective("cross_entropy"), *batch)
     for number in range(1, 9):
         bias = here.grads[model.weight_name(number).replace("weight", "bias")]
         assert float(bias.norm() / here.grad_norm) < 1e-12

@@ -152,7 +152,7 @@ def test_the_gradient_is_orthogonal_to_what_the_loss_does_not_depend_on(norm: st
     together with their biases (group), or for all of a layer (layer), with eps 0: L is the same
     for c W. The rows of a unit are not orthogonal on their own under group and layer."""
     model, batch = network("vgg", norm, eps=0.0), Draws("vgg").at(0)
-    grads = model.evaluate(Objective("cross_entropy"), batch.inputs, batch.targets).grads
+    grads = model.evaluate(Objective("cross_entropy"), *batch).grads
     for number in range(3, 9):
         name = model.weight_name(number)
         bias = name.replace("weight", "bias")

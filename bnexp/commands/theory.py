@@ -24,6 +24,15 @@ from bnexp.training.run import FINISHED
 NORMS = ("none", "bn", "noisy_bn")
 """The norms whose runs are checked where there are any: BN, or nothing in its place."""
 
+COUNTS = {
+    "cases": (200, 0, "random networks"),
+    "seed": (0, 0, "of the random networks"),
+    "networks": (10, 0, "deep networks to measure the gradient's growth on, 0 for none"),
+    "layers": (4, 1, "of each run's network, evenly spread"),
+    "units": (2, 1, "of each layer"),
+}
+"""Options that are whole numbers: the default, the least, and what they count."""
+
 EXAMPLE = """\
 4.5 on one neuron and three points (of the kind of Dannemann and Junike 2025): at W* =
 ({optimum[0]:.3g}, {optimum[1]:.3g}), the only optimum of the plain network,
@@ -38,34 +47,22 @@ bar = partial(tqdm, leave=False, file=sys.stderr)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of ``bnexp theory``."""
-    add = parser.add_argument
-    add("--cases", type=int, default=200, help="random networks (default: 200)")
-    add("--seed", type=int, default=0, help="of the random networks (default: 0)")
-    growth = "deep networks to measure the gradient's growth on, 0 for none (default: 10)"
-    add("--networks", type=int, default=10, help=growth)
-    add(
-        "--runs", type=Path, metavar="DIR", help="also on one finished run of each network and norm"
-    )
-    add("--layers", type=int, default=4, help="of each run's network, evenly spread (default: 4)")
-    add("--units", type=int, default=2, help="of each layer (default: 2)")
-    add("--json", action="store_true", help="the numbers as JSON, and nothing else")
+    """Add the options of ``bnexp theory``."""
+    runs = "also on one finished run of each network and norm"
+    parser.add_argument("--runs", type=Path, metavar="DIR", help=runs)
+    parser.add_argument("--json", action="store_true", help="the numbers as JSON, and nothing else")
+    for name, (default, _, words) in COUNTS.items():
+        help_ = f"{words} (default: {default})"
+        parser.add_argument(f"--{name}", type=int, default=default, help=help_)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Run ``bnexp theory``: check and print; 1 when a statement that must hold does not."""
-    least = {
-        "cases": int(arguments.runs is None),
-        "seed": 0,
-        "networks": 0,
-        "layers": 1,
-        "units": 1,
-    }
-    for name, low in least.items():
+    for name, (_, low, _) in COUNTS.items():
         at_least(f"--{name}", getattr(arguments, name), low)
-    reports = [
-        _on_run(run, arguments) for run in _chosen(arguments.runs)
-    ]  # first: they may be refused
+    at_least("--cases", arguments.cases, int(arguments.runs is None))
+    # runs come first: they may be refused
+    reports = [_on_run(run, arguments) for run in _chosen(arguments.runs)]
     if arguments.cases:
         numbers = bar(range(arguments.cases), desc="random networks")
         cases = (theory.random_case(arguments.seed, number) for number in numbers)

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bnexp.data.splits import Dataset, Split
-from bnexp.errors import UserError
 from bnexp.registry import expect
 from bnexp.seeds import generator
 
 PAD = 4  # pixels added on each side before the random crop
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
+class Batch(NamedTuple):
     """``inputs``: normalised floats on the device, (b, c, h, w) channels_last or (b, d).
 
-    ``targets``: int64 (b,) or float (b, d). ``index``: int64 (b,), rows of the split.
+    ``targets``: int64 (b,) or float (b, d).
     """
 
     inputs: Tensor
     targets: Tensor
-    index: Tensor
 
 
 class Batches:
@@ -52,8 +49,7 @@ class Batches:
         expect(ok, "data.augment", "false with batch_size null or without images", augment)
         self.batch_size = batch_size
         self.steps_per_epoch = n // (batch_size or n)
-        self._label, self._seed, self._augment = dataset.label, seed_order, augment
-        self._dtype = dtype
+        self._seed, self._augment, self._dtype = seed_order, augment, dtype
         self._order: tuple[int, Tensor] | None = None
         self._full: Batch | None = None
         self._splits: dict[str, Split] = {}
@@ -84,24 +80,25 @@ class Batches:
         return self._batch(train, rows, step if self._augment else None)
 
     def split(self, name: str, batch_size: int | None) -> Iterator[Batch]:
-        """All of split "train" or "test" in order, never augmented; None gives one batch."""
-        if name not in self._splits:
-            raise UserError(f"data: {self._label} has no split {name!r}")
-        split = self._splits[name]
-        rows = torch.arange(len(split), device=split.inputs.device)
-        for part in torch.split(rows, batch_size or len(rows)):
-            yield self._batch(split, part)
+        """All of split "train" or "test" in order, never augmented; None gives one batch.
+
+        Nothing of a split that the data do not have.
+        """
+        if (split := self._splits.get(name)) is not None:
+            rows = torch.arange(len(split), device=split.inputs.device)
+            for part in torch.split(rows, batch_size or len(rows)):
+                yield self._batch(split, part)
 
     def _batch(self, split: Split, rows: Tensor, augment_step: int | None = None) -> Batch:
         inputs, targets = split.inputs[rows], split.targets[rows]
         if targets.is_floating_point():
             targets = targets.to(self._dtype)
         if inputs.ndim != 4:
-            return Batch(inputs.to(self._dtype), targets, rows)
+            return Batch(inputs.to(self._dtype), targets)
         if augment_step is not None:
             inputs = augmented(inputs, generator(self._seed, "augment", augment_step))
         normalised = (inputs - self._mean).div_(self._std)
-        return Batch(normalised.permute(0, 3, 1, 2), targets, rows)
+        return Batch(normalised.permute(0, 3, 1, 2), targets)
 
 
 def augmented(images: Tensor, source: torch.Generator) -> Tensor:

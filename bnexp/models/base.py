@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bnexp.errors import UserError
 from bnexp.models.dropout import add_dropout
 from bnexp.models.network import Network
-from bnexp.registry import MODELS, NORMS, Options, expect, one_of
+from bnexp.registry import MODELS, NORMS, Options, expect, one_of, positive
 from bnexp.seeds import derive, generator
 
 MakeNorm = Callable[[int, int], nn.Module]
@@ -27,7 +27,7 @@ INITS: dict[str, Callable[..., Tensor]] = {
     "orthogonal": nn.init.orthogonal_,
     "torch": partial(nn.init.kaiming_uniform_, a=math.sqrt(5)),
 }
-"""Of the weights, by name; ``torch`` is the law of torch's own linear and convolutional modules."""
+"""Laws of the initial weights; ``torch`` is that of torch's own modules."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,36 @@ class ModelOptions(Options):
 
 
 @dataclass(frozen=True)
+class ClassifierOptions(ModelOptions):
+    """``width`` multiplies the channels or units of every hidden layer."""
+
+    width: float
+
+    def check(self, key: str) -> None:
+        super().check(key)
+        one_of(f"{key}.loss", self.loss, ("cross_entropy",))
+        positive(f"{key}.width", self.width)
+
+
+@dataclass(frozen=True)
+class ConvolutionalOptions(ClassifierOptions):
+    """``stem`` is cifar (a 3x3 convolution) or imagenet (7x7 with stride 2, then a max-pool)."""
+
+    stem: str
+
+    def check(self, key: str) -> None:
+        super().check(key)
+        one_of(f"{key}.stem", self.stem, ("cifar", "imagenet"))
+
+    def stem_convolution(self, channels: int, out: int) -> nn.Conv2d:
+        """The first layer's affine map."""
+        size, stride = (3, 1) if self.stem == "cifar" else (7, 2)
+        return nn.Conv2d(channels, out, size, stride, size // 2, bias=False)
+
+
+@dataclass(frozen=True)
 class Task:
-    """What the data ask of a network: ``channels`` of the images and ``classes`` of the targets."""
+    """What the data need: ``channels`` of the images and ``classes`` of the targets."""
 
     channels: int = 3
     classes: int = 10
@@ -60,9 +88,9 @@ class Task:
 def build_model(
     name: str, options: Options, norm: str, norm_options: Options, task: Task, seed: int
 ) -> Network:
-    """The network called ``name`` with the norm called ``norm``, initialised from ``seed``.
+    """The network called ``name`` with the norm called ``norm``, all initialised from ``seed``.
 
-    So are parameters that belong to no layer. torch's random state is left as it is.
+    torch's random state is left as it is.
 
     Raises:
         UserError: there is no such model or norm, the model has no numbered layers, or the norm is

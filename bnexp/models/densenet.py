@@ -9,38 +9,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnexp.models.base import MakeNorm, ModelOptions, Task
+from bnexp.models.base import ConvolutionalOptions, MakeNorm, Task
 from bnexp.models.network import Layer, Network
-from bnexp.registry import MODELS, at_least, expect, one_of, positive
+from bnexp.registry import MODELS, at_least, expect
 
 BOTTLENECK = 4
 """Channels of a dense layer's 1x1 convolution, by the growth."""
 
 
 @dataclass(frozen=True)
-class DensenetOptions(ModelOptions):
+class DensenetOptions(ConvolutionalOptions):
     """``blocks``: dense layers of each block; ``growth``: channels that each adds, times ``width``;
-    ``compression``: the share of channels that a transition between blocks keeps; ``stem`` is cifar
-    (a 3x3 convolution) or imagenet (7x7 with stride 2, a norm, a ReLU and a max-pool)."""
+    ``compression``: the share of channels that a transition between blocks keeps."""
 
     blocks: Any
     growth: int
-    width: float
     compression: float
-    stem: str
 
     def check(self, key: str) -> None:
         super().check(key)
-        one_of(f"{key}.loss", self.loss, ("cross_entropy",))
         counts = self.blocks if isinstance(self.blocks, list) and self.blocks else [0]
         ok = len(counts) <= 4 and all(type(n) is int and 1 <= n <= 256 for n in counts)
         expected = "one to four numbers of layers, such as [6,6,6]"
         expect(ok, f"{key}.blocks", expected, self.blocks)
         at_least(f"{key}.growth", self.growth, 1)
-        positive(f"{key}.width", self.width)
         ok = 0 < self.compression <= 1
         expect(ok, f"{key}.compression", "a number in (0, 1]", self.compression)
-        one_of(f"{key}.stem", self.stem, ("cifar", "imagenet"))
 
 
 class DenseLayer(nn.Module):
@@ -86,10 +80,9 @@ class DenseNet(Network):
         growth = max(1, round(options.growth * options.width))
         channels = 2 * growth
         cifar = options.stem == "cifar"
-        size, stride = (3, 1) if cifar else (7, 2)
         layers = [Layer("stem.conv", None if cifar else "stem.norm")]
         self.stem = nn.Sequential()
-        self.stem.conv = nn.Conv2d(task.channels, channels, size, stride, size // 2, bias=False)
+        self.stem.conv = options.stem_convolution(task.channels, channels)
         if not cifar:  # number 0, as the first dense layer's norm follows layer 1 as well
             self.stem.norm = norm(0, channels)
             self.stem.rest = nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, padding=1))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import UserDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bnexp.models.base import MakeNorm, ModelOptions, Task
-from bnexp.models.linear import Data, LinearPass, sufficient
+from bnexp.models.linear import LOSSES, Data, LinearPass, sufficient
 from bnexp.models.network import Chain, Stage
 from bnexp.norms import BatchNorm, LpNorm, Statistics
 from bnexp.objective import Evaluation, Objective, Params, SecondOrder
 from bnexp.registry import MODELS, at_least, expect, one_of
-
-LOSSES = ("sum_squares", "half_sum_squares", "mean_squares")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class DlnOptions(ModelOptions):
 
     def check(self, key: str) -> None:
         super().check(key)
-        one_of(f"{key}.loss", self.loss, LOSSES)
+        one_of(f"{key}.loss", self.loss, [*LOSSES])
         at_least(f"{key}.k", self.k, 1)
         at_least(f"{key}.d", self.d, 1)
         expect(self.k <= 1000, f"{key}.k", "1000 layers at most", self.k)
@@ -63,8 +64,9 @@ class LinearNetwork(Chain):
     def __init__(self, stages: Iterable[Stage]) -> None:
         super().__init__(stages)
         self._norms = [self.norm(number) for number in self.layers][:-1]
-        names = {_name_of(norm) for norm in self._norms} or {"none"}
-        self._norm = names.pop() if len(names) == 1 else None
+        kinds = {type(norm) for norm in self._norms} or {nn.Identity}
+        names = {nn.Identity: "none", BatchNorm: "bn", LpNorm: getattr(self.norm(1), "name", None)}
+        self._norm = names.get(kinds.pop()) if len(kinds) == 1 else None
         object.__setattr__(self, "_theta", None)
         self._by_vector = True
         self._pointers: list[int] = []
@@ -73,65 +75,44 @@ class LinearNetwork(Chain):
         self._data: tuple[Tensor, Tensor, Data] | None = None
 
     def evaluate(
-        self,
-        objective: Objective,
-        inputs: Tensor,
-        targets: Tensor,
-        *,
-        params: Params | None = None,
-        wrt: Collection[str] | None = None,
-        capture: Collection[int] = (),
+        self, objective: Objective, inputs: Tensor, targets: Tensor, **options: Any
     ) -> Evaluation:
         if not self._applies(objective, inputs):
-            return super().evaluate(
-                objective, inputs, targets, params=params, wrt=wrt, capture=capture
-            )
+            return super().evaluate(objective, inputs, targets, **options)
         data = self._statistics(inputs, targets)
-        point = self._pass(objective).loss_and_grad(self._flat(params), data)
+        point = self._pass(objective).loss_and_grad(self._flat(options.get("params")), data)
         self._track(point.means, point.scales, len(inputs))
+        grads = _Parts(torch.from_numpy(point.grad), self._by_name)
         return Evaluation(
             loss=torch.tensor(point.loss, dtype=inputs.dtype),
             data_loss=torch.tensor(point.data_loss, dtype=inputs.dtype),
             accuracy=torch.tensor(torch.nan, dtype=inputs.dtype),
-            grads=(grads := _Parts(torch.from_numpy(point.grad), self._by_name)),
+            grads=grads,
             grad_norm=torch.linalg.vector_norm(grads.vector),
             activations={
                 number: torch.from_numpy(data.samples(point.coordinates[number - 1]))
-                for number in capture
+                for number in options.get("capture", ())
             },
         )
 
     def mixed_gradients(
-        self,
-        objective: Objective,
-        inputs: Tensor,
-        targets: Tensor,
-        params: Params,
-        new_params: Params,
-        numbers: Sequence[int],
+        self, objective: Objective, inputs: Tensor, targets: Tensor, *points: Any
     ) -> dict[int, Tensor]:
         if not self._applies(objective, inputs):
-            return super().mixed_gradients(objective, inputs, targets, params, new_params, numbers)
+            return super().mixed_gradients(objective, inputs, targets, *points)
+        params, new_params, numbers = points
         data = self._statistics(inputs, targets)
         old, new = self._flat(params), self._flat(new_params)
         gradients = self._pass(objective).mixed_gradients(old, new, data, numbers)
         return {number: torch.from_numpy(gradient) for number, gradient in gradients.items()}
 
-    def along(
-        self,
-        objective: Objective,
-        inputs: Tensor,
-        targets: Tensor,
-        params: Params,
-        grads: Params,
-        direction: Params,
-        etas: Sequence[float],
-    ) -> Tensor:
+    def along(self, objective: Objective, inputs: Tensor, targets: Tensor, *points: Any) -> Tensor:
         if not self._applies(objective, inputs):
-            return super().along(objective, inputs, targets, params, grads, direction, etas)
-        start, here, way = (self._flat(source) for source in (params, grads, direction))
-        points = start - np.outer(etas, way)
-        losses, there = self._pass(objective).points(points, self._statistics(inputs, targets))
+            return super().along(objective, inputs, targets, *points)
+        *vectors, etas = points
+        start, here, way = map(self._flat, vectors)
+        thetas = start - np.outer(etas, way)
+        losses, there = self._pass(objective).points(thetas, self._statistics(inputs, targets))
         sizes = [parameter.numel() for parameter in self.own_params.values()]
         starts = np.cumsum([0, *sizes[:-1]])
         with np.errstate(all="ignore"):
@@ -178,17 +159,10 @@ class LinearNetwork(Chain):
 
     def _pass(self, objective: Objective) -> LinearPass:
         if objective not in self._passes:
-            eps = next((n.eps for n in self._norms if isinstance(n, Statistics)), 0.0)
-            self._passes[objective] = LinearPass(
-                len(self.layers),
-                self.units(1),
-                str(self._norm),
-                eps,
-                self.affine(1).bias is not None,
-                objective.data_loss,
-                objective.weight_decay,
-                objective.decay,
-            )
+            eps, bias = getattr(self.norm(1), "eps", 0.0), self.affine(1).bias is not None
+            network = len(self.layers), self.units(1), str(self._norm), eps, bias
+            loss = objective.data_loss, objective.weight_decay, objective.decay
+            self._passes[objective] = LinearPass(*network, *loss)
         return self._passes[objective]
 
     def _statistics(self, inputs: Tensor, targets: Tensor) -> Data:
@@ -247,27 +221,15 @@ class LinearNetwork(Chain):
         }
 
 
-class _Parts(Mapping[str, Tensor]):
+class _Parts(UserDict[str, Tensor]):
     """A ``vector`` of all parameters, by name; taken apart when asked."""
 
     def __init__(self, vector: Tensor, split: Callable[[Tensor], dict[str, Tensor]]) -> None:
         self.vector, self._split = vector, split
-        self._parts: dict[str, Tensor] | None = None
 
-    @property
-    def parts(self) -> dict[str, Tensor]:
-        if self._parts is None:
-            self._parts = self._split(self.vector)
-        return self._parts
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.parts[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.parts)
-
-    def __len__(self) -> int:
-        return len(self.parts)
+    @cached_property
+    def data(self) -> dict[str, Tensor]:  # type: ignore[override]
+        return self._split(self.vector)
 
 
 class _LinearSecondOrder(SecondOrder):
@@ -286,17 +248,3 @@ class _LinearSecondOrder(SecondOrder):
         v = torch.cat([part.detach().reshape(-1) for part in vectors]).numpy()
         product = self._linear.hvp(self._theta, v, self._data)
         return list(self._network._by_name(torch.from_numpy(product)).values())
-
-
-def _name_of(norm: nn.Module) -> str | None:
-    """The norm's name in ``bnexp/models/linear.py``; None where it is not one of those.
-
-    A subclass may compute anything, so it is none of them.
-    """
-    if type(norm) is nn.Identity:
-        return "none"
-    if type(norm) is BatchNorm:
-        return "bn"
-    if type(norm) is LpNorm:
-        return norm.name
-    return None

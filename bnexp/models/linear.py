@@ -25,63 +25,73 @@ where it can write to neither it compiles in every process.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bnexp.models.linear_kernels import COLUMNS, NORMS, SAMPLES, Array, Shape, Work, run
+from bnexp.models.linear_kernels import COLUMNS, NORMS, WHOLE, run
+
+Array = NDArray[np.float64]
 
 STEP = 1e-100
 """The largest entry of the imaginary part in a complex step: its square is 0 beside any number."""
 
+NO_PREFIX = np.empty((0, 0, 0))
 
-@dataclass(frozen=True)
-class Data:
+LOSSES = {"sum_squares": 1.0, "half_sum_squares": 0.5, "mean_squares": None}
+"""The factor of the sum of squares by loss; None for one over the number of outputs."""
+
+
+class Shape(NamedTuple):
+    """What the compiled code needs to know of the network; ``stride`` is a layer's parameters."""
+
+    k: int
+    d: int
+    norm: int
+    eps: float
+    bias: bool
+    stride: int
+
+
+class Data(NamedTuple):
     """Inputs and targets ``(n, d)`` in coordinates over the basis Q; made by `sufficient`.
 
     Attributes:
-        basis: Q', ``(r, n)``; rows after the rank's are 0 (padding).
+        basis: Q', ``(r, n)``; the last row is 0 where their number would be odd.
         inputs: X'Q, ``(d, r)``.
         targets: Y'Q, ``(d, r)``.
         rest: ||Y - QQ'Y||^2, what no affine map of X can explain.
-        n: number of samples.
-        rank: number of rows of ``basis`` that are not padding, min(n, 1 + d).
     """
 
     basis: Array
     inputs: Array
     targets: Array
     rest: float
-    n: int
-    rank: int
 
     def samples(self, coordinates: Array) -> Array:
         """The values ``(.., n, d)`` over the batch of units with ``coordinates`` ``(.., d, r)``."""
-        values: Array = np.matmul(coordinates, self.basis)
+        values: Array = coordinates[..., : len(self.basis)] @ self.basis
         return values.swapaxes(-1, -2)
 
 
 def sufficient(inputs: ArrayLike, targets: ArrayLike) -> Data:
     """The coordinates of ``inputs`` and ``targets``, ``(n, d)`` each, over a basis of [1, X]."""
     x, y = (np.asarray(values, dtype=np.float64) for values in (inputs, targets))
-    n, d = x.shape
+    n = len(x)
     # Householder's QR reproduces [1, X] whatever its rank
     q, r = np.linalg.qr(np.column_stack([np.ones(n), x]))
     if r[0, 0] < 0:
         q, r = -q, -r
     q[:, 0] = n**-0.5
+    outside = float(np.square(y - q @ (q.T @ y)).sum())
     rank = q.shape[1]
-    width = -(-rank // COLUMNS) * COLUMNS
-    basis, own, goal = np.zeros((width, n)), np.zeros((d, width)), np.zeros((d, width))
-    basis[:rank], own[:, :rank], goal[:, :rank] = q.T, r[:, 1:].T, y.T @ q
-    outside = y - q @ (q.T @ y)
-    return Data(basis, own, goal, float(np.square(outside).sum()), n, rank)
+    own, goal = (np.pad(v, ((0, 0), (0, -rank % COLUMNS))) for v in (r[:, 1:].T, y.T @ q))
+    return Data(np.pad(q, ((0, 0), (0, rank % 2))).T.copy(), own, goal, outside)
 
 
 class Pass(NamedTuple):
-    """What `LinearPass.loss_and_grad` gives. All arrays are new ones.
+    """What `LinearPass.loss_and_grad` gives.
 
     Attributes:
         loss: the objective, L2 term included.
@@ -109,14 +119,14 @@ class LinearPass:
         norm: ``none``, ``bn``, ``l1``, ``l2`` or ``linf``, after every layer but the last, with the
             conventions of ``bnexp/norms``.
         bias: whether every affine map has a bias.
-        loss: ``sum_squares``, ``half_sum_squares`` or ``mean_squares``.
+        loss: a key of `LOSSES`.
         weight_decay: lambda of the L2 term lambda/2 ||w||^2.
         decay: whether w is the ``weights`` W_1, .., W_k or ``all`` parameters.
 
     A point is the flat vector of all parameters: for each layer in turn its weight (row by row),
     its bias if there is one, then gamma and beta if it is normalised. Numbers that overflow become
     inf and nan. Arrays given are contiguous and writable (another kind is compiled for anew, which
-    takes seconds). An instance has working memory of its own: not for several threads at once.
+    takes seconds).
     """
 
     def __init__(
@@ -130,12 +140,14 @@ class LinearPass:
         weight_decay: float = 0.0,
         decay: str = "weights",
     ) -> None:
-        self.k, self.d, self.loss = k, d, loss
-        self._of = (k, d, NORMS.index(norm), float(eps), bool(bias))
-        self._decay = (float(weight_decay), {"weights": False, "all": True}[decay])
-        self.normalised = k - 1 if norm != "none" else 0
-        self.size = k * (d * d + d * bias) + self.normalised * 2 * d
-        self._work: dict[tuple[int, int, type], tuple[Shape, Work, NDArray[np.int64]]] = {}
+        stride = d * d + d * bias + 2 * d * (norm != "none")
+        self._shape = Shape(k, d, NORMS.index(norm), float(eps), bool(bias), stride)
+        self._loss = loss
+        self._rates: Array = np.empty(0)
+        if weight_decay:
+            decayed = (np.arange(k * stride) % stride < d * d) | (decay == "all")
+            size = k * stride - 2 * d * (norm != "none")  # the last layer has no norm
+            self._rates = weight_decay * decayed[:size].astype(np.float64)
 
     def loss_and_grad(self, theta: Array, data: Data) -> Pass:
         """The objective and its gradient at ``theta``, and what the pass met on its way."""
@@ -166,50 +178,19 @@ class LinearPass:
         For layer i it is that by W_i, ``(d, d)``, where layers 1, .., i-1 have the parameters of
         ``new`` and layers i, .., k those of ``old``.
         """
-        wanted = list(numbers)
+        wanted, d = list(numbers), self._shape.d
         prefix = self.loss_and_grad(new, data).coordinates
         _, grads, *_ = self._passes(old.reshape(1, -1), data, np.asarray(wanted, np.int64), prefix)
-        return dict(zip(wanted, grads.reshape(-1, self.d, self.d), strict=True))
+        return dict(zip(wanted, grads.reshape(-1, d, d), strict=True))
 
     def _passes(
         self,
         thetas: NDArray[Any],
         data: Data,
-        numbers: NDArray[np.int64] | None = None,
-        prefix: Array | None = None,
+        numbers: NDArray[np.int64] = WHOLE,
+        prefix: Array = NO_PREFIX,
     ) -> tuple[Any, ...]:
-        """Losses and gradients at ``thetas``; or, at one point, from each layer of ``numbers`` on.
-
-        In the second case the layer's input is out of ``prefix`` and the gradient that by its W.
-        """
-        k, d = self._of[:2]
-        width, n = data.basis.shape
-        kind = thetas.dtype.type
-        key = (width, n, kind)
-        if key not in self._work:
-            factor = {"sum_squares": 1.0, "half_sum_squares": 0.5, "mean_squares": 1 / (n * d)}
-            layers = (self.normalised, d, width)
-            self._work[key] = (
-                Shape(*self._of, factor[self.loss], *self._decay),
-                Work(
-                    normal=np.empty(layers, kind),
-                    slope=np.empty(layers, kind),
-                    inverse=np.empty((self.normalised, d), kind),
-                    flow=np.empty((2, d, width), kind),
-                    block=np.empty(SAMPLES),
-                    largest=np.empty(d),
-                    ties=np.empty(d),
-                ),
-                np.ones(1, np.int64),
-            )
-        shape, work, whole = self._work[key]
-        count, size = (len(thetas), self.size) if numbers is None else (len(numbers), d * d)
-        losses, grads = np.empty((count, 2), kind), np.empty((count, size), kind)
-        path, means, scales = np.empty((k, d, width), kind), *np.empty((2, self.normalised, d))
-        inputs = data.inputs if kind is np.float64 else data.inputs.astype(kind)
-        run(
-            *(thetas, whole if numbers is None else numbers, shape),
-            *(data.basis, inputs, data.targets, data.rank, data.rest),
-            *(path if prefix is None else prefix, path, means, scales, work, losses, grads),
-        )
-        return losses, grads, path, means, scales
+        """What ``run`` of ``bnexp/models/linear_kernels.py`` returns."""
+        factor = LOSSES[self._loss] or 1 / (self._shape.d * data.basis.shape[1])
+        made: tuple[Any, ...] = run(thetas, numbers, prefix, self._shape, data, factor, self._rates)
+        return made

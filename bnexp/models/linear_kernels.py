@@ -1,116 +1,49 @@
 """The compiled code of the linear network's passes (``bnexp/models/linear.py``).
 
 Everything acts on coordinates ``(units, r)`` over an orthonormal basis Q of [1, X], padded with
-zeros to `COLUMNS`. All of it is generic in its numbers, float64 or complex128; a comparison or a
-sign is always that of the real part, and nothing is conjugated.
+zeros to a multiple of `COLUMNS`. All of it is generic in its numbers, float64 or complex128; a
+comparison or a sign is always that of the real part, and nothing is conjugated. Fast maths is that
+of fused products and of sums in any order (``reassoc``): inf and nan stay what IEEE says.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, NamedTuple
+from functools import partial
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
+from numba import njit
 
 NORMS = ("none", "bn", "l1", "l2", "linf")
 NONE, BN, L1, L2, LINF = range(5)
 
-
 COLUMNS = 8
-"""Coordinates are padded with zeros to a multiple of this many: loops over them are SIMD then."""
+"""Loops over as many coordinates are SIMD."""
 
 SAMPLES = 256
 """How many samples ``l1`` and ``linf`` go through at a time: a block of Q stays in the L1 cache."""
 
+WHOLE = np.empty(0, np.int64)
+"""No layers' numbers: the gradient by all parameters is wanted."""
 
-class Shape(NamedTuple):
-    """What the compiled code needs to know of network and objective."""
-
-    k: int
-    d: int
-    norm: int
-    eps: float
-    bias: bool
-    factor: float
-    decay: float
-    decay_all: bool
+compiled = partial(njit, error_model="numpy")
 
 
-class Work(NamedTuple):
-    """Working memory. Per normalised layer: the normalised values N, the gradient of what divides
-    them by the values before, and its inverse; the gradient on its way back; samples of a unit, the
-    largest |z| of each unit so far and in how many samples."""
-
-    normal: NDArray[Any]
-    slope: NDArray[Any]
-    inverse: NDArray[Any]
-    flow: NDArray[Any]
-    block: Array
-    largest: Array
-    ties: Array
-
-
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """``function`` compiled by numba at its first call, and kept on disk if that can be done."""
-    kernel: Callable[..., None]
-    try:
-        kernel = njit(cache=True, error_model="numpy", nogil=True)(function)
-    except RuntimeError:  # there is no folder to write to
-        kernel = njit(error_model="numpy", nogil=True)(function)
-
-    @wraps(function)
-    def call(*args: object) -> None:
-        try:
-            kernel(*args)
-        except OSError:  # writing failed, after it was compiled
-            kernel(*args)
-
-    return call
-
-
-def _part(*freedom: str) -> Any:
-    """A decorator for what `run` is made of: compiled with it, and never called from Python.
-
-    ``freedom``: ``contract`` lets a product and a sum be rounded once, ``reassoc`` lets sums be
-    taken in any order, so that they are SIMD. inf and nan stay what IEEE says.
-    """
-    unwrapped: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return njit(error_model="numpy", fastmath=set(freedom), **unwrapped)
-
-
-def _inverse(x: Any) -> Any:
+@compiled
+def _inverse(x):  # type: ignore[no-untyped-def]
     """1 / x; of a complex x to first order of its imaginary part, which is tiny."""
-    raise NotImplementedError
+    real = 1.0 / x.real
+    return real * (2.0 - x * real)
 
 
-def _root(x: Any) -> Any:
+@compiled
+def _root(x):  # type: ignore[no-untyped-def]
     """The square root of x, to the same order."""
-    raise NotImplementedError
+    real = math.sqrt(x.real)
+    return 0.5 * (real + x * (1.0 / real))
 
 
-@overload(_inverse)
-def _inverse_of(x):  # type: ignore[no-untyped-def]
-    if isinstance(x, types.Complex):
-        # numba's own division raises where x is 0
-        return lambda x: complex(1.0 / x.real, -x.imag / x.real / x.real)
-    return lambda x: 1.0 / x
-
-
-@overload(_root)
-def _root_of(x):  # type: ignore[no-untyped-def]
-    if isinstance(x, types.Complex):
-        return lambda x: complex(math.sqrt(x.real), 0.5 * x.imag / math.sqrt(x.real))
-    return lambda x: math.sqrt(x)
-
-
-@_part("contract", "reassoc")
+@compiled(fastmath={"contract", "reassoc"})
 def _dot(x, y):  # type: ignore[no-untyped-def]
     total = x[0] * y[0]
     for r in range(1, x.size):
@@ -118,116 +51,74 @@ def _dot(x, y):  # type: ignore[no-untyped-def]
     return total
 
 
-@_part("contract")
-def _product(theta, start, x, out):  # type: ignore[no-untyped-def]
-    """out = W x, with W at ``start`` of ``theta``."""
+@compiled(fastmath={"contract"})
+def _product(theta, start, down, across, x, out):  # type: ignore[no-untyped-def]
+    """out = W x, with the entry (a, b) of W at ``start`` + a ``down`` + b ``across`` of theta."""
     d, width = x.shape
     for a in range(d):
         row = out[a]
         for r in range(width):
             row[r] = 0.0
         for b in range(d):
-            w = theta[start + a * d + b]
+            w = theta[start + a * down + b * across]
             for r in range(width):
                 row[r] += w * x[b, r]
 
 
-@_part("contract")
-def _transposed_product(theta, start, x, out):  # type: ignore[no-untyped-def]
-    """out = W'x, with W at ``start`` of ``theta``."""
-    d, width = x.shape
-    for b in range(d):
-        row = out[b]
-        for r in range(width):
-            row[r] = 0.0
-        for a in range(d):
-            w = theta[start + a * d + b]
-            for r in range(width):
-                row[r] += w * x[a, r]
-
-
-@_part("contract", "reassoc")
-def _average(u, basis, rank, norm, z, largest, ties, out):  # type: ignore[no-untyped-def]
+@compiled(fastmath={"contract", "reassoc"})
+def _average(u, basis, norm, out):  # type: ignore[no-untyped-def]
     """Rows s with s.u the average l_p norm of z = Q u, for each unit of ``u``.
 
-    ``l1``: s = Q' sign(z) / n. ``linf``: sign(z) times the row of Q where |z| is largest; those
-    that are equally large share.
+    ``l1``: s = Q' sign(z) / n. ``linf``: sign(z) times the row of Q where |z| is largest.
     """
-    n = basis.shape[1]
-    for a in range(len(u)):
-        largest[a], ties[a] = -1.0, 0.0
-        for r in range(out.shape[1]):
-            out[a, r] = 0.0
+    rank, n = basis.shape
+    out[:] = 0.0
+    place, extreme = np.zeros(len(u), np.int64), np.zeros(len(u))
     for begin in range(0, n, SAMPLES):
-        end = min(begin + SAMPLES, n)
-        size = end - begin
+        z = np.empty(min(SAMPLES, n - begin))
+        end = begin + z.size
         for a in range(len(u)):
-            row, s = u[a], out[a]
-            for i in range(size):
-                z[i] = 0.0
-            for r in range(0, rank, 4):  # four at a time: z is read and written less often
-                h0, h1, h2, h3 = row[r].real, row[r + 1].real, row[r + 2].real, row[r + 3].real
-                q0, q1 = basis[r, begin:end], basis[r + 1, begin:end]
-                q2, q3 = basis[r + 2, begin:end], basis[r + 3, begin:end]
-                for i in range(size):
-                    z[i] += h0 * q0[i] + h1 * q1[i] + h2 * q2[i] + h3 * q3[i]
-            if norm == L1:
-                ties[a] = float(n)
-                for i in range(size):
-                    z[i] = 1.0 if z[i] > 0.0 else (-1.0 if z[i] < 0.0 else 0.0)
-                for r in range(0, rank, 4):
-                    q0, q1 = basis[r, begin:end], basis[r + 1, begin:end]
-                    q2, q3 = basis[r + 2, begin:end], basis[r + 3, begin:end]
-                    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-                    for i in range(size):
-                        s0 += z[i] * q0[i]
-                        s1 += z[i] * q1[i]
-                        s2 += z[i] * q2[i]
-                        s3 += z[i] * q3[i]
-                    s[r] += s0
-                    s[r + 1] += s1
-                    s[r + 2] += s2
-                    s[r + 3] += s3
+            z[:] = 0.0
+            for r in range(0, rank, 2):  # two at a time: z is read and written less often
+                h, g = u[a, r].real, u[a, r + 1].real
+                row, below = basis[r, begin:end], basis[r + 1, begin:end]
+                for i in range(z.size):
+                    z[i] += h * row[i] + g * below[i]
+            if norm == LINF:
+                for i in range(z.size):
+                    if abs(z[i]) > abs(extreme[a]):
+                        place[a], extreme[a] = begin + i, z[i]
                 continue
-            m0, m1, m2, m3 = -1.0, -1.0, -1.0, -1.0
-            for i in range(0, size - 3, 4):
-                m0, m1 = max(m0, abs(z[i])), max(m1, abs(z[i + 1]))
-                m2, m3 = max(m2, abs(z[i + 2])), max(m3, abs(z[i + 3]))
-            most = max(max(m0, m1), max(m2, m3))
-            for i in range(size - size % 4, size):
-                most = max(most, abs(z[i]))
-            if most > largest[a]:
-                largest[a], ties[a] = most, 0.0
-                for r in range(rank):
-                    s[r] = 0.0
-            if most == largest[a]:
-                for i in range(size):
-                    if abs(z[i]) == most:
-                        ties[a] += 1.0
-                        sign = 1.0 if z[i] > 0.0 else (-1.0 if z[i] < 0.0 else 0.0)
-                        for r in range(rank):
-                            s[r] += sign * basis[r, begin + i]
-    for a in range(len(u)):
-        for r in range(rank):
-            out[a, r] *= 1.0 / ties[a]
+            for i in range(z.size):
+                z[i] = 1.0 * (z[i] > 0.0) - 1.0 * (z[i] < 0.0)
+            for r in range(0, rank, 2):
+                total, other = 0.0, 0.0
+                row, below = basis[r, begin:end], basis[r + 1, begin:end]
+                for i in range(z.size):
+                    total += z[i] * row[i]
+                    other += z[i] * below[i]
+                out[a, r] += total / n
+                out[a, r + 1] += other / n
+    if norm == LINF:
+        for a in range(len(u)):
+            out[a, :rank] = np.sign(extreme[a]) * basis[:, place[a]]
 
 
-@_part("contract")
-def _forward(theta, shape, basis, rank, first, x, path, means, scales, work):  # type: ignore[no-untyped-def]
+@compiled(fastmath={"contract"})
+def _forward(theta, shape, basis, first, x, path, means, scales, trace):  # type: ignore[no-untyped-def]
     """Layers ``first``, .., k - 1 (from 0) on ``x``; their outputs are written to ``path``.
 
-    ``work`` keeps, per normalised layer, the normalised values N, the gradient of what divides
+    ``trace`` keeps, per normalised layer, the normalised values N, the gradient of what divides
     by the values before, and its inverse: all that `_backward` needs.
     """
     k, d = shape.k, shape.d
     n = basis.shape[1]
     root = math.sqrt(n)
-    normal, slope, inverse = work.normal, work.slope, work.inverse
-    stride = _stride(shape)
+    normal, slope, inverse = trace
     for layer in range(first, k):
-        start = layer * stride
+        start = layer * shape.stride
         u = path[layer]
-        _product(theta, start, x if layer == first else path[layer - 1], u)
+        _product(theta, start, d, 1, x if layer == first else path[layer - 1], u)
         start += d * d
         if shape.bias:
             for a in range(d):
@@ -237,7 +128,7 @@ def _forward(theta, shape, basis, rank, first, x, path, means, scales, work):  #
             continue
         slopes = slope[layer]
         if shape.norm == L1 or shape.norm == LINF:
-            _average(u, basis, rank, shape.norm, work.block, work.largest, work.ties, slopes)
+            _average(u, basis, shape.norm, slopes)
         for a in range(d):
             row = u[a]
             means[layer, a] = row[0].real / root
@@ -247,9 +138,11 @@ def _forward(theta, shape, basis, rank, first, x, path, means, scales, work):  #
                 gain = _inverse(_root(scale + shape.eps))
             else:
                 if shape.norm == L2:
-                    scale = _root(_dot(row, row) * (1.0 / n))
-                    # as torch has it: the gradient of the norm of a vector of zeros is 0
-                    gain = _inverse(scale) * (1.0 / n) if scale.real != 0.0 else 0.0 * scale
+                    scale = _dot(row, row) * (1.0 / n)
+                    gain = 0.0 * scale  # as torch has it for the norm of a vector of zeros
+                    if scale.real != 0.0:
+                        scale = _root(scale)
+                        gain = _inverse(scale) * (1.0 / n)
                     for r in range(row.size):
                         slopes[a, r] = row[r] * gain
                 else:
@@ -269,21 +162,20 @@ def _forward(theta, shape, basis, rank, first, x, path, means, scales, work):  #
             row[0] = beta * root
 
 
-@_part("contract")
-def _backward(theta, shape, n, last, x, path, work, grad):  # type: ignore[no-untyped-def]
-    """From the gradient by the outputs, in ``work``, to that by the parameters.
+@compiled(fastmath={"contract"})
+def _backward(theta, shape, n, last, x, path, trace, flow, grad):  # type: ignore[no-untyped-def]
+    """From the gradient by the outputs, in ``flow[0]``, to that by the parameters.
 
     Goes down to layer ``last`` (from 0), whose input is ``x``. ``grad`` takes the gradients of all
     layers from there on if its size is that of ``theta``, otherwise that of W of ``last`` only.
     """
     k, d = shape.k, shape.d
     root = math.sqrt(n)
-    normal, slope, inverse, flow = work.normal, work.slope, work.inverse, work.flow
-    stride = _stride(shape)
+    normal, slope, inverse = trace
     whole = grad.size == theta.size
     here = 0
     for layer in range(k - 1, last - 1, -1):
-        start = layer * stride
+        start = layer * shape.stride
         g = flow[here]
         after = start + d * d
         if layer < k - 1 and shape.norm != NONE:
@@ -308,63 +200,59 @@ def _backward(theta, shape, n, last, x, path, work, grad):  # type: ignore[no-un
                 for b in range(d):
                     grad[target + a * d + b] = _dot(g[a], source[b])
         if layer > last:
-            _transposed_product(theta, start, g, flow[1 - here])
+            _product(theta, start, 1, d, g, flow[1 - here])
             here = 1 - here
 
 
-@_part("contract")
-def _stride(shape):  # type: ignore[no-untyped-def]
-    """How many parameters a layer that is not the last has."""
-    d = shape.d
-    return d * d + (d if shape.bias else 0) + (2 * d if shape.norm != NONE else 0)
+def _run(thetas, numbers, prefix, shape, data, factor, rates):  # type: ignore[no-untyped-def]
+    """Passes at ``thetas``, or one from each layer of ``numbers`` on, whose input ``prefix`` holds.
+
+    Args:
+        factor: of the sum of squares in the loss.
+        rates: the weight decay of each parameter, or nothing.
+
+    Returns:
+        Objective and data loss ``(passes, 2)``; gradients ``(passes, ..)``, by all parameters or by
+        the W of each of ``numbers``; outputs, means and scales of the layers in the last pass.
+    """
+    d, width = data.inputs.shape
+    kind, n, normalised = (
+        thetas.dtype,
+        data.basis.shape[1],
+        0 if shape.norm == NONE else shape.k - 1,
+    )
+    whole = numbers.size == 0
+    count, size = (len(thetas), thetas.shape[1]) if whole else (len(numbers), d * d)
+    losses, grads = np.empty((count, 2), kind), np.empty((count, size), kind)
+    path = np.empty((shape.k, d, width), kind)
+    means, scales = np.empty((normalised, d)), np.empty((normalised, d))
+    layers = normalised, d, width
+    trace = np.empty(layers, kind), np.empty(layers, kind), np.empty((normalised, d), kind)
+    flow, x = np.empty((2, d, width), kind), np.empty((d, width), kind)
+    for p in range(count):
+        theta, grad = thetas[p if whole else 0], grads[p]
+        first = 0 if whole else numbers[p] - 1
+        x[:] = data.inputs
+        if first > 0:
+            x[:] = prefix[first - 1]
+        _forward(theta, shape, data.basis, first, x, path, means, scales, trace)
+        loss = factor * data.rest + 0.0 * theta[0]
+        for a in range(d):
+            for r in range(width):
+                flow[0, a, r] = path[-1, a, r] - data.targets[a, r]
+            loss += factor * _dot(flow[0, a], flow[0, a])
+        flow[0] *= 2.0 * factor
+        _backward(theta, shape, n, first, x, path, trace, flow, grad)
+        losses[p] = loss
+        start = first * shape.stride
+        for i in range(size if rates.size else 0):
+            decayed = rates[start + i] * theta[start + i]
+            grad[i] += decayed
+            losses[p, 0] += decayed * theta[start + i] / 2
+    return losses, grads, path, means, scales
 
 
-@_part("contract")
-def _residual(outputs, targets, factor, flow):  # type: ignore[no-untyped-def]
-    """factor ||outputs - targets||^2; its gradient by the outputs goes to ``flow``."""
-    total = 0.0 * outputs[0, 0]
-    for a in range(len(outputs)):
-        for r in range(outputs.shape[1]):
-            flow[a, r] = outputs[a, r] - targets[a, r]
-        total += _dot(flow[a], flow[a])
-        for r in range(outputs.shape[1]):
-            flow[a, r] *= 2.0 * factor
-    return factor * total
-
-
-@_part("contract")
-def _add_decay(theta, shape, first, grad):  # type: ignore[no-untyped-def]
-    """The L2 term; its gradient is added to ``grad``."""
-    total = 0.0 * theta[0]
-    if shape.decay == 0.0:
-        return total
-    d, stride = shape.d, _stride(shape)
-    if grad.size < theta.size:  # that of one W
-        for i in range(d * d):
-            grad[i] += shape.decay * theta[first * stride + i]
-        return total
-    for start in range(0, theta.size, stride):
-        end = min(start + stride, theta.size) if shape.decay_all else start + d * d
-        total += _dot(theta[start:end], theta[start:end])
-        for i in range(start, end):
-            grad[i] += shape.decay * theta[i]
-    return total * (shape.decay / 2)
-
-
-@compiled
-def run(  # type: ignore[no-untyped-def]
-    thetas, numbers, shape, basis, inputs, targets, rank, rest,
-    prefix, path, means, scales, work, losses, grads,
-):  # fmt: skip
-    """See ``LinearPass._passes``; a single one of ``thetas`` or ``numbers`` is for all passes."""
-    n = basis.shape[1]
-    for p in range(len(grads)):
-        theta, grad = thetas[min(p, len(thetas) - 1)], grads[p]
-        first = numbers[min(p, len(numbers) - 1)] - 1
-        x = inputs if first == 0 else prefix[first - 1]
-        _forward(theta, shape, basis, rank, first, x, path, means, scales, work)
-        loss = _residual(path[shape.k - 1], targets, shape.factor, work.flow[0])
-        loss += shape.factor * rest
-        _backward(theta, shape, n, first, x, path, work, grad)
-        losses[p, 0] = loss + _add_decay(theta, shape, first, grad)
-        losses[p, 1] = loss
+try:
+    run = compiled(cache=True, nogil=True)(_run)
+except RuntimeError:  # there is no folder to keep it in
+    run = compiled(nogil=True)(_run)

@@ -6,28 +6,25 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bnexp.models.base import MakeNorm, ModelOptions, Task
+from bnexp.models.base import ClassifierOptions, MakeNorm, Task
 from bnexp.models.network import Chain, Stage
-from bnexp.registry import MODELS, expect, one_of, positive
+from bnexp.registry import MODELS, expect
 
 UNITS = 1024
-"""Of each hidden layer, at width 1."""
+"""Units of each hidden layer, at width 1."""
 
 PIXELS = 32 * 32
 
 
 @dataclass(frozen=True)
-class MlpOptions(ModelOptions):
-    """``depth`` counts the linear layers; ``width`` multiplies the hidden units."""
+class MlpOptions(ClassifierOptions):
+    """``depth`` counts the linear layers."""
 
     depth: int
-    width: float
 
     def check(self, key: str) -> None:
         super().check(key)
-        one_of(f"{key}.loss", self.loss, ("cross_entropy",))
         expect(1 <= self.depth <= 1000, f"{key}.depth", "1 to 1000 layers", self.depth)
-        positive(f"{key}.width", self.width)
 
 
 @MODELS.register("mlp", MlpOptions, task="classification")

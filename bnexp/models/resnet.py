@@ -7,31 +7,25 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnexp.models.base import MakeNorm, ModelOptions, Task
+from bnexp.models.base import ConvolutionalOptions, MakeNorm, Task
 from bnexp.models.network import Layer, Network
-from bnexp.registry import MODELS, one_of, positive
+from bnexp.registry import MODELS, one_of
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 CHANNELS = (64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
-class ResnetOptions(ModelOptions):
-    """``depth`` 18 or 34; ``width`` multiplies the channels; ``stem`` is cifar (a 3x3 convolution)
-    or imagenet (7x7 with stride 2, then a max-pool). ``skip=false`` leaves out the skip connections
-    and their projections: the plain networks of the paper's section 3.3."""
+class ResnetOptions(ConvolutionalOptions):
+    """``depth`` 18 or 34. ``skip=false`` leaves out the skip connections and their projections: the
+    plain networks of the paper's section 3.3."""
 
     depth: int
-    width: float
-    stem: str
     skip: bool
 
     def check(self, key: str) -> None:
         super().check(key)
-        one_of(f"{key}.loss", self.loss, ("cross_entropy",))
         one_of(f"{key}.depth", self.depth, list(BLOCKS))
-        positive(f"{key}.width", self.width)
-        one_of(f"{key}.stem", self.stem, ("cifar", "imagenet"))
 
 
 class BasicBlock(nn.Module):
@@ -74,10 +68,9 @@ class ResNet(Network):
     def __init__(self, options: ResnetOptions, norm: MakeNorm, task: Task) -> None:
         super().__init__()
         channels = [max(1, round(full * options.width)) for full in CHANNELS]
-        cifar = options.stem == "cifar"
-        size, stride = (3, 1) if cifar else (7, 2)
-        self.conv = nn.Conv2d(task.channels, channels[0], size, stride, size // 2, bias=False)
+        self.conv = options.stem_convolution(task.channels, channels[0])
         self.norm0 = norm(1, channels[0])
+        cifar = options.stem == "cifar"
         self.pool = nn.Identity() if cifar else nn.MaxPool2d(3, 2, padding=1)
         layers = [Layer("conv", "norm0")]
         blocks: list[BasicBlock] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from bnexp.models.base import MakeNorm, ModelOptions, Task
+from bnexp.models.base import ClassifierOptions, MakeNorm, Task
 from bnexp.models.network import Chain, Stage
 from bnexp.registry import MODELS, expect, one_of, positive
 
@@ -20,29 +20,25 @@ STAGES = {
 """How many 3x3 convolutions each of the five stages has; a max-pool ends each stage."""
 
 CHANNELS = (64, 128, 256, 512, 512)
-"""Of the convolutions of each stage, at width 1."""
+"""Channels of the convolutions of each stage, at width 1."""
 
 WIDEST = 64
 """The greatest width: above it the weights fill any memory."""
 
 
 @dataclass(frozen=True)
-class VggOptions(ModelOptions):
-    """``depth`` counts the layers of the original, ``width`` multiplies the channels; ``head`` is
-    linear, or the widths of hidden linear layers; ``init_scale`` multiplies the weights at the
-    start."""
+class VggOptions(ClassifierOptions):
+    """``depth`` counts the layers of the original; ``head`` is linear, or the widths of hidden
+    linear layers; ``init_scale`` multiplies the weights at the start."""
 
     init_scale: float = field(default=1.0, kw_only=True)
     depth: int
-    width: float
     head: Any
 
     def check(self, key: str) -> None:
         super().check(key)
-        one_of(f"{key}.loss", self.loss, ("cross_entropy",))
         one_of(f"{key}.depth", self.depth, list(STAGES))
         positive(f"{key}.init_scale", self.init_scale)
-        positive(f"{key}.width", self.width)
         expect(self.width <= WIDEST, f"{key}.width", f"{WIDEST} at most", self.width)
         widths = self.head if isinstance(self.head, list) else [0]
         ok = self.head == "linear" or all(type(w) is int and 0 < w <= 1 << 16 for w in widths)

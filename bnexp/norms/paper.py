@@ -47,7 +47,7 @@ class StatisticsOptions(Options):
 
 @dataclass(frozen=True)
 class NoiseOptions(Options):
-    """Of Algorithm 1: see `Noise`."""
+    """The ranges of the noise of Algorithm 1; see `Noise`."""
 
     n_mu: float
     n_sigma: float
@@ -63,7 +63,7 @@ class NoiseOptions(Options):
 
 @dataclass(frozen=True)
 class NoisyOptions(NoiseOptions, StatisticsOptions):
-    """Those of batch normalisation and of the noise."""
+    """The options of batch normalisation and of the noise."""
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -209,11 +209,10 @@ class Noise(Replayed):
 
 NORMS.register("none")(lambda _units, _options, _seed: nn.Identity())
 NORMS.register("bn", StatisticsOptions)(lambda units, options, _seed: BatchNorm(units, options))
-NORMS.register("l1", StatisticsOptions)(lambda units, options, _seed: LpNorm(units, options, "l1"))
-NORMS.register("l2", StatisticsOptions)(lambda units, options, _seed: LpNorm(units, options, "l2"))
-NORMS.register("linf", StatisticsOptions)(
-    lambda units, options, _seed: LpNorm(units, options, "linf")
-)
+for _name in AVERAGES:
+    NORMS.register(_name, StatisticsOptions)(
+        lambda units, options, _seed, name=_name: LpNorm(units, options, name)
+    )
 NORMS.register("noisy_bn", NoisyOptions)(
     lambda units, options, seed: nn.Sequential(BatchNorm(units, options), Noise(options, seed))
 )

@@ -41,7 +41,7 @@ class Schedule(registry.Options):
 
 @dataclass(frozen=True)
 class LayerSchedule(Schedule):
-    """Of a probe that measures ``layers``: all, or a list of numbers."""
+    """The schedule of a probe that measures ``layers``: all, or a list of numbers."""
 
     layers: Any
 
@@ -54,6 +54,11 @@ class LayerSchedule(Schedule):
     def check_layers(self, key: str, layers: int) -> None:
         ok = self.layers == "all" or max(self.layers) <= layers
         expect(ok, f"{key}.layers", f"all, or a list of layers out of 1 to {layers}", self.layers)
+
+    def suffixes(self, layers: int) -> float:
+        """The cost of one pass from each layer measured on, in passes through all ``layers``."""
+        numbers = range(1, layers + 1) if self.layers == "all" else self.layers
+        return sum((layers - i + 1) / layers for i in numbers)
 
     def numbers(self, model: Network) -> list[int]:
         """The layers to measure, in order, each once."""
@@ -104,7 +109,9 @@ class Probe:
 
     ``tables`` declares what it records: by table, what each column holds. ``passive`` probes only
     read what the step computed anyway; the others run under the guard. ``wants_update`` probes are
-    called after the update, too. ``name`` is its key in the config.
+    called after the update, too. ``name`` is its key in the config. Registered with ``passes``, a
+    function of options and number of layers, it says what one measurement costs, roughly, in
+    forward and backward passes on a batch.
     """
 
     name: str
@@ -114,12 +121,6 @@ class Probe:
 
     def __init__(self, options: Schedule, setting: Setting) -> None:
         self.options, self.setting = options, setting
-
-    @staticmethod
-    def passes(options: Any, layers: int) -> float:  # noqa: ARG004
-        """What one measurement costs in a network of ``layers`` layers, roughly, in forward and
-        backward passes on a batch."""
-        return 0.0
 
     def due(self, step: int) -> bool:
         return self.options.due(step)
@@ -137,7 +138,7 @@ class Probe:
         return {}
 
     def state(self) -> dict[str, Tensor]:
-        """What later measurements depend on besides their own step; saved with each checkpoint."""
+        """What later measurements depend on beside their own step; saved with each checkpoint."""
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

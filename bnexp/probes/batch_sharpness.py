@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from bnexp.objective import norm
 from bnexp.probes.base import Probe, Rows, Schedule, Step
-from bnexp.probes.curvature import finite, flat
+from bnexp.probes.curvature import along_gradient, finite
 from bnexp.registry import PROBES, at_least
 from bnexp.seeds import derive
 
@@ -24,7 +23,9 @@ class BatchSharpnessOptions(Schedule):
         at_least(f"{key}.batches", self.batches, 1)
 
 
-@PROBES.register("batch_sharpness", BatchSharpnessOptions)
+@PROBES.register(
+    "batch_sharpness", BatchSharpnessOptions, passes=lambda options, _layers: 4.0 * options.batches
+)
 class BatchSharpness(Probe):
     """Table ``batch_sharpness`` (Andreyev and Beneventano 2024, arXiv 2412.20553).
 
@@ -43,10 +44,6 @@ class BatchSharpness(Probe):
     }
     options: BatchSharpnessOptions
 
-    @staticmethod
-    def passes(options: BatchSharpnessOptions, layers: int) -> float:  # noqa: ARG004
-        return 4.0 * options.batches
-
     def before_update(self, step: Step) -> Rows:
         model, objective, draw = self.setting.model, self.setting.objective, self.setting.draw
         batches = [(step.inputs, step.targets)]
@@ -56,9 +53,8 @@ class BatchSharpness(Probe):
         curvatures, squares = [], []
         for inputs, targets in batches:
             there = model.second_order(objective, inputs, targets, step.params)
-            length = norm(there.gradient)
-            unit = torch._foreach_div(there.gradient, length)
-            curvatures.append(flat(unit).double() @ flat(there.hvp(unit)).double())
+            length, along, _ = along_gradient(there)
+            curvatures.append(along)
             squares.append(length.double().square())
         curvature, square = torch.stack(curvatures), torch.stack(squares)
         mean, ratio = curvature.mean(), (curvature * square).sum() / square.sum()

@@ -13,7 +13,7 @@ from bnexp.probes.base import Probe, Rows, Schedule, Step
 from bnexp.registry import PROBES
 
 
-@PROBES.register("curvature", Schedule)
+@PROBES.register("curvature", Schedule, passes=lambda _options, _layers: 4.0)
 class Curvature(Probe):
     """Table ``curvature``.
 
@@ -35,22 +35,22 @@ class Curvature(Probe):
         }
     }
 
-    @staticmethod
-    def passes(options: Schedule, layers: int) -> float:  # noqa: ARG004
-        return 4.0  # forward, gradient with its graph, and that graph's own backward pass
-
     def before_update(self, step: Step) -> Rows:
         there = second_order(self, step)
-        # along the unit vector, so nothing is squared that could overflow
-        length = norm(there.gradient)
-        unit = torch._foreach_div(there.gradient, length)
-        hvp = there.hvp(unit)
-        along = flat(unit).double() @ flat(hvp).double()
+        length, along, hvp = along_gradient(there)
         curvature, beta = finite(along), finite(norm(hvp))
         if float(length) == 0.0:
             curvature = beta = math.nan
         w, size = weight_norm(self, step), float(norm(p.detach() for p in step.params.values()))
         return self.row(step, curvature, beta, w, size, curvature * w**2, beta * w**2)
+
+
+def along_gradient(there: SecondOrder) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """||g||, u'Hu and Hu for u = g / ||g||, so that nothing is squared that could overflow."""
+    length = norm(there.gradient)
+    unit = list(torch._foreach_div(there.gradient, length))
+    hvp = there.hvp(unit)
+    return length, flat(unit).double() @ flat(hvp).double(), hvp
 
 
 def second_order(probe: Probe, step: Step) -> SecondOrder:

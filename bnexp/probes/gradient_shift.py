@@ -9,7 +9,7 @@ from bnexp.probes.base import LayerProbe, LayerSchedule, Rows, Step
 from bnexp.registry import PROBES
 
 
-@PROBES.register("gradient_shift", LayerSchedule)
+@PROBES.register("gradient_shift", LayerSchedule, passes=lambda o, k: o.suffixes(k) * 2 / 3)
 class GradientShift(LayerProbe):
     """Table ``gradient_shift``, for layer i on the batch of step t with the same noise:
 
@@ -29,12 +29,6 @@ class GradientShift(LayerProbe):
         }
     }
     wants_update = True
-
-    @staticmethod
-    def passes(options: LayerSchedule, layers: int) -> float:
-        # from layer i on, the suffix forward and two thirds of its backward
-        numbers = range(1, layers + 1) if options.layers == "all" else options.layers
-        return sum((layers - i + 1) / layers for i in numbers if i > 1) * 2 / 3 + 1 / 3
 
     def after_update(self, step: Step) -> Rows:
         model, objective, numbers = self.setting.model, self.setting.objective, self.numbers

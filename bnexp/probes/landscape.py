@@ -35,7 +35,7 @@ class LandscapeOptions(Schedule):
         expect(ok, f"{key}.etas", expected, self.etas)
 
 
-@PROBES.register("landscape", LandscapeOptions)
+@PROBES.register("landscape", LandscapeOptions, passes=lambda options, _: len(options.etas))
 class Landscape(Probe):
     """Tables ``landscape`` and ``smoothness``.
 
@@ -68,10 +68,6 @@ class Landscape(Probe):
         },
     }
     options: LandscapeOptions
-
-    @staticmethod
-    def passes(options: LandscapeOptions, layers: int) -> float:  # noqa: ARG004
-        return float(len(options.etas))
 
     def direction(self, step: Step) -> Params:
         """d, by parameter: the gradient, or random of the gradient's norm."""

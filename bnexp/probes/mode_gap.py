@@ -9,7 +9,7 @@ from bnexp.probes.base import Probe, Rows, Schedule, Step
 from bnexp.registry import PROBES
 
 
-@PROBES.register("mode_gap", Schedule)
+@PROBES.register("mode_gap", Schedule, passes=lambda _options, _layers: 1 / 3)
 class ModeGap(Probe):
     """Table ``mode_gap``: the batch of step t at theta_t, in test mode beside training mode.
 
@@ -25,10 +25,6 @@ class ModeGap(Probe):
             "accuracy": "fraction of the batch that is classified right in test mode",
         }
     }
-
-    @staticmethod
-    def passes(options: Schedule, layers: int) -> float:  # noqa: ARG004
-        return 1 / 3
 
     def before_update(self, step: Step) -> Rows:
         self.setting.model.eval()

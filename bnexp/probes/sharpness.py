@@ -41,7 +41,11 @@ class SharpnessOptions(Schedule):
         at_least(f"{key}.max_iterations", self.max_iterations, 1)
 
 
-@PROBES.register("sharpness", SharpnessOptions)
+def passes(options: SharpnessOptions, _layers: int) -> float:
+    return 4.0 + 2.0 * min(options.max_iterations, LEAST + 1)
+
+
+@PROBES.register("sharpness", SharpnessOptions, passes=passes)
 class Sharpness(Probe):
     """Table ``sharpness``: the largest (algebraic) eigenvalue of the objective's Hessian.
 
@@ -66,10 +70,6 @@ class Sharpness(Probe):
     def __init__(self, options: SharpnessOptions, setting: Setting) -> None:
         super().__init__(options, setting)
         self._eigenvector: Tensor | None = None
-
-    @staticmethod
-    def passes(options: SharpnessOptions, layers: int) -> float:  # noqa: ARG004
-        return 4.0 + 2.0 * min(options.max_iterations, LEAST + 1)
 
     def state(self) -> dict[str, Tensor]:
         """The last eigenvector, ``(parameters,)``."""

@@ -7,7 +7,7 @@ from bnexp.registry import PROBES
 from bnexp.theory import TERMS, Point, inputs_of, layer_terms, real_case
 
 
-@PROBES.register("theory", LayerSchedule)
+@PROBES.register("theory", LayerSchedule, passes=lambda o, layers: o.suffixes(layers) * 8)
 class Theory(LayerProbe):
     """Table ``theory``: the terms of 4.1 and 4.2 (``bnexp/theory/check.py``) for each layer.
 
@@ -25,12 +25,6 @@ class Theory(LayerProbe):
             **{name: f"{name} of layer_terms" for name in TERMS},
         }
     }
-
-    @staticmethod
-    def passes(options: LayerSchedule, layers: int) -> float:
-        # from layer i on: the suffix and its gradient twice, and three Hessian-vector products
-        numbers = range(1, layers + 1) if options.layers == "all" else options.layers
-        return sum((layers - i + 1) / layers for i in numbers) * 8 + 1 / 3
 
     def before_update(self, step: Step) -> Rows:
         model, objective = self.setting.model, self.setting.objective

@@ -16,7 +16,7 @@ from bnexp.models import Network, Task, build_model, layer_count
 from bnexp.objective import Objective
 from bnexp.optim import schedule, takes_no_closure
 from bnexp.probes import Rows, Setting, build_probes
-from bnexp.registry import OPTIMISERS, expect
+from bnexp.registry import OPTIMISERS, PROBES, expect
 from bnexp.training.loop import Trainer
 
 EVALUATION_BATCH = 1000
@@ -37,18 +37,12 @@ def trainer_of(config: Config, device: torch.device) -> tuple[Trainer, str]:
     model = _network(config, dataset, device, dtype)
 
     def evaluation(split: str) -> Iterator[tuple[Tensor, Tensor]]:
-        if getattr(dataset, split) is not None:
-            for batch in batches.split(split, EVALUATION_BATCH):
-                yield batch.inputs, batch.targets
-
-    def draw(number: int) -> tuple[Tensor, Tensor]:
-        batch = batches.at(number)
-        return batch.inputs, batch.targets
+        return batches.split(split, EVALUATION_BATCH)
 
     optimizer, weight_decay = _optimizer(model, config.optim)
     loss, smoothing = str(plain["model"]["loss"]), plain["model"].get("label_smoothing", 0.0)
     objective = Objective(loss, weight_decay, config.optim.options.decay, smoothing)
-    other = None if run.batch_size is None else draw
+    other = None if run.batch_size is None else batches.at
     setting = Setting(model, objective, run.steps, run.seed, evaluation, other)
     probes, every = build_probes(plain["probes"], setting), SYNC_EVERY[device.type]
     rates = schedule(optimizer, config.optim.options, run.steps)
@@ -118,9 +112,10 @@ def estimate(runs: Iterable[tuple[Config, torch.device]], threads: int | None = 
             known[sizes] = _step_seconds(config, device, threads)
         layers = layer_count(model.name, model.options, norm.name, norm.options)
         passes = float(config.run.steps + 1)
-        for probe in config.probes.values():
+        for name, probe in config.probes.items():
+            cost = PROBES[name].more.get("passes", lambda _options, _layers: 0.0)
             due = sum(probe.options.due(step) for step in range(config.run.steps + 1))
-            passes += due * probe.item.passes(probe.options, layers)
+            passes += due * cost(probe.options, layers)
         total += known[sizes] * passes
     return total
 

@@ -125,7 +125,7 @@ class Trainer:
         """The objective and its gradient on the step's batch, with what probes capture."""
         model, batch = self.setting.model, self.batches.at(number)
         layers = sorted({layer for probe in due for layer in probe.captures()})
-        here = model.evaluate(self.setting.objective, batch.inputs, batch.targets, capture=layers)
+        here = model.evaluate(self.setting.objective, *batch, capture=layers)
         return Step(
             number=number,
             lr=float(self.optimizer.param_groups[0]["lr"]),

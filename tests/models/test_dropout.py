@@ -78,9 +78,9 @@ def test_definition_2_1_meets_the_same_masks_in_a_chain(family: str) -> None:
     """The chain's short cut against the definition, and against autograd by hand."""
     model, batch, objective = dropping(family), Draws(family).at(0), Objective(LOSS[family])
     at_step(model, 3)
-    here = model.evaluate(objective, batch.inputs, batch.targets)
+    here = model.evaluate(objective, *batch)
     new = {name: p.detach() - 0.1 * here.grads[name] for name, p in model.own_params.items()}
-    points = objective, batch.inputs, batch.targets, model.own_params, new, list(model.layers)
+    points = objective, *batch, model.own_params, new, list(model.layers)
     chain, definition = model.mixed_gradients(*points), Network.mixed_gradients(model, *points)
     for number in model.layers:
         torch.testing.assert_close(chain[number], definition[number])

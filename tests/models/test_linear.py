@@ -7,69 +7,29 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from numba.core import caching
 from torch import Tensor
 
-from bnexp.models.linear import NORMS, LinearPass, sufficient
-from bnexp.models.linear_kernels import compiled
-
-LOSSES = {
-    "sum_squares": lambda z, y: (z - y).square().sum(),
-    "half_sum_squares": lambda z, y: (z - y).square().sum() / 2,
-    "mean_squares": lambda z, y: (z - y).square().mean(),
-}
+from bnexp.models.linear import LOSSES, NORMS, LinearPass, sufficient
+from tests import reference
 
 
-class Samplewise:
-    """The same network on the samples, by autograd; written from the formulas alone."""
+def named(theta: Tensor, network: tuple) -> dict[str, Tensor]:
+    """``theta`` by the reference's names."""
+    k, d, norm, _, bias, *_ = network
+    names = []
+    for i in range(1, k + 1):
+        kinds = ["W", *["b"] * bias, *["gamma", "beta"] * (norm != "none" and i < k)]
+        names += [f"{kind}{i}" for kind in kinds]
+    parts = theta.split([d * d if name[0] == "W" else d for name in names])
+    pairs = zip(names, parts, strict=True)
+    return {name: part.view(d, d) if name[0] == "W" else part for name, part in pairs}
 
-    def __init__(self, k, d, norm, eps, bias, loss, weight_decay=0.0, decay="weights"):
-        self.k, self.d, self.norm, self.eps, self.bias = k, d, norm, eps, bias
-        self.loss, self.weight_decay, self.decay = loss, weight_decay, decay
 
-    def split(self, theta: Tensor) -> list[dict[str, Tensor]]:
-        layers, rest = [], theta
-        for layer in range(self.k):
-            names = ["bias"] * self.bias + ["gamma", "beta"] * self.normalised(layer)
-            sizes = [self.d**2, *[self.d] * len(names)]
-            parts = rest[: sum(sizes)].split(sizes)
-            rest = rest[sum(sizes) :]
-            weight = parts[0].view(self.d, self.d)
-            layers.append({"weight": weight, **dict(zip(names, parts[1:], strict=True))})
-        assert rest.numel() == 0
-        return layers
-
-    def normalised(self, layer: int) -> bool:
-        return self.norm != "none" and layer < self.k - 1
-
-    def objective(self, layers, x, y):
-        """Loss, data loss, and per layer the pre-activations and the norm's statistics."""
-        outputs, statistics = [], []
-        for layer, own in enumerate(layers):
-            x = x @ own["weight"].T
-            if self.bias:
-                x = x + own["bias"]
-            if self.normalised(layer):
-                mean = x.mean(0)
-                scale = {
-                    "bn": lambda x: (x - x.mean(0)).square().mean(0),
-                    "l1": lambda x: x.abs().mean(0),
-                    "l2": lambda x: torch.linalg.vector_norm(x, dim=0) / len(x) ** 0.5,
-                    "linf": lambda x: x.abs().amax(0),
-                }[self.norm](x)
-                statistics.append((mean, scale))
-                bn = self.norm == "bn"
-                divisor = (scale + self.eps).sqrt() if bn else scale + self.eps
-                x = own["gamma"] * (x - mean) / divisor + own["beta"]
-            outputs.append(x)
-        data_loss = LOSSES[self.loss](x, y)
-        decayed = (value for own in layers for name, value in own.items()
-                   if self.decay == "all" or name == "weight")  # fmt: skip
-        penalty = sum(value.square().sum() for value in decayed) * self.weight_decay / 2
-        return data_loss + penalty, data_loss, outputs, statistics
-
-    def at(self, theta, x, y):
-        return self.objective(self.split(theta), x, y)
+def samplewise(network: tuple, x, y):
+    """The reference's network and its objective on the samples, of parameters by name."""
+    k, _, norm, eps, _, loss, *decay = network
+    net = reference.Net(["linear"] * k, norm, False, eps=eps)
+    return net, reference.objective(net, loss, torch.tensor(x), torch.tensor(y), *decay)
 
 
 def problem(k, d, n, norm, *, bias=False, condition=1.0, noise=0.0, seed=0):
@@ -94,22 +54,19 @@ def close(got, expected, tolerance=1e-10):
 
 
 def check(network: tuple, theta, x, y, tolerance=1e-10):
-    """One pass against autograd: loss, gradient, pre-activations, statistics."""
+    """One pass against autograd: loss, gradient, pre-activations."""
     data = sufficient(x, y)
     got = LinearPass(*network).loss_and_grad(theta, data)
     point = torch.tensor(theta, requires_grad=True)
-    loss, data_loss, outputs, statistics = Samplewise(*network).at(
-        point, torch.tensor(x), torch.tensor(y)
-    )
+    net, objective = samplewise(network, x, y)
+    loss = objective(named(point, network))
     (grad,) = torch.autograd.grad(loss, point)
+    outputs, layers = reference.forward(net, named(point.detach(), network), torch.tensor(x))
+    data_loss = reference.data_loss(network[5], outputs, torch.tensor(y))
     close([got.loss, got.data_loss], [loss.item(), data_loss.item()], tolerance)
     close(got.grad, grad, tolerance)
-    for mine, expected in zip(data.samples(got.coordinates), outputs, strict=True):
-        close(mine, expected.detach(), tolerance)
-    for means, scales, (mean, scale) in zip(got.means, got.scales, statistics, strict=True):
-        close(scales, scale.detach(), tolerance)
-        size = scale.sqrt().max() if network[2] == "bn" else scale.max()
-        assert np.abs(means - mean.detach().numpy()).max() <= tolerance * size.item()
+    for mine, expected in zip(data.samples(got.coordinates), layers.values(), strict=True):
+        close(mine, expected, tolerance)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -156,14 +113,12 @@ def test_mixed_gradients_are_definition_2_1(norm, bias):
     new = old + 0.1 * direction
     got = LinearPass(*network).mixed_gradients(old, new, sufficient(x, y), [1, 2, 4, 6])
     assert list(got) == [1, 2, 4, 6]
-    reference = Samplewise(*network)
-    before, after = (reference.split(torch.tensor(theta)) for theta in (old, new))
+    _, objective = samplewise(network, x, y)
+    before, after = (named(torch.tensor(theta), network) for theta in (old, new))
     for layer, gradient in got.items():
-        weight = before[layer - 1]["weight"].clone().requires_grad_()
-        own = {**before[layer - 1], "weight": weight}
-        mixed = [*after[: layer - 1], own, *before[layer:]]
-        loss = reference.objective(mixed, torch.tensor(x), torch.tensor(y))[0]
-        close(gradient, torch.autograd.grad(loss, weight)[0])
+        mixed = {n: (after if reference.layer_of(n) < layer else before)[n] for n in before}
+        mixed[f"W{layer}"] = weight = before[f"W{layer}"].clone().requires_grad_()
+        close(gradient, torch.autograd.grad(objective(mixed), weight)[0])
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -172,11 +127,9 @@ def test_hessian_vector_products_are_autograds(norm, bias):
     k, d = 5, 4
     network = (k, d, norm, 1e-5, bias, "sum_squares", 0.1, "all")
     theta, v, x, y = problem(k, d, 60, norm, bias=bias, noise=0.5)
-    reference = Samplewise(*network)
+    _, objective = samplewise(network, x, y)
     _, expected = torch.autograd.functional.hvp(
-        lambda point: reference.at(point, torch.tensor(x), torch.tensor(y))[0],
-        torch.tensor(theta),
-        torch.tensor(v),
+        lambda point: objective(named(point, network)), torch.tensor(theta), torch.tensor(v)
     )
     engine, data = LinearPass(*network), sufficient(x, y)
     for size in (1.0, 1e-30, 1e30):
@@ -210,21 +163,3 @@ def test_overflow_is_inf_or_nan_and_raises_nothing(norm):
         assert not np.isfinite(engine.hvp(huge, v, data)).all()
         if not np.isfinite(huge).all():
             assert not np.isfinite(engine.hvp(theta, huge, data)).all()
-
-
-@pytest.mark.parametrize("failure", ["no folder", "full disk"])
-def test_where_no_cache_can_be_written_functions_are_compiled_all_the_same(failure, monkeypatch):
-    def fail(*args):
-        raise OSError("no space left on device")
-
-    if failure == "no folder":
-        monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
-    else:
-        monkeypatch.setattr(caching.FunctionCache, "save_overload", fail)
-    filled = np.zeros(3)
-    compiled(fill)(filled)
-    assert filled.tolist() == [1.0, 1.0, 1.0]
-
-
-def fill(x):
-    x[:] = 1.0

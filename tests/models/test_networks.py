@@ -16,9 +16,7 @@ from tests.helpers import (
     D,
     Draws,
     both,
-    built,
     every_network,
-    every_norm,
     measured,
     network,
     norm_module,
@@ -27,31 +25,6 @@ from tests.helpers import (
     trainer,
     twin,
 )
-
-
-@every_norm
-def test_vgg16_layer_10_is_the_tenth_convolution_whatever_the_norm(norm: str) -> None:
-    model = built("vgg", norm, depth=16)
-    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    for number in range(1, 14):
-        assert model.affine(number) is convolutions[number - 1]
-        assert model.own_params[model.weight_name(number)] is convolutions[number - 1].weight
-    assert isinstance(model.affine(14), nn.Linear)
-    assert model.weight_names() == [model.weight_name(i) for i in range(1, 15)]
-
-
-def test_resnet18s_layers_are_in_the_order_of_the_forward_pass() -> None:
-    """The stem, each block's convolutions and then its projection, the head: 21 layers."""
-    model = built("resnet", "bn")
-    calls: list[nn.Module] = []
-    affine = [model.affine(number) for number in model.layers]
-    for module in affine:
-        module.register_forward_hook(lambda module, *_: calls.append(module))
-    model(Draws("resnet", torch.float32).at(0).inputs)
-    assert calls == affine
-    assert len(calls) == 21
-    projections = [i for i in model.layers if getattr(affine[i - 1], "kernel_size", 0) == (1, 1)]
-    assert projections == [8, 13, 18]
 
 
 @every_network
@@ -87,7 +60,7 @@ def test_forward_and_pre_activations_are_the_references(family: str, norm: str) 
     outputs, expected = reference.forward(net, theta_of(model), batch.inputs)
     torch.testing.assert_close(model.outputs(batch.inputs), outputs, rtol=1e-10, atol=1e-10)
     captured = model.evaluate(
-        Objective(LOSS[family]), batch.inputs, batch.targets, capture=list(model.layers)
+        Objective(LOSS[family]), *batch, capture=list(model.layers)
     ).activations
     assert sorted(captured) == sorted(expected) == list(model.layers)
     for number, values in expected.items():

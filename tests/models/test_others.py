@@ -64,14 +64,27 @@ def called(model: Network, x: Tensor) -> list[nn.Module]:
     return calls
 
 
-@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
-def test_densenets_layers_are_in_the_order_of_the_forward_pass(stem: str) -> None:
-    """Stem, two dense layers of two convolutions, transition, one dense layer, head."""
-    model = built("densenet", "bn", stem=stem)
+RESNET18 = [*[3] * 7, 1, *[3] * 4, 1, *[3] * 4, 1, 3, 3, 0]
+DENSENET = [1, 3, 1, 3, 1, 1, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("family", "stem", "kernels"),
+    [
+        ("resnet", "cifar", RESNET18),
+        ("densenet", "cifar", [3, *DENSENET]),
+        ("densenet", "imagenet", [7, *DENSENET]),
+    ],
+)
+def test_layers_are_in_the_order_of_the_forward_pass(
+    family: str, stem: str, kernels: list[int]
+) -> None:
+    """The stem; each block's convolutions, then its projection, or two to a dense layer with
+    transitions between blocks; the head."""
+    model = built(family, "bn", stem=stem)
     affine = [model.affine(number) for number in model.layers]
     assert called(model, images(32)) == affine
-    sizes = [getattr(module, "kernel_size", (0,))[0] for module in affine]
-    assert sizes == [3 if stem == "cifar" else 7, 1, 3, 1, 3, 1, 1, 3, 0]
+    assert [getattr(module, "kernel_size", (0,))[0] for module in affine] == kernels
 
 
 def test_a_norm_of_concatenated_channels_counts_with_the_layer_before_it() -> None:

@@ -39,7 +39,7 @@ def dense(
 ) -> tuple[Tensor, Tensor]:
     """The reference's gradient ``(n,)`` and Hessian ``(n, n)`` at the network's parameters."""
     net = twin(model, "small" if family == "vgg" else "dln", norm, batch.inputs, step)
-    loss = reference.objective(net, LOSS[family], batch.inputs, batch.targets, *decay)
+    loss = reference.objective(net, LOSS[family], *batch, *decay)
     theta = theta_of(model)
     return reference.flat(grad(loss)(theta)), reference.hessian(loss, theta)
 

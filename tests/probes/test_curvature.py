@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch.func import grad
 
 from bnexp.models import Network
 from bnexp.objective import Objective
 from bnexp.probes.base import leaving_no_trace
-from tests import reference
 from tests.helpers import (
     LOSS,
     Draws,
@@ -23,9 +21,7 @@ from tests.helpers import (
     measured,
     network,
     probe,
-    theta_of,
     trainer,
-    twin,
 )
 from tests.probes.second_order import CUSP, FLAT, SCALE_FREE, Own, bare, dense, row, scaled, tiny
 
@@ -84,14 +80,6 @@ def test_of_a_quadratic() -> None:
     assert found["sharpness"] == pytest.approx(largest, rel=1e-10)
 
 
-def test_a_loss_c_times_as_large_has_c_times_the_curvature() -> None:
-    once, twice = (
-        rows(*tiny("dln", "l1"), Objective(loss)) for loss in ("half_sum_squares", "sum_squares")
-    )
-    for name in SLOPES:
-        assert twice[name] == pytest.approx(2 * once[name], rel=1e-9)
-
-
 def test_where_the_scale_of_the_weights_is_idle_the_scaled_ones_do_not_change() -> None:
     """L(cW) = L(W): the curvature goes with 1/c^2."""
     found = []
@@ -116,18 +104,6 @@ def test_beta_0_is_the_limit_of_the_landscapes_beta(family: str, norm: str) -> N
     (beta,), (limit,) = tables["landscape"]["beta"], tables["curvature"]["beta_0"]
     assert limit == pytest.approx(beta, rel=1e-4)
     assert abs(tables["curvature"]["curvature"][0]) <= limit * (1 + 1e-12)
-
-
-@pytest.mark.parametrize("norm", ["bn", "l1"])
-def test_of_a_residual_network_it_is_the_references_product(norm: str) -> None:
-    model, batch = network("resnet", norm), Draws("resnet").at(0)
-    net, theta = twin(model, "resnet", norm, batch.inputs, 0), theta_of(model)
-    loss = reference.objective(net, "cross_entropy", batch.inputs, batch.targets, 0.1)
-    g = reference.flat(grad(loss)(theta))
-    Hg = reference.hvp(loss, theta, g)
-    found = row("curvature", model, Draws("resnet"), Objective("cross_entropy", 0.1))
-    assert found["curvature"] == pytest.approx(float(g @ Hg / (g @ g)), rel=1e-7)
-    assert found["beta_0"] == pytest.approx(float(Hg.norm() / g.norm()), rel=1e-7)
 
 
 def test_a_concave_loss_has_a_negative_curvature() -> None:

@@ -22,8 +22,7 @@ SIZES = (8, 8, 3)
 def test_split(split: str) -> Iterator[tuple[Tensor, Tensor]]:
     assert split == "test"
     for number, size in enumerate(SIZES):
-        batch = Draws("vgg", size=size).at(500 + number)
-        yield batch.inputs, batch.targets
+        yield Draws("vgg", size=size).at(500 + number)
 
 
 test_split.__test__ = False  # type: ignore[attr-defined]
@@ -35,7 +34,6 @@ def evaluated(norm: str) -> Trainer:
         Draws("vgg"),
         probe("eval"),
         objective=Objective("cross_entropy", 0.5),
-        lr=0.1,
         evaluation=test_split,
     )
 
@@ -75,9 +73,12 @@ def test_each_split_asked_for_has_its_row() -> None:
 
     model, objective = network("vgg", "bn"), Objective("cross_entropy")
     made = trainer(
-        model, Draws("vgg"), probe("eval", splits=["test", "train"]), objective=objective, lr=0.1,
+        model,
+        Draws("vgg"),
+        probe("eval", splits=["test", "train"]),
+        objective=objective,
         evaluation=splits,
-    )  # fmt: skip
+    )
     before = copy.deepcopy(model)
     found = measured(made, 1)["eval"]
     assert found["split"] == ["test", "train"]
@@ -89,25 +90,12 @@ def test_each_split_asked_for_has_its_row() -> None:
 
 
 def test_no_rows_where_there_is_no_test_split() -> None:
-    made = trainer(
-        network("dln", "bn"),
-        Draws("dln"),
-        probe("eval"),
-        objective=Objective("half_sum_squares"),
-        lr=1e-3,
-    )
+    made = trainer(network("dln", "bn"), Draws("dln"), probe("eval"))
     assert measured(made, 2) == {}
 
 
 def schedule(steps: int, **options: int) -> Table:
-    made = trainer(
-        network("dln", "bn"),
-        Draws("dln"),
-        probe("train", **options),
-        objective=Objective("half_sum_squares"),
-        lr=1e-3,
-        steps=steps,
-    )
+    made = trainer(network("dln", "bn"), Draws("dln"), probe("train", **options), steps=steps)
     return measured(made, steps + 1)["train"]
 
 
@@ -136,13 +124,7 @@ class Diverging(Probe):
 
 def test_a_step_that_is_not_finite_is_recorded_but_not_taken() -> None:
     model = network("dln", "none")
-    made = trainer(
-        model,
-        Draws("dln"),
-        probe("train"),
-        objective=Objective("half_sum_squares"),
-        lr=1e300,
-    )
+    made = trainer(model, Draws("dln"), probe("train"), lr=1e300)
     made.probes = [*made.probes, Diverging(Schedule(1, 0), made.setting)]
     found = measured(made, 1)
     before = [p.clone() for p in model.parameters()]
@@ -161,7 +143,7 @@ def test_train_rows_are_at_theta_t_on_the_batch_of_step_t() -> None:
         other.load_state_dict(model.state_dict())
         at_step(other, step)
         batch = batches.at(step)
-        alone = other.evaluate(objective, batch.inputs, batch.targets)
+        alone = other.evaluate(objective, *batch)
         other.load_state_dict(model.state_dict())
         hits = (other(batch.inputs).argmax(1) == batch.targets).tolist()
         row = measured(made, 1, first=step)["train"]

@@ -82,7 +82,7 @@ def test_is_definition_2_1(family: str, norm: str, momentum: float, lam: float, 
     for t in range(STEPS):
         batch = batches.at(t)
         net = twin(model, family, norm, batch.inputs, t)
-        loss = reference.objective(net, LOSS[family], batch.inputs, batch.targets, lam, decay)
+        loss = reference.objective(net, LOSS[family], *batch, lam, decay)
         new = reference.descend(grad(loss)(old), old, velocity, lr, momentum)
         for i, expected in reference.gradient_shift(loss, old, new, numbers).items():
             close(at(table, step=t, layer=i)[0], expected, 1e-9)
@@ -148,7 +148,7 @@ def test_over_the_learning_rate_it_tends_to_a_directional_derivative(
     batch, model = Draws(family).at(0), network(family, norm)
     theta = theta_of(model)
     net = twin(model, family, norm, batch.inputs, 0)
-    loss = reference.objective(net, LOSS[family], batch.inputs, batch.targets, 0.05)
+    loss = reference.objective(net, LOSS[family], *batch, 0.05)
     g = grad(loss)(theta)
     errors = {}
     for lr in (1e-6, 1e-7):
@@ -176,7 +176,7 @@ def test_the_layer_named_is_the_layer_measured(family: str) -> None:
     some = shift(family, "bn", objective, 0.1, layers=[8, 2, 8])
     assert some["layer"] == [2, 8]
     model, batch = network(family, "bn"), Draws(family).at(0)
-    grads = model.evaluate(objective, batch.inputs, batch.targets).grads
+    grads = model.evaluate(objective, *batch).grads
     for number in (2, 8):
         assert at(some, layer=number) == [
             {name: pytest.approx(value, rel=1e-12) for name, value in row.items()}
@@ -199,7 +199,6 @@ def test_at_the_last_step_it_measures_the_update_that_is_then_undone(
             Draws(family),
             probe("gradient_shift"),
             objective=Objective(LOSS[family], 0.01),
-            lr=LR[family],
             momentum=0.9,
             steps=steps,
         )

@@ -29,7 +29,7 @@ from tests.probes.test_curvature import EXACT
 def test_of_a_residual_network_it_is_the_references_by_arpack() -> None:
     model, batch = network("resnet", "bn"), Draws("resnet").at(0)
     net, theta = twin(model, "resnet", "bn", batch.inputs, 0), theta_of(model)
-    loss = reference.objective(net, "cross_entropy", batch.inputs, batch.targets, 0.1)
+    loss = reference.objective(net, "cross_entropy", *batch, 0.1)
     size = len(reference.flat(theta))
     matrix = LinearOperator(
         (size, size), dtype=float, matvec=lambda v: reference.hvp(loss, theta, torch.tensor(v))

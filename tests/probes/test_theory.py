@@ -11,7 +11,6 @@ from bnexp.theory import TERMS, Point, Unit, inputs_of, layer_terms, real_case
 from bnexp.theory.theorems import terms_4_1
 from tests.helpers import (
     LOSS,
-    LR,
     Draws,
     Table,
     at,
@@ -31,7 +30,7 @@ STEPS = 2
 def table(family: str, norm: str, dtype: torch.dtype = torch.float64, eps: float = 1e-5) -> Table:
     model = network(family, norm, dtype=dtype, eps=eps)
     objective = Objective(LOSS[family], 0.01)
-    made = trainer(model, Draws(family, dtype), probe("theory"), objective=objective, lr=LR[family])
+    made = trainer(model, Draws(family, dtype), probe("theory"), objective=objective)
     return measured(made, STEPS)["theory"]
 
 
@@ -64,7 +63,7 @@ def test_the_sums_are_those_of_the_units() -> None:
     model, batch = network("dln", "bn", eps=0.0), Draws("dln").at(0)
     with frozen_statistics(list(model.modules())):
         x = inputs_of(model, [3], batch.inputs)[3]
-        case = real_case(model, Objective(LOSS["dln"]), 3, x, batch.inputs, batch.targets)
+        case = real_case(model, Objective(LOSS["dln"]), 3, x, *batch)
         point = Point(case)
         terms = {name: float(value) for name, value in layer_terms(point).items()}
     assert tuple(terms) == tuple(TERMS)
@@ -84,7 +83,7 @@ def test_the_terms_taken_off_are_the_gradients_of_gamma_and_beta(family: str, nu
     made = trainer(model, Draws(family), probe("theory"), objective=objective, lr=0.1)
     fresh = network(family, "bn")
     _, after = forward(twin(fresh, family, "bn", batch.inputs, 0), theta_of(fresh), batch.inputs)
-    grads = fresh.evaluate(objective, batch.inputs, batch.targets).grads
+    grads = fresh.evaluate(objective, *batch).grads
     (row,) = at(measured(made, 1)["theory"], layer=number, step=0)
     norm, path = fresh.norm(number), fresh.layers[number].norm
     gamma, m = norm.weight.detach(), after[number].numel() / after[number].shape[1]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bnexp.objective import Objective
-from tests.helpers import Draws, at, measured, network, probe, trainer
+from tests.helpers import at, measured, probe, trainer
 from tests.probes.second_order import SCALE_FREE, Own, bare
 
 LR, DECAY = 0.05, 0.4
@@ -40,21 +40,6 @@ def test_a_small_angle_has_all_its_digits() -> None:
     (found,) = at(measured(made, 1)["updates"])
     assert found["angle"] == pytest.approx(found["relative_update"], rel=1e-6)
     assert 0 < found["angle"] < 1e-8
-
-
-def test_every_layer_has_a_row_and_others_can_be_chosen() -> None:
-    model = network("vgg", "bn")
-    made = trainer(
-        model, Draws("vgg"), probe("updates", layers=[2, 5]), objective=Objective("cross_entropy"),
-        lr=0.1,
-    )  # fmt: skip
-    before = {name: p.detach().clone() for name, p in model.own_params.items()}
-    found = at(measured(made, 1)["updates"])
-    assert [row["layer"] for row in found] == [2, 5]
-    for row in found:
-        name = model.weight_name(row["layer"])
-        W, new = before[name], model.own_params[name].detach()
-        assert row["update_norm"] == pytest.approx(float((new - W).norm()), rel=1e-9)
 
 
 @pytest.mark.parametrize("factor", [0.1, 1.0])
