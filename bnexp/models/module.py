@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parameter import is_lazy
 
 from bnexp.models.network import Layer, Network
 from bnexp.norms import at_least_float32
@@ -44,6 +46,9 @@ NO_CHECKPOINTS = "a forward pass without gradient checkpointing (forward= can tu
 STATEFUL = ("training", "track_running_stats")
 """Attributes of modules that are the caller's to set from one pass to the next."""
 
+CONTAINERS = (list, dict, set, deque)
+"""Kinds of attributes that a forward pass may write into, as into plain tensors."""
+
 
 class GivenLoss(Objective):
     """The objective of a `ModuleNetwork`, whose outputs are the loss: all its terms included."""
@@ -70,8 +75,8 @@ class ModuleNetwork(Network):
 
     Its parameters are those of ``module`` that require a gradient; a shared one is a single one.
     Every pass starts from what `remember` saw last: buffers, random streams (torch, NumPy, Python)
-    and what the attributes of the modules are bound to. So dropout has one mask at all points, and
-    a forward pass moves copies of the buffers. It must not write into lists or plain tensors.
+    and attributes of the modules. So dropout has one mask at all points, and whatever a module
+    moves in its forward pass, it moves in a copy.
 
     Layers are the affine modules that the forward pass calls, in order of their first call, each
     with the normalisation that is called on its very output. A parameter of another module belongs
@@ -104,12 +109,19 @@ class ModuleNetwork(Network):
     def _check(self) -> None:
         """Refuse what cannot be measured."""
         kind = type(self.module).__name__
-        expect(isinstance(self.module, nn.Module), "model", "a torch.nn.Module", kind)
+        eager = isinstance(self.module, nn.Module) and not isinstance(
+            self.module, torch.jit.ScriptModule
+        )
+        expect(eager, "model", "a torch.nn.Module in Python, not in TorchScript", kind)
+        lazy = [name for name, p in self.module.named_parameters() if is_lazy(p)]
+        expect(not lazy, "model", "parameters with a shape; run a batch through it first", lazy[:1])
         expect(bool(self.own_params), "model", "parameters that require a gradient", "none")
         dtypes = {str(parameter.dtype) for parameter in self.own_params.values()}
         wide = dtypes <= {"torch.float32", "torch.float64"}
         words = "parameters in float32 or float64; a copy can be measured: deepcopy(model).float()"
         expect(wide, "model", words, ", ".join(sorted(dtypes)))
+        sparse = [name for name, m in self.module.named_modules() if getattr(m, "sparse", False)]
+        expect(not sparse, "model", "dense gradients (sparse=False)", sparse[:1])
         ok = self.autocast in (None, torch.bfloat16)
         expect(ok, "autocast", "torch.bfloat16 or None (float16 needs a loss scale)", self.autocast)
 
@@ -128,8 +140,8 @@ class ModuleNetwork(Network):
 
     def is_current(self) -> bool:
         """Whether the same parameters are to be trained as when it was made."""
-        now = {name: id(p) for name, p in self.named_parameters() if p.requires_grad}
-        return now == {name: id(p) for name, p in self.own_params.items()}
+        now = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        return {n: id(p) for n, p in now.items()} == {n: id(p) for n, p in self.own_params.items()}
 
     def remember(self) -> None:
         """From now on passes start from the present state."""
@@ -138,11 +150,15 @@ class ModuleNetwork(Network):
 
     def _state(self) -> tuple[Any, ...]:
         """Random streams, and the attributes of the modules."""
-        devices = {p.device for p in self.own_params.values() if p.is_cuda}
-        streams = {device: torch.cuda.get_rng_state(device) for device in devices}
-        attributes = [(vars(m), dict(vars(m))) for m in self.modules() if m is not self]
+        kinds = {p.device for p in self.own_params.values()}
+        devices = [device for device in kinds if device.type == "cuda"]
+        streams = [torch.cuda.get_rng_state(device) for device in devices]
+        parts = [m for m in self.modules() if m is not self]
+        attributes = [
+            (vars(m), {k: (v, _content(k, v)) for k, v in vars(m).items()}) for m in parts
+        ]
         rest = random.getstate(), np.random.get_state()  # noqa: NPY002 - what a model may draw from
-        return torch.get_rng_state(), streams, *rest, attributes
+        return torch.get_rng_state(), dict(zip(devices, streams, strict=True)), *rest, attributes
 
     def _go_to(self, state: tuple[Any, ...]) -> None:
         stream, streams, python, numpy, attributes = state
@@ -151,10 +167,19 @@ class ModuleNetwork(Network):
             torch.cuda.set_rng_state(values, device)
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
+        copies: dict[int, Tensor] = {}  # for one pass each, whose graph may need them
         for now, then in attributes:
-            set_by_caller = {name: now[name] for name in STATEFUL if name in now}
-            now.clear()
-            now.update({**then, **set_by_caller})
+            for name in now.keys() - then.keys():
+                del now[name]
+            for name, (value, content) in then.items():
+                if name in STATEFUL:
+                    continue
+                now[name] = value
+                if content is not None and isinstance(value, CONTAINERS):
+                    value.clear()
+                    (value.extend if isinstance(value, list | deque) else value.update)(content)
+                elif content is not None and state is self._state_then:
+                    now[name] = copies.setdefault(id(value), content.clone())
 
     @contextmanager
     def _replayed(self) -> Iterator[None]:
@@ -226,7 +251,7 @@ class ModuleNetwork(Network):
             for layer in self.layers.values()
         ]
         columns = {"affine": [affine for affine, _ in paths], "norm": [norm for _, norm in paths]}
-        units = [self.units(number) for number in self.layers]
+        units = [self._units[number] for number in self.layers]
         return {"layer": [*self.layers], **columns, "units": units}
 
     def _find(self, batch: Any, layers: Sequence[str | Layer] | None) -> None:
@@ -287,8 +312,8 @@ class ModuleNetwork(Network):
         named_norms = norms | {path: f"module.{norm}" for path, norm in given.items()}
         self.number(Layer(path, named_norms.get(path)) for path in order)
         self._weights = {i: str(weight(path)) for i, path in enumerate(order, start=1)}
-        self._unit_dims = {i: found[path][2] for i, path in enumerate(order, start=1)}
         self._units = {i: found[path][0].shape[found[path][2]] for i, path in enumerate(order, 1)}
+        self._unit_dims = {i: found[path][2] for i, path in enumerate(order, start=1)}
         self._order = calls
 
     @cached_property
@@ -323,6 +348,15 @@ def _unwrapped(module: nn.Module) -> nn.Module:
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     inner = module.module if isinstance(module, parallel) else getattr(module, "_orig_mod", module)
     return inner if inner is module else _unwrapped(inner)
+
+
+def _content(name: str, value: Any) -> Any:
+    """A copy of what a forward pass may write into the attribute ``name``; None of others."""
+    if isinstance(value, Tensor):
+        return None if value.requires_grad else value.clone()
+    if not isinstance(value, CONTAINERS) or "hook" in name:  # hooks capture pre-activations
+        return None
+    return dict(value) if isinstance(value, dict) else list(value)
 
 
 def _eager() -> AbstractContextManager[Any]:

@@ -53,12 +53,13 @@ class Recurrent(nn.Module):
 
 class Stateful(nn.Module):
     """Carries a hidden state from pass to pass, counts, draws from NumPy, normalises by its own
-    running mean, and shares one map between two places."""
+    running mean, shares one map between two places, and writes to a list and to plain tensors."""
 
     def __init__(self) -> None:
         super().__init__()
         self.inner, self.out = nn.Linear(4, 4), nn.Linear(4, 3)
         self.hidden, self.count = torch.zeros(4), 0
+        self.seen, self.total = [], torch.zeros(())
         self.register_buffer("mean", torch.zeros(4))
 
     def forward(self, values: Tensor) -> Tensor:
@@ -68,8 +69,11 @@ class Stateful(nn.Module):
         values = self.inner(self.inner(values).relu()) + self.hidden
         self.mean += 0.5 * (values.detach().mean(0) - self.mean)
         self.hidden = values.detach().mean(0)
-        self.newest = values * self.count
-        return self.out((self.newest - self.mean) * np.random.uniform(0.5, 1.5))  # noqa: NPY002
+        self.newest = values
+        self.seen.append(values.detach().mean())
+        self.total += len(self.seen)
+        values = values * self.total + sum(self.seen)
+        return self.out((values - self.mean) * np.random.uniform(0.5, 1.5))  # noqa: NPY002
 
 
 class Checkpointed(nn.Module):
@@ -303,6 +307,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "half": ({"model": linear(dtype=torch.half)}, "model: expected parameters in float32 or flo"),
     "no parameters": ({"model": nn.ReLU()}, "model: expected parameters that require a gradient"),
     "all frozen": ({"model": linear().requires_grad_(False)}, "model: expected parameters that re"),
+    "lazy": ({"model": nn.LazyLinear(3)}, "model: expected parameters with a shape"),
+    "sparse": ({"model": nn.Embedding(9, 3, sparse=True)}, "model: expected dense gradients"),
     "a function": ({"model": len}, "model: expected a torch.nn.Module"),
     "a triple": ({"batch": (*PAIR, 1)}, "batch: expected \\(inputs, targets\\).* got 'tuple of 3'"),
     "no scalar": (

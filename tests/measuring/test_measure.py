@@ -246,7 +246,7 @@ def test_on_the_suites_own_network_it_gives_the_suites_numbers(norm: str) -> Non
     model, batch = network("vgg", norm), Draws("vgg").at(0)
     options = {n: o for name in ("landscape", "gradient_shift", "moments", "curvature", "train")
                for n, o in probe(name).items()}  # fmt: skip
-    tables = measure(model, LOSS, batch, options, lr=0.1)
+    tables = measure(model, LOSS, (batch.inputs, batch.targets), options, lr=0.1)
     own = measured(
         trainer(model, Draws("vgg"), options, objective=Objective("cross_entropy"), lr=0.1), 1
     )
