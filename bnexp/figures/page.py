@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogFormatter, LogFormatterMathtext
+from matplotlib.ticker import LogFormatterMathtext
 
 from bnexp.analysis import paper as paper_curves
 from bnexp.analysis.quantities import Quantity, stuck_at_chance
@@ -27,7 +27,6 @@ from bnexp.analysis.series import MAX_POINTS, Trace
 from bnexp.figures.panel import Panel, Series
 from bnexp.figures.style import (
     GREY,
-    POWERS,
     REFERENCE_DASHES,
     SMALL,
     WARNING,
@@ -35,6 +34,7 @@ from bnexp.figures.style import (
     Look,
     look,
     mixed,
+    set_log_ticks,
     style,
     variant,
 )
@@ -195,8 +195,7 @@ class Page:
             figure.text(0.01, y, line, va="top", fontsize=SMALL, color=colour)
         for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
             if isinstance(axis.get_major_formatter(), LogFormatterMathtext):
-                axis.set_major_formatter(POWERS)
-                axis.set_minor_formatter(LogFormatter())
+                set_log_ticks(axis, axis.get_view_interval(), 5)
         # Lay out once, not again for every format that is written.
         engine: Any = figure.get_layout_engine()
         engine.set(rect=(0, foot / total, 1, self.height / total))
