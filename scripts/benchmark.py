@@ -201,7 +201,7 @@ def of_dln(bench: Bench, folder: Path) -> Iterator[Comparison]:
     yield from of_probes(bench, folder)
     chain = Chain(bench.model.stages.values())
     setting = replace(bench.trainer.setting, model=chain)
-    optimizer = torch.optim.SGD(chain.optimised(), lr=1e-6, foreach=True)
+    optimizer = torch.optim.SGD(chain.optimised(False), lr=1e-6, foreach=True)
     samples = Trainer(setting, bench.trainer.batches, optimizer, [], bench.trainer.steps)
     own = type(bench.model)
     yield "bare training step", "on samples", bench.step(), bench.step(trainer=samples), 1
