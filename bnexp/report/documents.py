@@ -148,8 +148,9 @@ def accuracy_block(results: Path, name: str) -> str:
     rows = load_runs(results / name, "eval")["eval"]
     last = rows[rows["split"] == "test"].groupby("run", observed=True).tail(1)
     keys = ["model", "width", "norm", "lr", "steps"]
-    seeds = 100 * last.groupby(keys, observed=True)["accuracy"].agg(["median", "min", "max"])
-    seeds["seeds"] = last.groupby(keys, observed=True)["seed"].nunique()
+    last = last.drop_duplicates([*keys, "seed"])  # one run under several probes is one
+    groups = last.groupby(keys, observed=True)["accuracy"]
+    seeds = (100 * groups.agg(["median", "min", "max"])).assign(seeds=groups.size())
     cells = [
         [f"{value:g}" if type(value) is float else value for value in key] for key in seeds.index
     ]
