@@ -136,7 +136,7 @@ _VGG_CURVES = [
 
 @figure(
     "vgg_settings",
-    "Open choices of the VGG: distance of the training curves and landscape to the paper's",
+    "Open choices of the VGG: distance of its curves to the paper's",
     needs("vgg_settings", "vgg", BOTH, (VGG.lr,), ("train", "smoothness"), varies=_VGG_KEYS),
     tuple("vgg_settings" + more for more in ("", "_momentum", "_init", "_head", "_width")),
 )
