@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make committed reference results again: bash scripts/results.sh NAME [OVERRIDES..], NAME one of
-# dln, dln_settings, dln_phases, quick, quick_task, cifar10, vgg_settings, beyond.
+# dln, dln_settings, dln_phases, quick, quick_task, cifar10, vgg_settings, vgg_level, beyond.
 # Runs go to outputs/results-<name> (what is there is not made again); small copies, figures, claims,
 # numbers and theorems to results/<name>; then the generated parts of README and docs are filled.
 set -euo pipefail
@@ -45,9 +45,13 @@ case "$name" in
   vgg_settings) # what the paper leaves open about its VGG, 1,000 steps; give the data, as for cifar10
     settings=(preset=cpu)
     for recipe in "" _head _init _momentum _width; do sweep "experiment=vgg_settings$recipe"; done
-    sweep experiment=vgg_level
-    figures="vgg_settings vgg_level" report=
+    figures=vgg_settings report=
     keep=(--layers 5 --samples 4)
+    ;;
+  vgg_level) # the level of the loss at step 0, at full width; give the data, as for cifar10
+    settings=(preset=cpu)
+    sweep experiment=vgg_level
+    figures=vgg_level report=
     ;;
   cifar10) # VGG-16 at a quarter of its width, 5,000 steps; give the data: data=images data.path=FILE
     settings=(preset=cpu model=vgg norm=none,bn,noisy_bn optim.lr=0.1 seed=0,1,2)
@@ -66,7 +70,7 @@ case "$name" in
     figures="E7 E8 E9 E10 E11 E12 E13 E14"
     ;;
   *)
-    echo "results.sh: expected dln, dln_settings, dln_phases, quick, quick_task, cifar10, vgg_settings or beyond; got '$name'" >&2
+    echo "results.sh: expected dln, dln_settings, dln_phases, quick, quick_task, cifar10, vgg_settings, vgg_level or beyond; got '$name'" >&2
     exit 2
     ;;
 esac

@@ -188,7 +188,7 @@ def distances(selection: Selection) -> pd.DataFrame:
 
 @figure(
     "vgg_level",
-    "Open choices of the VGG: level of the loss at step 0 and its decline by weight decay alone",
+    "Open choices of the VGG: loss at step 0, and its decline by weight decay",
     needs(
         "vgg_level", "vgg", ("none",), (VGG.lr,), ("train",),
         varies=("model.depth", "model.head", "optim.weight_decay"),
