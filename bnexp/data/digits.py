@@ -28,10 +28,10 @@ def digits(options: DataOptions, _seed: int) -> Dataset:
 class VariedDigitsOptions(DataOptions):
     """How much digits vary at most: see configs/data/varied_digits.yaml."""
 
-    smallest: float
-    turn: int
-    shift: int
-    noise: int
+    smallest: float = 0.6
+    turn: int = 25
+    shift: int = 4
+    noise: int = 85
 
     def check(self, key: str) -> None:
         super().check(key)

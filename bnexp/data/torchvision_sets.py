@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +14,6 @@ import platformdirs
 import torch
 import torch.nn.functional as F
 import torchvision
-from filelock import FileLock
 
 from bnexp.data.splits import DataOptions, Dataset, Split, image_dataset, image_split
 from bnexp.errors import UserError
@@ -85,7 +86,7 @@ for _name, _source in SOURCES.items():
 
 def _splits(name: str, source: Source, folder: Path, options: TorchvisionOptions) -> list[Split]:
     """Train and test, from the files in ``folder``; these are downloaded if there are none."""
-    with contextlib.suppress(Exception):  # not there, or not whole yet
+    with contextlib.suppress(RuntimeError):  # not there
         return _read(source, folder, False, options.size)
     missing = f"data={name}: no {source.label} in {folder}"
     files = f"{source.files} put into that folder"
@@ -93,8 +94,19 @@ def _splits(name: str, source: Source, folder: Path, options: TorchvisionOptions
         raise UserError(f"{missing}; expected data.download=true, which fetches it, or {files}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):  # for runs that start together
-            return _read(source, folder, True, options.size)
+        # runs that start together must not write the same files
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+
+            def other(where: str, names: list[str]) -> list[str]:
+                paths = {name: Path(where, name) for name in names}
+                return [n for n, p in paths.items() if n in own or p.suffix not in (".gz", "")]
+
+            shutil.copytree(folder, own, ignore=other, copy_function=_link, dirs_exist_ok=True)
+            splits = _read(source, own, True, options.size)
+            for made in Path(own).iterdir():
+                with contextlib.suppress(OSError):  # another run was first
+                    made.is_symlink() or made.rename(folder / made.name)
+            return splits
     except Exception as problem:  # of the network or the files
         why = " ".join(str(problem).split())
         raise UserError(
@@ -102,7 +114,11 @@ def _splits(name: str, source: Source, folder: Path, options: TorchvisionOptions
         ) from problem
 
 
-def _read(source: Source, folder: Path, download: bool, size: int | None) -> list[Split]:
+def _link(file: str, link: str) -> None:
+    Path(link).symlink_to(Path(file).resolve())
+
+
+def _read(source: Source, folder: Path | str, download: bool, size: int | None) -> list[Split]:
     splits = []
     for name in ("train", "test"):
         svhn = source.kind == "SVHN"

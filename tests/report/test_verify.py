@@ -89,7 +89,7 @@ def test_runs_compared_with_themselves_are_the_same_and_others_are_off() -> None
     rows = compared(runs, runs)
     assert rows
     assert {row["is"] for row in rows} == {"same"}
-    bn = next(run for run in runs if run.norm == "bn")
+    bn = next(run for run in runs if (run.norm, run.family) == ("bn", "vgg"))
     other = next(run for run in runs if (run.norm, run.lr, run.seed) == ("none", bn.lr, bn.seed))
     other = replace(other, config={**other.config, "norm": bn.config["norm"]})
     losses = [row for row in compared([other], [bn]) if row["quantity"] == "train_loss"]

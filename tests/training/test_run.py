@@ -92,7 +92,7 @@ def test_norms_share_start_and_order_at_a_seed_and_each_stream_has_its_own(tmp_p
     def start(*overrides: str) -> tuple[torch.Tensor, torch.Tensor]:
         made = trainer(tmp_path, *VGG, *overrides)
         model = made.setting.model
-        return model.own_params[model.weight_name(2)], made.batches.at(5).index
+        return model.own_params[model.weight_name(2)], made.batches.at(5).inputs
 
     weight, order = start("norm=bn")
     for overrides, same in (
